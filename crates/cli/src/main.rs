@@ -1,0 +1,3 @@
+//! cli: to come.
+
+fn main() {}

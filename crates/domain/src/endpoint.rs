@@ -1,0 +1,207 @@
+//! An endpoint: a scalable home for one handler, and its settings with their bounds.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EndpointId, Timestamp};
+
+/// When to add a worker. Sources: RunPod's endpoint settings, `scalerType` and `scalerValue`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "value", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Scaler {
+    /// Add a worker for each job that has waited longer than this many seconds.
+    QueueDelay(f64),
+    /// `ceil((waiting + running) / value)` workers.
+    RequestCount(u32),
+}
+
+/// What a user may set on an endpoint. Durations carry their unit in the name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Workers that are always kept, also without jobs.
+    pub workers_min: u32,
+    /// The most workers there may be; 0 stops the endpoint.
+    pub workers_max: u32,
+    /// A worker without a job for this long is stopped. 1 to 3600 seconds.
+    pub idle_timeout_s: u32,
+    /// When to add a worker.
+    pub scaler: Scaler,
+    /// The longest a handler may run. 5 s to 7 days; 0 means no limit.
+    pub execution_timeout_ms: i64,
+    /// Bounds queue and run together, from submission. 10 s to 7 days.
+    pub ttl_ms: i64,
+    /// A worker that has not asked for a job by then has failed to start. RunPod: 7 minutes.
+    pub start_timeout_s: u32,
+    /// How often a job goes back to the queue after its worker was lost.
+    pub requeues: u32,
+    /// How long a finished job and its result are kept, from completion.
+    pub retention_ms: i64,
+    /// GPUs of each worker.
+    pub gpus: u32,
+    /// How many jobs a worker is expected to run at once; the worker itself asks for what it wants.
+    pub concurrency: u32,
+    /// After a job was stopped, how long its worker may go on before it is replaced.
+    pub stop_grace_ms: i64,
+    /// Where a worker is replaced to stop one job: how long its other jobs may still run.
+    pub replace_grace_ms: i64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            workers_min: 0,
+            workers_max: 3,
+            idle_timeout_s: 5,
+            scaler: Scaler::QueueDelay(4.0),
+            execution_timeout_ms: 600_000,
+            ttl_ms: 86_400_000,
+            start_timeout_s: 420,
+            requeues: 1,
+            retention_ms: 86_400_000,
+            gpus: 0,
+            concurrency: 1,
+            stop_grace_ms: 3_000,
+            replace_grace_ms: 10_000,
+        }
+    }
+}
+
+/// Seven days, the longest execution timeout and TTL.
+pub const WEEK_MS: i64 = 7 * 86_400_000;
+
+/// A setting is out of its bounds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {found}: it must be {allowed}")]
+pub struct InvalidSetting {
+    /// The field as users write it.
+    pub field: &'static str,
+    /// What was given.
+    pub found: String,
+    /// What is allowed.
+    pub allowed: &'static str,
+}
+
+impl Settings {
+    /// Checks every bound; the first one broken is named.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        let bad = |field, found: String, allowed| Err(InvalidSetting { field, found, allowed });
+        if self.workers_min > self.workers_max {
+            return bad("workers_min", self.workers_min.to_string(), "at most workers_max");
+        }
+        if self.workers_max > 1000 {
+            return bad("workers_max", self.workers_max.to_string(), "0 to 1000");
+        }
+        if !(1..=3600).contains(&self.idle_timeout_s) {
+            return bad("idle_timeout_s", self.idle_timeout_s.to_string(), "1 to 3600 seconds");
+        }
+        match self.scaler {
+            Scaler::QueueDelay(s) if !(0.5..=3600.0).contains(&s) => {
+                return bad("scaler_value", s.to_string(), "0.5 to 3600 seconds for QUEUE_DELAY");
+            }
+            Scaler::RequestCount(n) if !(1..=10_000).contains(&n) => {
+                return bad("scaler_value", n.to_string(), "1 to 10000 requests for REQUEST_COUNT");
+            }
+            _ => {}
+        }
+        if self.execution_timeout_ms != 0 && !(5_000..=WEEK_MS).contains(&self.execution_timeout_ms) {
+            return bad(
+                "execution_timeout_ms",
+                self.execution_timeout_ms.to_string(),
+                "5000 (5 s) to 604800000 (7 days), or 0 for none",
+            );
+        }
+        if !(10_000..=WEEK_MS).contains(&self.ttl_ms) {
+            return bad("ttl_ms", self.ttl_ms.to_string(), "10000 (10 s) to 604800000 (7 days)");
+        }
+        if !(1..=7200).contains(&self.start_timeout_s) {
+            return bad("start_timeout_s", self.start_timeout_s.to_string(), "1 to 7200 seconds");
+        }
+        if self.requeues > 20 {
+            return bad("requeues", self.requeues.to_string(), "0 to 20");
+        }
+        if !(1_000..=30 * 86_400_000).contains(&self.retention_ms) {
+            return bad("retention_ms", self.retention_ms.to_string(), "1000 (1 s) to 2592000000 (30 days)");
+        }
+        if self.gpus > 64 {
+            return bad("gpus", self.gpus.to_string(), "0 to 64");
+        }
+        if !(1..=1000).contains(&self.concurrency) {
+            return bad("concurrency", self.concurrency.to_string(), "1 to 1000");
+        }
+        Ok(())
+    }
+}
+
+/// An endpoint as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Unique and stable.
+    pub id: EndpointId,
+    /// Unique here, settable by the user, usable wherever the id is.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// What the user set.
+    pub settings: Settings,
+    /// The release that gets traffic; `None` until the first one passed its tests.
+    pub serving: Option<u32>,
+    /// The release that served before, for an automatic rollback.
+    pub previous: Option<u32>,
+    /// When traffic moved to `serving`.
+    pub promoted_at: Option<Timestamp>,
+    /// The number the next release gets; numbers start at 1 and are never reused.
+    pub next_release: u32,
+}
+
+impl Endpoint {
+    /// A new endpoint without a release.
+    pub fn new(id: EndpointId, name: String, now: Timestamp, settings: Settings) -> Self {
+        Self {
+            id,
+            name,
+            created_at: now,
+            settings,
+            serving: None,
+            previous: None,
+            promoted_at: None,
+            next_release: 1,
+        }
+    }
+}
+
+/// Whether `name` can name an endpoint: 1 to 64 of `a-z 0-9 - _ .`, starting with a letter or digit, and no
+/// word of the management API.
+pub fn is_valid_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_' || b == b'.'
+        })
+        && name.as_bytes()[0].is_ascii_alphanumeric()
+        && !crate::id::RESERVED.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_within_bounds() {
+        Settings::default().check().expect("the defaults are valid");
+    }
+
+    #[test]
+    fn each_bound_names_its_field() {
+        let broken = Settings { workers_min: 4, ..Settings::default() };
+        assert_eq!(broken.check().expect_err("4 > 3").field, "workers_min");
+        let broken = Settings { execution_timeout_ms: 10, ..Settings::default() };
+        assert_eq!(broken.check().expect_err("10 ms").field, "execution_timeout_ms");
+    }
+
+    #[test]
+    fn reserved_words_name_no_endpoint() {
+        assert!(is_valid_name("t2i"));
+        for bad in ["pods", "flash", "", "A", "-x", "a/b"] {
+            assert!(!is_valid_name(bad), "{bad}");
+        }
+    }
+}

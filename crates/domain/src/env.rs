@@ -1,0 +1,61 @@
+//! The seam for everything that is not a function of its inputs: clock, ids, randomness. Simulations swap
+//! all three at once.
+
+use crate::{EndpointId, JobId, KeyId, Timestamp, WorkerId};
+
+/// Clock, ids and randomness in one value.
+pub trait Env: Send + Sync + std::fmt::Debug {
+    /// The wall clock.
+    fn now(&self) -> Timestamp;
+
+    /// Fills `bytes` with randomness fit for secrets.
+    fn fill(&self, bytes: &mut [u8]);
+
+    /// `len` characters of lowercase letters and digits (36 symbols, from one random byte each with
+    /// rejection, so that every symbol is equally likely).
+    fn token(&self, len: usize) -> String {
+        const SYMBOLS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        let mut out = String::with_capacity(len);
+        let mut buffer = [0u8; 32];
+        while out.len() < len {
+            self.fill(&mut buffer);
+            for byte in buffer {
+                if byte < 252 && out.len() < len {
+                    out.push(SYMBOLS[usize::from(byte % 36)] as char);
+                }
+            }
+        }
+        out
+    }
+
+    /// A version 4 UUID as text.
+    fn uuid(&self) -> String {
+        let mut b = [0u8; 16];
+        self.fill(&mut b);
+        b[6] = (b[6] & 0x0f) | 0x40;
+        b[8] = (b[8] & 0x3f) | 0x80;
+        let hex: String = b.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    }
+
+    /// A job id in RunPod's form; synchronous jobs carry the prefix `sync-`.
+    fn job_id(&self, sync: bool) -> JobId {
+        let prefix = if sync { "sync-" } else { "" };
+        JobId::new(format!("{prefix}{}-u1", self.uuid()))
+    }
+
+    /// An endpoint id: 14 lowercase letters and digits.
+    fn endpoint_id(&self) -> EndpointId {
+        EndpointId::new(self.token(14))
+    }
+
+    /// A worker id: 14 lowercase letters and digits.
+    fn worker_id(&self) -> WorkerId {
+        WorkerId::new(self.token(14))
+    }
+
+    /// The public part of a key.
+    fn key_id(&self) -> KeyId {
+        KeyId::new(self.token(10))
+    }
+}

@@ -1,0 +1,32 @@
+//! The bottom room: types with their invariants and the pure decisions of runyard. Nothing here knows a
+//! clock, a disk, a network or a wire word; every decision gets the time as an argument.
+//!
+//! - [`job`] is the job machine: what a command does to a job, or why it is refused.
+//! - [`endpoint`], [`release`] and [`worker`] are the records the control plane keeps.
+//! - [`scaling`] and [`placement`] decide how many workers there are and which GPUs they hold.
+//! - [`reason`] enumerates why a job waits or why it failed.
+//! - [`env`] is the seam for time, ids and randomness.
+
+pub mod endpoint;
+pub mod env;
+pub mod id;
+pub mod job;
+pub mod key;
+pub mod payload;
+pub mod placement;
+pub mod reason;
+pub mod release;
+pub mod scaling;
+pub mod time;
+pub mod worker;
+
+pub use endpoint::{Endpoint, Scaler, Settings};
+pub use env::Env;
+pub use id::{EndpointId, JobId, KeyId, WorkerId};
+pub use job::{Job, Outcome, Phase, Policy};
+pub use key::{Access, KeyRecord};
+pub use payload::Payload;
+pub use reason::{FailReason, WaitReason};
+pub use release::{Release, ReleaseState};
+pub use time::Timestamp;
+pub use worker::{Exit, WorkerRecord};

@@ -1,0 +1,319 @@
+//! The enumerated reasons: why a job waits, and why it failed. Each has a stable code, which has a page in
+//! `docs/errors/`, and one sentence for people.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Exit, Timestamp};
+
+/// Why a job that waits is not running yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum WaitReason {
+    /// The endpoint has no release that may serve.
+    NoRelease,
+    /// `workers_max` is 0.
+    NoWorkerAllowed,
+    /// Every worker has as many jobs as it takes.
+    AllBusy {
+        /// How many workers there are.
+        workers: u32,
+        /// How many there may be.
+        max: u32,
+        /// The job's place in the queue, from 1.
+        position: u64,
+        /// Expected wait in milliseconds, where jobs of this endpoint have been measured.
+        eta_ms: Option<i64>,
+    },
+    /// Every GPU that would do is held.
+    NoGpuFree {
+        /// GPUs that a worker needs.
+        wanted: u32,
+        /// Who holds them: endpoint names.
+        holders: Vec<String>,
+    },
+    /// The machine has fewer GPUs than a worker needs.
+    NoGpuMatches {
+        /// GPUs that a worker needs.
+        wanted: u32,
+        /// GPUs that there are.
+        have: u32,
+    },
+    /// A worker starts.
+    Starting {
+        /// Its id.
+        worker: String,
+        /// The phase: `process` (being made) or `load` (imports and model).
+        phase: String,
+        /// For how long, in milliseconds.
+        for_ms: i64,
+        /// How long starts of this endpoint usually take, where measured.
+        usual_ms: Option<i64>,
+    },
+    /// Workers fail to start; the next try waits.
+    StartFailing {
+        /// Failures in a row.
+        times: u32,
+        /// When the next start is tried.
+        retry_at: Timestamp,
+        /// How the last one ended.
+        exit: Exit,
+    },
+    /// Workers end with code 0 before they ask for a job.
+    ExitedBeforeAsking {
+        /// Failures in a row.
+        times: u32,
+        /// When the next start is tried.
+        retry_at: Timestamp,
+        /// Variables that the handler's source reads and the release does not set.
+        unset_env: Vec<String>,
+    },
+    /// A worker will be started when the scaler says so.
+    ScalerWaits {
+        /// When, in milliseconds from now.
+        in_ms: i64,
+    },
+    /// The job may be taken, and a worker is about to.
+    AboutToBeTaken,
+    /// The server is shutting down.
+    ServerDraining,
+}
+
+impl WaitReason {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoRelease => "no_release",
+            Self::NoWorkerAllowed => "no_worker_allowed",
+            Self::AllBusy { .. } => "all_busy",
+            Self::NoGpuFree { .. } => "no_gpu_free",
+            Self::NoGpuMatches { .. } => "no_gpu_matches",
+            Self::Starting { .. } => "starting",
+            Self::StartFailing { .. } => "start_failing",
+            Self::ExitedBeforeAsking { .. } => "exited_before_asking",
+            Self::ScalerWaits { .. } => "scaler_waits",
+            Self::AboutToBeTaken => "about_to_be_taken",
+            Self::ServerDraining => "server_draining",
+        }
+    }
+
+    /// One sentence for people. `now` turns points in time into durations.
+    pub fn sentence(&self, now: Timestamp) -> String {
+        match self {
+            Self::NoRelease => "the endpoint has no release that passed its tests".to_owned(),
+            Self::NoWorkerAllowed => {
+                "no worker is allowed: the endpoint's workers_max is 0; raise it to run jobs".to_owned()
+            }
+            Self::AllBusy { workers, max, position, eta_ms } => {
+                let eta = eta_ms.map_or(String::new(), |ms| format!(", expected in {}", seconds(ms)));
+                format!("all {workers} of at most {max} workers are busy; position {position} in the queue{eta}")
+            }
+            Self::NoGpuFree { wanted, holders } => {
+                format!("no GPU is free for a worker that needs {wanted}: held by {}", holders.join(", "))
+            }
+            Self::NoGpuMatches { wanted, have } => {
+                format!("a worker needs {wanted} GPUs and this machine has {have}")
+            }
+            Self::Starting { worker, phase, for_ms, usual_ms } => {
+                let usual = usual_ms.map_or(String::new(), |ms| format!(" (usually {})", seconds(ms)));
+                format!("worker {worker} is starting: {phase} for {}{usual}", seconds(*for_ms))
+            }
+            Self::StartFailing { times, retry_at, exit } => {
+                let last = exit.last_lines.last().map_or(String::new(), |l| format!("; it last said: {l}"));
+                format!(
+                    "workers fail to start ({times} in a row, the last {}{last}); next try in {}",
+                    exit.sentence(),
+                    seconds(retry_at.since(now))
+                )
+            }
+            Self::ExitedBeforeAsking { times, retry_at, unset_env } => {
+                let env = if unset_env.is_empty() {
+                    String::new()
+                } else {
+                    format!("; its source reads {}, which the release does not set", unset_env.join(", "))
+                };
+                format!(
+                    "the worker ended with code 0 before it asked for a job ({times} in a row){env}; next try in {}",
+                    seconds(retry_at.since(now))
+                )
+            }
+            Self::ScalerWaits { in_ms } => {
+                format!("the scaler adds a worker in {} if the job still waits", seconds(*in_ms))
+            }
+            Self::AboutToBeTaken => "a worker is free and is about to take it".to_owned(),
+            Self::ServerDraining => "the server is shutting down; the job stays queued".to_owned(),
+        }
+    }
+}
+
+/// Why a job, or the test of a release, did not succeed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum FailReason {
+    /// The handler raised.
+    HandlerException {
+        /// The exception's type, without its module.
+        kind: String,
+        /// Its message.
+        message: String,
+        /// The innermost frame of the user's own code.
+        file: Option<String>,
+        /// The line in that file.
+        line: Option<u32>,
+    },
+    /// The handler returned an error.
+    HandlerError {
+        /// What it said.
+        message: String,
+    },
+    /// The worker's process was lost as often as the endpoint allows.
+    WorkerLost {
+        /// How it ended; `None` where its agent was lost with it.
+        exit: Option<Exit>,
+        /// Attempts in all.
+        attempts: u32,
+    },
+    /// The worker forgot the job: it asked for the next one and never answered this one.
+    Abandoned {
+        /// Attempts in all.
+        attempts: u32,
+    },
+    /// It ran longer than it may.
+    ExecutionTimeout {
+        /// The limit in milliseconds.
+        limit_ms: i64,
+    },
+    /// Its time to live ended.
+    TtlExpired {
+        /// The limit in milliseconds.
+        ttl_ms: i64,
+        /// Milliseconds in the queue.
+        queued_ms: i64,
+        /// Milliseconds of running.
+        ran_ms: i64,
+    },
+    /// The worker's answer could not be taken as a result.
+    ResultRejected {
+        /// Why.
+        why: String,
+    },
+    /// The environment could not be made.
+    Environment {
+        /// What failed, in one sentence.
+        message: String,
+        /// The last lines of the installer's output.
+        last_lines: Vec<String>,
+    },
+    /// No worker of the release came up.
+    StartFailed {
+        /// How the worker ended.
+        exit: Exit,
+        /// Variables that the source reads and the release does not set.
+        unset_env: Vec<String>,
+        /// Whether a worker runs on without ever having asked for a job.
+        timed_out: bool,
+    },
+    /// A test request of the release did not succeed.
+    TestFailed {
+        /// The test's name.
+        test: String,
+        /// What happened.
+        message: String,
+    },
+}
+
+impl FailReason {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::HandlerException { .. } => "handler_exception",
+            Self::HandlerError { .. } => "handler_error",
+            Self::WorkerLost { exit: Some(exit), .. } if exit.out_of_memory => "out_of_memory",
+            Self::WorkerLost { .. } => "worker_lost",
+            Self::Abandoned { .. } => "abandoned",
+            Self::ExecutionTimeout { .. } => "execution_timeout",
+            Self::TtlExpired { .. } => "ttl_expired",
+            Self::ResultRejected { .. } => "result_rejected",
+            Self::Environment { .. } => "environment_failed",
+            Self::StartFailed { .. } => "start_failed",
+            Self::TestFailed { .. } => "test_failed",
+        }
+    }
+
+    /// One sentence for people.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::HandlerException { kind, message, file, line } => {
+                let at = match (file, line) {
+                    (Some(file), Some(line)) => format!(" ({file}:{line})"),
+                    _ => String::new(),
+                };
+                format!("{kind}: {message}{at}")
+            }
+            Self::HandlerError { message } => format!("the handler returned an error: {message}"),
+            Self::WorkerLost { exit, attempts } => {
+                let how = exit.as_ref().map_or("was lost with its agent".to_owned(), Exit::sentence);
+                let last = exit
+                    .as_ref()
+                    .and_then(|e| e.last_lines.last())
+                    .map_or(String::new(), |l| format!("; it last said: {l}"));
+                format!("the worker {how} while it ran the job, after {attempts} {}{last}", attempt_word(*attempts))
+            }
+            Self::Abandoned { attempts } => format!(
+                "the worker asked for another job without ever answering this one, after {attempts} {}",
+                attempt_word(*attempts)
+            ),
+            Self::ExecutionTimeout { limit_ms } => {
+                format!("the handler ran longer than its execution timeout of {}", seconds(*limit_ms))
+            }
+            Self::TtlExpired { ttl_ms, queued_ms, ran_ms } => format!(
+                "the job's time to live of {} ended ({} in the queue, {} running)",
+                seconds(*ttl_ms),
+                seconds(*queued_ms),
+                seconds(*ran_ms)
+            ),
+            Self::ResultRejected { why } => format!("the worker's result was rejected: {why}"),
+            Self::Environment { message, .. } => message.clone(),
+            Self::StartFailed { exit, unset_env, timed_out } => start_failed(exit, unset_env, *timed_out),
+            Self::TestFailed { test, message } => format!("test '{test}' did not pass: {message}"),
+        }
+    }
+
+    /// Lines of the worker's or installer's own output, oldest first.
+    pub fn last_lines(&self) -> &[String] {
+        match self {
+            Self::WorkerLost { exit: Some(exit), .. } | Self::StartFailed { exit, .. } => &exit.last_lines,
+            Self::Environment { last_lines, .. } => last_lines,
+            _ => &[],
+        }
+    }
+}
+
+fn start_failed(exit: &Exit, unset_env: &[String], timed_out: bool) -> String {
+    let env = if unset_env.is_empty() {
+        String::new()
+    } else {
+        format!("; its source reads {}, which the release does not set", unset_env.join(", "))
+    };
+    if timed_out {
+        return format!("the worker runs but never asked for a job{env}");
+    }
+    if exit.code == Some(0) {
+        return format!("the worker ended with code 0 before it asked for a job{env}");
+    }
+    let last = exit.last_lines.last().map_or(String::new(), |l| format!(": {l}"));
+    format!("the worker {} before it asked for a job{last}{env}", exit.sentence())
+}
+
+fn attempt_word(n: u32) -> &'static str {
+    if n == 1 { "attempt" } else { "attempts" }
+}
+
+/// A duration for people: `0.4 s`, `12 s`, `3 min`, `2 h`.
+pub fn seconds(ms: i64) -> String {
+    match ms {
+        ..10_000 => format!("{:.1} s", ms as f64 / 1000.0),
+        10_000..120_000 => format!("{} s", ms / 1000),
+        120_000..7_200_000 => format!("{} min", ms / 60_000),
+        _ => format!("{} h", ms / 3_600_000),
+    }
+}

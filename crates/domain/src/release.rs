@@ -1,0 +1,69 @@
+//! A release: an immutable version of an endpoint. Only its state moves, and only forward or between
+//! serving and retired.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EndpointId, FailReason, Timestamp};
+
+/// Where a release is in its life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ReleaseState {
+    /// Its environment is being prepared.
+    Building,
+    /// Its test requests run on a worker of its own, without traffic.
+    Testing,
+    /// It passed and may serve.
+    Ready,
+    /// It did not pass; it never gets traffic.
+    Failed {
+        /// Why, in the words users see.
+        reason: FailReason,
+    },
+}
+
+/// What a worker of the release executes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Launch {
+    /// The program and its arguments, absolute paths (for Python: interpreter, `-u`, handler file).
+    pub command: Vec<String>,
+    /// The folder with the user's code, read-only to the worker.
+    pub code_dir: String,
+    /// Folders beside the code that the worker may read (the Python environment).
+    pub read_dirs: Vec<String>,
+}
+
+/// An immutable version of an endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Release {
+    /// Whose release it is.
+    pub endpoint: EndpointId,
+    /// Rising from 1.
+    pub number: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it: a key's id, or `local`.
+    pub created_by: String,
+    /// Its life.
+    pub state: ReleaseState,
+    /// The handler's file, relative to the code folder.
+    pub handler: String,
+    /// SHA-256 of the bundle, in hex.
+    pub bundle: String,
+    /// SHA-256 that names the Python environment.
+    pub environment: String,
+    /// The interpreter's version, as `3.11.7`.
+    pub python: String,
+    /// What workers execute; `None` until the environment stands.
+    pub launch: Option<Launch>,
+    /// Plain environment variables.
+    pub env: BTreeMap<String, String>,
+    /// Names of environment variables that the handler's source reads.
+    pub env_read: Vec<String>,
+    /// GPUs of each worker, copied from the settings at the time.
+    pub gpus: u32,
+    /// A note by the user.
+    pub note: Option<String>,
+}

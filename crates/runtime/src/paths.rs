@@ -1,0 +1,99 @@
+//! The layout of a data directory: one place that knows where everything lies.
+
+use std::path::{Path, PathBuf};
+
+/// The folders and files of one data directory.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The data directory itself, absolute.
+    pub data: PathBuf,
+    run: PathBuf,
+}
+
+/// The longest path a Unix socket can have on Linux, with its final zero.
+const SOCKET_PATH_MAX: usize = 107;
+
+impl Paths {
+    /// The layout below `data`, which must be absolute. Sockets lie in `data/run`, or, where that path is too
+    /// long for a socket, in a folder of the system's temporary directory named after the data directory.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        let data = data.into();
+        let usual = data.join("run");
+        let run = if usual.join("server.sock").as_os_str().len() <= SOCKET_PATH_MAX {
+            usual
+        } else {
+            let name = format!("runyard-{}-{:016x}", rustix::process::getuid().as_raw(), fnv(data.as_os_str().as_encoded_bytes()));
+            std::env::temp_dir().join(name)
+        };
+        Self { data, run }
+    }
+
+    /// Held by the one server of this directory.
+    pub fn lock(&self) -> PathBuf {
+        self.data.join("lock")
+    }
+    /// Held by the one agent of this directory.
+    pub fn agent_lock(&self) -> PathBuf {
+        self.run.join("agent.lock")
+    }
+    /// Sockets and notes about running processes; mode 0700.
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+    /// Where the server listens for the agent and for the same user's command line.
+    pub fn server_socket(&self) -> PathBuf {
+        self.run.join("server.sock")
+    }
+    /// Where the agent listens for the server.
+    pub fn agent_socket(&self) -> PathBuf {
+        self.run.join("agent.sock")
+    }
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.data.join("server.toml")
+    }
+    /// The database's folder; mode 0700.
+    pub fn db(&self) -> PathBuf {
+        self.data.join("db")
+    }
+    /// Large payloads; mode 0700.
+    pub fn blobs(&self) -> PathBuf {
+        self.data.join("blobs")
+    }
+    /// Logs of workers and builds; mode 0700.
+    pub fn logs(&self) -> PathBuf {
+        self.data.join("logs")
+    }
+    /// Results that wait for the server; mode 0700.
+    pub fn spool(&self) -> PathBuf {
+        self.data.join("spool")
+    }
+    /// Unpacked bundles, one folder per content hash; readable by workers.
+    pub fn bundles(&self) -> PathBuf {
+        self.data.join("bundles")
+    }
+    /// Python environments, one folder per content hash; readable by workers.
+    pub fn envs(&self) -> PathBuf {
+        self.data.join("envs")
+    }
+    /// Tools the server installed for itself (uv).
+    pub fn tools(&self) -> PathBuf {
+        self.data.join("tools")
+    }
+    /// Working directories, one per worker, writable by that worker only.
+    pub fn work(&self) -> PathBuf {
+        self.data.join("work")
+    }
+    /// The key that seals secrets; mode 0600.
+    pub fn vault_key(&self) -> PathBuf {
+        self.data.join("vault.key")
+    }
+}
+
+
+/// FNV-1a: a stable name for a path, nothing more.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

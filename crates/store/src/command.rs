@@ -1,0 +1,192 @@
+//! What can be asked of the store in a batch, and what it answers.
+
+use runyard_domain::job::{Answer, Loss, Refusal};
+use runyard_domain::{
+    Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, WorkerId, WorkerRecord,
+};
+
+/// A new job with its payloads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submission {
+    /// The job, waiting; the store sets its `seq`.
+    pub job: Job,
+    /// The input as it came.
+    pub input: Payload,
+    /// A sealed `s3Config`.
+    pub s3: Option<Payload>,
+    /// The same key for the same endpoint returns the first job, for as long as that is kept.
+    pub idempotency_key: Option<String>,
+}
+
+/// Which jobs of a worker a command means.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Which {
+    /// All that it holds.
+    All,
+    /// These.
+    Jobs(Vec<JobId>),
+}
+
+/// One change. Job commands are decided by `domain::job::decide`; records are replaced as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Accepts a job. Reply: [`Reply::Submitted`].
+    Submit(Box<Submission>),
+    /// Hands up to `max` waiting jobs to a worker, in the order: tests pinned to its release, then normal
+    /// priority by `seq`, then low priority by `seq`; jobs that this incarnation lost before, or that are
+    /// pinned to another release, are passed over. Reply: [`Reply::Taken`].
+    Take {
+        /// Whose queue.
+        endpoint: EndpointId,
+        /// The incarnation.
+        worker: WorkerId,
+        /// Its release.
+        release: u32,
+        /// Whether it takes only tests pinned to its release (it does not serve yet).
+        pinned_only: bool,
+        /// How many at most.
+        max: usize,
+    },
+    /// A worker's answer. Reply: [`Reply::Job`] or [`Reply::Refused`].
+    Finish {
+        /// Which job.
+        job: JobId,
+        /// The incarnation.
+        worker: WorkerId,
+        /// Success or failure.
+        answer: Answer,
+        /// The output, where there is one (also beside a failure).
+        output: Option<Payload>,
+    },
+    /// The latest progress value of a running job. Reply: [`Reply::Job`] or [`Reply::Refused`].
+    Progress {
+        /// Which job.
+        job: JobId,
+        /// The incarnation.
+        worker: WorkerId,
+        /// The value.
+        value: Payload,
+    },
+    /// One streamed value of a running job. Reply: [`Reply::Job`] or [`Reply::Refused`].
+    Chunk {
+        /// Which job.
+        job: JobId,
+        /// The incarnation.
+        worker: WorkerId,
+        /// The sender's number of this chunk, rising per job and incarnation: a number that is not above the
+        /// last one seen from this incarnation is a repetition and changes nothing (reply: the job).
+        number: Option<u64>,
+        /// The value.
+        value: Payload,
+    },
+    /// Chunks up to and including this index were written to a client. Reply: [`Reply::Nothing`].
+    Delivered {
+        /// Which job.
+        job: JobId,
+        /// Index of the last chunk delivered.
+        upto: u64,
+    },
+    /// A worker lost jobs. Reply: [`Reply::Jobs`], those that changed.
+    Lose {
+        /// The incarnation.
+        worker: WorkerId,
+        /// Which of its jobs.
+        which: Which,
+        /// How.
+        loss: Loss,
+    },
+    /// A worker never received these. Reply: [`Reply::Jobs`].
+    GiveBack {
+        /// The incarnation.
+        worker: WorkerId,
+        /// Which of its jobs.
+        which: Which,
+    },
+    /// Ends a job. Reply: [`Reply::Job`] or [`Reply::Refused`].
+    Cancel {
+        /// Which job.
+        job: JobId,
+        /// Who.
+        by: String,
+    },
+    /// Ends every waiting job of an endpoint. Reply: [`Reply::Jobs`].
+    Purge {
+        /// Whose queue.
+        endpoint: EndpointId,
+        /// Who.
+        by: String,
+    },
+    /// From failed or timed out back to the queue, without output, progress and chunks. Reply: [`Reply::Job`]
+    /// or [`Reply::Refused`].
+    Retry {
+        /// Which job.
+        job: JobId,
+    },
+    /// A new time to live, from now. Reply: [`Reply::Job`] or [`Reply::Refused`].
+    SetTtl {
+        /// Which job.
+        job: JobId,
+        /// Milliseconds.
+        ttl_ms: i64,
+    },
+    /// The clock: ends what is over its limits, forgets what is over its retention. Reply: [`Reply::Job`],
+    /// [`Reply::Forgotten`] or [`Reply::Refused`].
+    Expire {
+        /// Which job.
+        job: JobId,
+    },
+    /// Replaces an endpoint's record. Reply: [`Reply::Nothing`].
+    PutEndpoint(Box<Endpoint>),
+    /// Removes an endpoint with its releases, workers' records, jobs and payloads. Reply: [`Reply::Nothing`].
+    DropEndpoint(EndpointId),
+    /// Replaces a release's record. Reply: [`Reply::Nothing`].
+    PutRelease(Box<Release>),
+    /// Replaces a worker's record. Reply: [`Reply::Nothing`].
+    PutWorker(Box<WorkerRecord>),
+    /// Replaces a key's record. Reply: [`Reply::Nothing`].
+    PutKey(Box<KeyRecord>),
+}
+
+/// A job as a worker gets it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Taken {
+    /// The job, running.
+    pub job: Job,
+    /// Its input.
+    pub input: Payload,
+    /// Its sealed `s3Config`.
+    pub s3: Option<Payload>,
+}
+
+/// Why a command on one job changed nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refused {
+    /// There is no such job.
+    NoSuchJob,
+    /// The machine refuses it; the job as it is.
+    ByState(Refusal, Box<Job>),
+}
+
+/// The answer to one command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The job as accepted.
+    Submitted {
+        /// It, with its `seq`.
+        job: Box<Job>,
+        /// It is the first job of that idempotency key, made earlier.
+        existing: bool,
+    },
+    /// What a worker got, possibly nothing.
+    Taken(Vec<Taken>),
+    /// The job as it is now.
+    Job(Box<Job>),
+    /// The jobs that changed, as they are now.
+    Jobs(Vec<Job>),
+    /// The job and its payloads are gone.
+    Forgotten(JobId),
+    /// Nothing changed.
+    Refused(Refused),
+    /// Done, with nothing to say.
+    Nothing,
+}

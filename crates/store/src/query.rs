@@ -1,0 +1,102 @@
+//! Queries. They read what the last finished batch wrote, beside the writer.
+
+use runyard_domain::{
+    Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerId, WorkerRecord,
+};
+
+use crate::StoreError;
+
+/// Where a job stands, for filters and counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// In the queue.
+    Waiting,
+    /// Held by a worker.
+    Running,
+    /// Ended well.
+    Completed,
+    /// Ended with an error.
+    Failed,
+    /// Ended by somebody.
+    Cancelled,
+    /// Ended by a time limit.
+    TimedOut,
+}
+
+/// Which jobs to list. Newest submission first.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// Only those that stand so.
+    pub standing: Option<Standing>,
+    /// Only those submitted at or after.
+    pub since: Option<Timestamp>,
+    /// Only those submitted before this job (exclusive), for the next page.
+    pub before: Option<JobId>,
+    /// How many at most; 0 means 100, and 1000 is the most.
+    pub limit: usize,
+}
+
+/// Counts of one endpoint. The first four rise for ever; tests are not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Jobs that completed.
+    pub completed: u64,
+    /// Jobs that failed or timed out.
+    pub failed: u64,
+    /// Jobs that went back to the queue after a loss, and retries by hand.
+    pub retried: u64,
+    /// Jobs that were cancelled.
+    pub cancelled: u64,
+    /// Jobs in the queue now.
+    pub waiting: u64,
+    /// Jobs that run now.
+    pub running: u64,
+}
+
+/// One streamed value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chunk {
+    /// Its place in the job's stream, from 0, without gaps.
+    pub index: u64,
+    /// The value.
+    pub value: Payload,
+}
+
+/// The reading side of a store.
+pub trait Reader: Send + Sync {
+    /// One job.
+    fn job(&self, id: &JobId) -> Result<Option<Job>, StoreError>;
+    /// Its input.
+    fn input(&self, id: &JobId) -> Result<Option<Payload>, StoreError>;
+    /// Its sealed `s3Config`.
+    fn s3(&self, id: &JobId) -> Result<Option<Payload>, StoreError>;
+    /// Its output, once it has one.
+    fn output(&self, id: &JobId) -> Result<Option<Payload>, StoreError>;
+    /// Its latest progress value.
+    fn progress(&self, id: &JobId) -> Result<Option<Payload>, StoreError>;
+    /// Chunks that have not been delivered yet, in order, until their lengths exceed `max_bytes` (at least
+    /// one if there is one), and whether more remain.
+    fn undelivered(&self, id: &JobId, max_bytes: u64) -> Result<(Vec<Chunk>, bool), StoreError>;
+    /// Jobs by filter, newest submission first.
+    fn jobs(&self, filter: &Filter) -> Result<Vec<Job>, StoreError>;
+    /// Every job that waits or runs, by `seq`: what memory is rebuilt from.
+    fn live(&self) -> Result<Vec<Job>, StoreError>;
+    /// Counts of one endpoint.
+    fn counts(&self, endpoint: &EndpointId) -> Result<Counts, StoreError>;
+    /// Jobs whose `due_at` has come, most overdue first.
+    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError>;
+    /// The earliest `due_at` of all jobs.
+    fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// Every endpoint, by name.
+    fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError>;
+    /// The releases of an endpoint, newest first.
+    fn releases(&self, endpoint: &EndpointId) -> Result<Vec<Release>, StoreError>;
+    /// Workers' records, newest first; of one endpoint or of all, those that are not gone before the others.
+    fn workers(&self, endpoint: Option<&EndpointId>, limit: usize) -> Result<Vec<WorkerRecord>, StoreError>;
+    /// One worker's record.
+    fn worker(&self, id: &WorkerId) -> Result<Option<WorkerRecord>, StoreError>;
+    /// Every key's record, also revoked ones, oldest first.
+    fn keys(&self) -> Result<Vec<KeyRecord>, StoreError>;
+}

@@ -1,0 +1,3 @@
+//! xtask: to come.
+
+fn main() {}
