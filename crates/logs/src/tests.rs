@@ -1,0 +1,146 @@
+//! Writing, searching and following, with crashes in between.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use std::fs;
+use std::io::Write;
+
+use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
+
+use crate::{Level, MAX_LINE, Origin, Query, Reader, Record, Source, Writer, remove_endpoint};
+
+fn origin(worker: &str) -> Origin {
+    Origin { endpoint: EndpointId::new("ep"), worker: Some(WorkerId::new(worker)), release: 3 }
+}
+
+fn query() -> Query {
+    Query::new(EndpointId::new("ep"))
+}
+
+fn all(dir: &std::path::Path) -> Vec<Record> {
+    Reader::open(dir).query(&Query { limit: usize::MAX, ..query() }).unwrap()
+}
+
+fn messages(records: &[Record]) -> Vec<&str> {
+    records.iter().map(|record| record.message.as_str()).collect()
+}
+
+#[test]
+fn chunks_become_lines_and_partial_lines_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path(), origin("w1")).unwrap();
+    assert_eq!(writer.write(Timestamp(1000), Source::Stdout, b"one\ntw", &[]).unwrap(), 1);
+    assert_eq!(writer.write(Timestamp(1010), Source::Stderr, b"error: x\n\n", &[]).unwrap(), 2);
+    assert_eq!(writer.write(Timestamp(1050), Source::Stdout, b"o\nthree", &[]).unwrap(), 1);
+    assert_eq!(writer.due(), Some(Timestamp(1250)));
+    assert!(!writer.tick(Timestamp(1249), &[]).unwrap());
+    assert!(writer.tick(Timestamp(1250), &[]).unwrap());
+    assert_eq!(writer.due(), None);
+    writer.write(Timestamp(1300), Source::Stdout, b" and more\n", &[]).unwrap();
+    let records = all(dir.path());
+    assert_eq!(messages(&records), ["one", "error: x", "", "two", "three", " and more"]);
+    assert_eq!(records.iter().map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(
+        records.iter().map(|r| r.partial).collect::<Vec<_>>(),
+        [false, false, false, false, true, false]
+    );
+    assert_eq!(records[1].level, Some(Level::Error));
+    assert_eq!(writer.last_lines().len(), 6);
+}
+
+#[test]
+fn every_byte_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path(), origin("w1")).unwrap();
+    let mut bytes: Vec<u8> = (0..=255).collect();
+    bytes.extend("é".repeat(MAX_LINE).as_bytes());
+    bytes.push(b'\n');
+    bytes.extend(b"end without line feed");
+    for chunk in bytes.chunks(1013) {
+        writer.write(Timestamp(1), Source::Stdout, chunk, &[]).unwrap();
+    }
+    writer.close(Timestamp(1), &[]).unwrap();
+    let mut back = Vec::new();
+    for record in all(dir.path()) {
+        assert!(record.bytes().len() <= MAX_LINE);
+        back.extend_from_slice(&record.bytes());
+        if !record.partial {
+            back.push(b'\n');
+        }
+    }
+    assert_eq!(back, bytes);
+}
+
+#[test]
+fn only_the_last_lines_are_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path(), origin("w1")).unwrap();
+    for n in 0..30 {
+        writer.write(Timestamp(1), Source::Stdout, format!("{n}\n").as_bytes(), &[]).unwrap();
+    }
+    writer.note(Timestamp(2), Source::System, Level::Info, None, "exited with code 0").unwrap();
+    let last = writer.last_lines();
+    assert_eq!((last.len(), last[0].as_str(), last[19].as_str()), (20, "10", "29"));
+}
+
+#[test]
+fn a_torn_line_is_skipped_and_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path(), origin("w1")).unwrap();
+    writer.write(Timestamp(1), Source::Stdout, b"one\n", &[]).unwrap();
+    let path = writer.path().to_owned();
+    drop(writer);
+    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"at\":1,\"se").unwrap();
+    assert_eq!(messages(&all(dir.path())), ["one"]);
+    let mut writer = Writer::open(dir.path(), origin("w1")).unwrap();
+    writer.write(Timestamp(2), Source::Stdout, b"two\n", &[]).unwrap();
+    let records = all(dir.path());
+    assert_eq!(messages(&records), ["one", "two"]);
+    assert_eq!(records[1].seq, 2);
+}
+
+#[test]
+fn queries_filter_and_merge() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = Writer::open(dir.path(), origin("w1")).unwrap();
+    let mut two = Writer::open(dir.path(), origin("w2")).unwrap();
+    let build = Origin { worker: None, ..origin("") };
+    let mut build = Writer::open(dir.path(), build).unwrap();
+    let job = JobId::new("j-u1");
+    for n in 0..100i64 {
+        let running = if n == 7 { std::slice::from_ref(&job) } else { &[] };
+        one.write(Timestamp(2 * n), Source::Stdout, format!("A{n}\n").as_bytes(), running).unwrap();
+        two.write(Timestamp(2 * n + 1), Source::Stdout, format!("[error] b{n}\n").as_bytes(), &[]).unwrap();
+    }
+    build.write(Timestamp(5), Source::Build, b"Installing\n", &[]).unwrap();
+    let reader = Reader::open(dir.path());
+    let found =
+        |query: &Query| reader.query(query).unwrap().into_iter().map(|r| r.message).collect::<Vec<_>>();
+    assert_eq!(found(&Query { limit: 3, ..query() }), ["[error] b98", "A99", "[error] b99"]);
+    assert_eq!(found(&Query { worker: Some(WorkerId::new("w1")), limit: 2, ..query() }), ["A98", "A99"]);
+    assert_eq!(found(&Query { job: Some(job), ..query() }), ["A7"]);
+    assert_eq!(found(&Query { text: Some("a42".into()), ..query() }), ["A42"]);
+    assert_eq!(found(&Query { level: Some(Level::Warn), limit: 1, ..query() }), ["[error] b99"]);
+    assert_eq!(found(&Query { since: Some(Timestamp(198)), ..query() }), ["A99", "[error] b99"]);
+    assert_eq!(found(&Query { build: Some(3), ..query() }), ["Installing"]);
+    assert_eq!(all(dir.path()).len(), 200);
+    remove_endpoint(dir.path(), &EndpointId::new("ep")).unwrap();
+    remove_endpoint(dir.path(), &EndpointId::new("ep")).unwrap();
+    assert!(all(dir.path()).is_empty());
+}
+
+#[test]
+fn a_tail_sees_the_backlog_then_each_record_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = Writer::open(dir.path(), origin("w1")).unwrap();
+    one.write(Timestamp(1), Source::Stdout, b"1\n2\n3\n", &[]).unwrap();
+    let mut tail = Reader::open(dir.path()).follow(Query { limit: 2, ..query() });
+    assert_eq!(messages(&tail.poll().unwrap()), ["2", "3"]);
+    assert!(tail.poll().unwrap().is_empty());
+    let mut two = Writer::open(dir.path(), origin("w2")).unwrap();
+    two.write(Timestamp(3), Source::Stdout, b"5\n", &[]).unwrap();
+    one.write(Timestamp(2), Source::Stdout, b"4\n", &[]).unwrap();
+    fs::OpenOptions::new().append(true).open(one.path()).unwrap().write_all(b"{\"at\"").unwrap();
+    assert_eq!(messages(&tail.poll().unwrap()), ["4", "5"]);
+    assert!(tail.poll().unwrap().is_empty());
+}
