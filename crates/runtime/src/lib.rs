@@ -3,10 +3,12 @@
 //!
 //! [`process`] runs workers as local processes through the agent; [`fake`] is scripted, for tests.
 
+mod control;
 pub mod fake;
 mod paths;
 pub mod process;
 mod spec;
+pub mod wire;
 
 pub use paths::Paths;
 pub use spec::{Limits, Observed, WorkerSpec};

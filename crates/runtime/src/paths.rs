@@ -22,7 +22,11 @@ impl Paths {
         let run = if usual.join("server.sock").as_os_str().len() <= SOCKET_PATH_MAX {
             usual
         } else {
-            let name = format!("runyard-{}-{:016x}", rustix::process::getuid().as_raw(), fnv(data.as_os_str().as_encoded_bytes()));
+            let name = format!(
+                "runyard-{}-{:016x}",
+                rustix::process::getuid().as_raw(),
+                fnv(data.as_os_str().as_encoded_bytes())
+            );
             std::env::temp_dir().join(name)
         };
         Self { data, run }
@@ -47,6 +51,10 @@ impl Paths {
     /// Where the agent listens for the server.
     pub fn agent_socket(&self) -> PathBuf {
         self.run.join("agent.sock")
+    }
+    /// What proves to agent and server that the other side is no worker; mode 0600, new with each agent.
+    pub fn agent_key(&self) -> PathBuf {
+        self.run.join("agent.key")
     }
     /// The configuration file.
     pub fn config(&self) -> PathBuf {
@@ -90,10 +98,9 @@ impl Paths {
     }
 }
 
-
 /// FNV-1a: a stable name for a path, nothing more.
 fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
