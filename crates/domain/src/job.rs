@@ -310,9 +310,7 @@ fn finish(job: &mut Job, worker: &WorkerId, answer: &Answer, now: Timestamp) -> 
     }
     let outcome = match answer {
         Answer::Success => Outcome::Completed,
-        Answer::Failure { error, reason } => {
-            Outcome::Failed { error: error.clone(), reason: reason.clone() }
-        }
+        Answer::Failure { error, reason } => Outcome::Failed { error: error.clone(), reason: reason.clone() },
     };
     end(job, outcome, now);
     if !held_now && let Phase::Done { worker: finisher, .. } = &mut job.phase {

@@ -57,6 +57,10 @@ pub enum WaitReason {
         retry_at: Timestamp,
         /// How the last one ended.
         exit: Exit,
+        /// Whether the last one ran on without ever asking for a job, and was ended for it.
+        timed_out: bool,
+        /// Variables that the handler's source reads and the release does not set.
+        unset_env: Vec<String>,
     },
     /// Workers end with code 0 before they ask for a job.
     ExitedBeforeAsking {
@@ -105,7 +109,9 @@ impl WaitReason {
             }
             Self::AllBusy { workers, max, position, eta_ms } => {
                 let eta = eta_ms.map_or(String::new(), |ms| format!(", expected in {}", seconds(ms)));
-                format!("all {workers} of at most {max} workers are busy; position {position} in the queue{eta}")
+                format!(
+                    "all {workers} of at most {max} workers are busy; position {position} in the queue{eta}"
+                )
             }
             Self::NoGpuFree { wanted, holders } => {
                 format!("no GPU is free for a worker that needs {wanted}: held by {}", holders.join(", "))
@@ -117,20 +123,18 @@ impl WaitReason {
                 let usual = usual_ms.map_or(String::new(), |ms| format!(" (usually {})", seconds(ms)));
                 format!("worker {worker} is starting: {phase} for {}{usual}", seconds(*for_ms))
             }
-            Self::StartFailing { times, retry_at, exit } => {
+            Self::StartFailing { times, retry_at, exit, timed_out, unset_env } => {
                 let last = exit.last_lines.last().map_or(String::new(), |l| format!("; it last said: {l}"));
+                let how =
+                    if *timed_out { "ran on and never asked for a job".to_owned() } else { exit.sentence() };
+                let env = if *timed_out { unset(unset_env) } else { String::new() };
                 format!(
-                    "workers fail to start ({times} in a row, the last {}{last}); next try in {}",
-                    exit.sentence(),
+                    "workers fail to start ({times} in a row, the last {how}{last}{env}); next try in {}",
                     seconds(retry_at.since(now))
                 )
             }
             Self::ExitedBeforeAsking { times, retry_at, unset_env } => {
-                let env = if unset_env.is_empty() {
-                    String::new()
-                } else {
-                    format!("; its source reads {}, which the release does not set", unset_env.join(", "))
-                };
+                let env = unset(unset_env);
                 format!(
                     "the worker ended with code 0 before it asked for a job ({times} in a row){env}; next try in {}",
                     seconds(retry_at.since(now))
@@ -256,7 +260,10 @@ impl FailReason {
                     .as_ref()
                     .and_then(|e| e.last_lines.last())
                     .map_or(String::new(), |l| format!("; it last said: {l}"));
-                format!("the worker {how} while it ran the job, after {attempts} {}{last}", attempt_word(*attempts))
+                format!(
+                    "the worker {how} while it ran the job, after {attempts} {}{last}",
+                    attempt_word(*attempts)
+                )
             }
             Self::Abandoned { attempts } => format!(
                 "the worker asked for another job without ever answering this one, after {attempts} {}",
@@ -289,11 +296,7 @@ impl FailReason {
 }
 
 fn start_failed(exit: &Exit, unset_env: &[String], timed_out: bool) -> String {
-    let env = if unset_env.is_empty() {
-        String::new()
-    } else {
-        format!("; its source reads {}, which the release does not set", unset_env.join(", "))
-    };
+    let env = unset(unset_env);
     if timed_out {
         return format!("the worker runs but never asked for a job{env}");
     }
@@ -302,6 +305,13 @@ fn start_failed(exit: &Exit, unset_env: &[String], timed_out: bool) -> String {
     }
     let last = exit.last_lines.last().map_or(String::new(), |l| format!(": {l}"));
     format!("the worker {} before it asked for a job{last}{env}", exit.sentence())
+}
+
+fn unset(names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("; its source reads {}, which the release does not set", names.join(", "))
 }
 
 fn attempt_word(n: u32) -> &'static str {

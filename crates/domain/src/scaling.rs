@@ -62,12 +62,7 @@ pub fn plan(settings: &Settings, demand: &Demand, supply: &Supply, now: Timestam
 }
 
 /// How many workers the scaler asks for, and when more time would raise that.
-fn wanted(
-    settings: &Settings,
-    demand: &Demand,
-    supply: &Supply,
-    now: Timestamp,
-) -> (u32, Option<Timestamp>) {
+fn wanted(settings: &Settings, demand: &Demand, supply: &Supply, now: Timestamp) -> (u32, Option<Timestamp>) {
     let have = supply.starting + supply.busy + supply.idle_since.len() as u32;
     match settings.scaler {
         Scaler::RequestCount(n) => {
@@ -149,8 +144,7 @@ mod tests {
 
     #[test]
     fn request_count_divides_and_rounds_up() {
-        let settings =
-            Settings { scaler: Scaler::RequestCount(4), workers_max: 10, ..Settings::default() };
+        let settings = Settings { scaler: Scaler::RequestCount(4), workers_max: 10, ..Settings::default() };
         let demand = Demand { waiting: 5, running: 4, ..Demand::default() };
         assert_eq!(plan(&settings, &demand, &Supply::default(), Timestamp(0)).start, 3);
     }

@@ -1,1 +1,28 @@
-//! engine: to come.
+//! The engine accepts commands, makes them durable and tells the rest of the house what changed. It is the
+//! only writer of job state. It knows neither HTTP nor processes.
+//!
+//! The road of a command: a method of [`Engine`] sends it to the [`writer`], one thread that drains whatever
+//! waits into one transaction; what the transaction changed goes into the [`index`] (who waits, who runs),
+//! wakes takes and waiters, and is published on the [`feed`]. Timers exist for limits only ([`timers`]).
+
+mod catalog;
+mod engine;
+mod env;
+mod error;
+mod feed;
+mod index;
+mod intake;
+mod live;
+mod take;
+mod timers;
+mod waiters;
+mod writer;
+
+pub use engine::{Engine, Options};
+pub use env::SystemEnv;
+pub use error::EngineError;
+pub use feed::Change;
+pub use index::{Place, Snapshot};
+pub use intake::{Accepted, NewJob};
+pub use live::{LiveWorker, Presence};
+pub use take::{Ask, Handed, Take};

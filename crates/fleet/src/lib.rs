@@ -1,1 +1,22 @@
-//! fleet: to come.
+//! The fleet keeps as many workers as the work needs. It is a reconciler: it looks at what an endpoint
+//! should have (`domain::scaling`, `domain::placement`) and at what is there, does one step, and can be run
+//! twice without harm. It is woken by the engine's feed, the runtime's events and deadlines; never by polling.
+//!
+//! [`Fleet`] is the handle; [`reconcile`] takes the steps, [`exits`] handles workers that end, [`rollout`]
+//! tests, promotes and rolls back releases, [`reasons`] says why a job waits.
+
+mod attach;
+mod error;
+mod exits;
+mod fleet;
+mod reasons;
+mod reconcile;
+mod rollout;
+mod spec;
+mod state;
+mod stops;
+
+pub use error::FleetError;
+pub use fleet::{Fleet, Options};
+pub use reasons::{EndpointState, WorkerCounts};
+pub use rollout::{TestRequest, TestRun};

@@ -201,7 +201,10 @@ mod tests {
             let caller = vault.key_caller(&header).expect("the key is known");
             caller.may(Access::Run, Some(&EndpointId::new("e"))).expect("in scope");
             assert_eq!(caller.may(Access::Run, Some(&EndpointId::new("x"))), Err(Denied::OtherEndpoint));
-            assert_eq!(caller.may(Access::Deploy, Some(&EndpointId::new("e"))), Err(Denied::Access(Access::Deploy)));
+            assert_eq!(
+                caller.may(Access::Deploy, Some(&EndpointId::new("e"))),
+                Err(Denied::Access(Access::Deploy))
+            );
             assert_eq!(caller.may(Access::Read, None), Err(Denied::OtherEndpoint));
         }
         assert_eq!(vault.key_caller("Bearer nope").expect_err("unknown"), Denied::UnknownKey);

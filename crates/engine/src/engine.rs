@@ -1,0 +1,471 @@
+//! The handle: every way into the engine. Cheap to clone.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use runyard_domain::job::{Answer, Loss};
+use runyard_domain::{
+    Access, Endpoint, EndpointId, Env, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerRecord,
+};
+use runyard_store::{Blobs, Command, Reader, Refused, Reply, Store, StoreError, Which};
+use runyard_vault::{Caller, Vault, WorkerCaller};
+use tokio::sync::{Notify, broadcast};
+
+use crate::catalog::Catalog;
+use crate::index::{Index, Place, Snapshot};
+use crate::live::Live;
+use crate::take::{Ended as _, Polls};
+use crate::timers::Timers;
+use crate::waiters::{Waiter, Waiters};
+use crate::writer::Writer;
+use crate::{Change, EngineError};
+
+/// How an engine is made.
+pub struct Options {
+    /// Where jobs are kept.
+    pub store: Box<dyn Store>,
+    /// Where large payloads are kept.
+    pub blobs: Blobs,
+    /// Clock, ids, randomness.
+    pub env: Arc<dyn Env>,
+    /// Keys and seals.
+    pub vault: Arc<Vault>,
+}
+
+/// What is known in memory, changed by the writer in commit order.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) index: Index,
+    pub(crate) live: Live,
+    pub(crate) polls: Polls,
+    touched: HashSet<EndpointId>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) writer: Writer,
+    pub(crate) reader: Arc<dyn Reader>,
+    pub(crate) blobs: Blobs,
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) memory: Arc<Mutex<Memory>>,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) feed: broadcast::Sender<Change>,
+    pub(crate) timers: Arc<Timers>,
+    pub(crate) draining: AtomicBool,
+    failed: Arc<Notify>,
+}
+
+/// The engine.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    /// Rebuilds memory from the store and starts the writer and the timers. Needs a tokio runtime.
+    pub fn start(options: Options) -> Result<Self, EngineError> {
+        let Options { store, blobs, env, vault } = options;
+        let reader = store.reader();
+        let memory = Arc::new(Mutex::new(Memory::default()));
+        let catalog = Arc::new(Catalog::default());
+        for endpoint in reader.endpoints()? {
+            catalog.put(endpoint);
+        }
+        for job in reader.live()? {
+            lock(&memory).index.apply(&job);
+        }
+        let (feed, _) = broadcast::channel(4096);
+        let waiters = Arc::new(Waiters::default());
+        let timers = Arc::new(Timers::default());
+        let failed = Arc::new(Notify::new());
+        let writer = start_writer(store, &env, &memory, &waiters, &catalog, &feed, &timers, &failed);
+        let shared = Arc::new(Shared {
+            writer,
+            reader,
+            blobs,
+            env,
+            vault,
+            memory,
+            waiters,
+            catalog,
+            feed,
+            timers,
+            draining: AtomicBool::new(false),
+            failed,
+        });
+        let engine = Self { shared };
+        crate::timers::spawn(&engine)?;
+        Ok(engine)
+    }
+
+    /// Resolves when the store has failed for good: the server has to stop.
+    pub async fn failed(&self) {
+        self.shared.failed.notified().await;
+    }
+
+    /// The clock.
+    pub fn now(&self) -> Timestamp {
+        self.shared.env.now()
+    }
+
+    /// Clock, ids and randomness.
+    pub fn env(&self) -> &Arc<dyn Env> {
+        &self.shared.env
+    }
+
+    /// Queries beside the writer.
+    pub fn reader(&self) -> &dyn Reader {
+        &*self.shared.reader
+    }
+
+    /// Nudges from now on.
+    pub fn watch(&self) -> broadcast::Receiver<Change> {
+        self.shared.feed.subscribe()
+    }
+
+    /// From now on new jobs are refused; everything else goes on.
+    pub fn close_submissions(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether new jobs are refused.
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// The endpoint with this id or name.
+    pub fn endpoint(&self, id_or_name: &str) -> Option<Arc<Endpoint>> {
+        self.shared.catalog.find(id_or_name)
+    }
+
+    /// The endpoint with this id.
+    pub fn endpoint_by_id(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
+        self.shared.catalog.get(id)
+    }
+
+    /// Every endpoint, by name.
+    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.shared.catalog.all()
+    }
+
+    /// One endpoint's jobs at a glance; `depth` bounds the list of waiting times.
+    pub fn snapshot(&self, endpoint: &EndpointId, depth: usize) -> Snapshot {
+        lock(&self.shared.memory).index.snapshot(endpoint, depth)
+    }
+
+    /// A waiting job's place in its queue.
+    pub fn place(&self, job: &JobId) -> Option<Place> {
+        lock(&self.shared.memory).index.place(job)
+    }
+
+    /// How many jobs run, of all endpoints.
+    pub fn running(&self) -> usize {
+        lock(&self.shared.memory).index.running()
+    }
+
+    /// One job.
+    pub fn job(&self, id: &JobId) -> Result<Option<Job>, EngineError> {
+        Ok(self.shared.reader.job(id)?)
+    }
+
+    /// The bytes of a payload.
+    pub async fn bytes(&self, payload: Payload) -> Result<Bytes, EngineError> {
+        match payload {
+            Payload::Inline(bytes) => Ok(bytes),
+            Payload::File { .. } => {
+                let blobs = self.shared.blobs.clone();
+                let read = tokio::task::spawn_blocking(move || blobs.read(&payload)).await;
+                Ok(read.map_err(|_| EngineError::Stopped)??)
+            }
+        }
+    }
+
+    /// Registers for changes of a job. Register first, look afterwards.
+    pub fn waiter(&self, job: &JobId) -> JobWaiter {
+        JobWaiter(self.shared.waiters.register(job))
+    }
+
+    /// Ends a job.
+    pub async fn cancel(&self, caller: &Caller, job: &JobId) -> Result<Job, EngineError> {
+        self.check(caller, job)?;
+        self.commit_job(job, Command::Cancel { job: job.clone(), by: caller.name().to_owned() }).await
+    }
+
+    /// From failed or timed out back to the queue.
+    pub async fn retry(&self, caller: &Caller, job: &JobId) -> Result<Job, EngineError> {
+        self.check(caller, job)?;
+        self.commit_job(job, Command::Retry { job: job.clone() }).await
+    }
+
+    /// A new time to live for a job, from now.
+    pub async fn set_ttl(&self, caller: &Caller, job: &JobId, ttl_ms: i64) -> Result<Job, EngineError> {
+        self.check(caller, job)?;
+        self.commit_job(job, Command::SetTtl { job: job.clone(), ttl_ms }).await
+    }
+
+    /// Ends every waiting job of an endpoint; says how many.
+    pub async fn purge(&self, caller: &Caller, endpoint: &EndpointId) -> Result<usize, EngineError> {
+        caller.may(Access::Run, Some(endpoint))?;
+        let by = format!("purge by {}", caller.name());
+        match self.shared.writer.commit(Command::Purge { endpoint: endpoint.clone(), by }).await? {
+            Reply::Jobs(jobs) => Ok(jobs.len()),
+            _ => Ok(0),
+        }
+    }
+
+    fn check(&self, caller: &Caller, job: &JobId) -> Result<(), EngineError> {
+        let found = self.job(job)?.ok_or_else(|| EngineError::NoSuchJob(job.clone()))?;
+        Ok(caller.may(Access::Run, Some(&found.endpoint))?)
+    }
+
+    pub(crate) async fn commit_job(&self, job: &JobId, command: Command) -> Result<Job, EngineError> {
+        match self.shared.writer.commit(command).await? {
+            Reply::Job(job) => Ok(*job),
+            Reply::Refused(Refused::ByState(refusal, _)) => {
+                Err(EngineError::Refused { job: job.clone(), refusal })
+            }
+            _ => Err(EngineError::NoSuchJob(job.clone())),
+        }
+    }
+
+    /// A worker's answer. `Ok(None)` where it changed nothing: the job had ended, or was never this worker's.
+    pub async fn finish(
+        &self,
+        who: &WorkerCaller,
+        job: &JobId,
+        answer: Answer,
+        output: Option<Bytes>,
+    ) -> Result<Option<Job>, EngineError> {
+        let output = match output {
+            Some(bytes) => Some(self.keep(bytes).await?),
+            None => None,
+        };
+        let worker = who.worker().clone();
+        let command = Command::Finish { job: job.clone(), worker, answer, output: output.clone() };
+        let finished = self.commit_job(job, command).await;
+        self.settle_stop(who.worker(), |stopping| stopping == job);
+        match finished {
+            Ok(job) => Ok(Some(job)),
+            Err(EngineError::Refused { refusal, .. }) => {
+                tracing::info!(job.id = %job, worker.id = %who.worker(), %refusal, "a result changed nothing");
+                self.discard(output.as_ref());
+                Ok(None)
+            }
+            Err(EngineError::NoSuchJob(_)) => {
+                self.discard(output.as_ref());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The latest progress value of a running job. Late and foreign ones change nothing.
+    pub async fn progress(&self, who: &WorkerCaller, job: &JobId, value: Bytes) -> Result<(), EngineError> {
+        let value = self.keep(value).await?;
+        let worker = who.worker().clone();
+        self.output_of(job, Command::Progress { job: job.clone(), worker, value }).await
+    }
+
+    /// One streamed value of a running job. Late and foreign ones change nothing.
+    pub async fn chunk(
+        &self,
+        who: &WorkerCaller,
+        job: &JobId,
+        number: Option<u64>,
+        value: Bytes,
+    ) -> Result<(), EngineError> {
+        let value = self.keep(value).await?;
+        let worker = who.worker().clone();
+        self.output_of(job, Command::Chunk { job: job.clone(), worker, number, value }).await
+    }
+
+    async fn output_of(&self, job: &JobId, command: Command) -> Result<(), EngineError> {
+        match self.commit_job(job, command).await {
+            Ok(_) | Err(EngineError::Refused { .. } | EngineError::NoSuchJob(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Chunks up to this one were written to a client.
+    pub fn delivered(&self, job: &JobId, upto: u64) {
+        self.shared.writer.submit(Command::Delivered { job: job.clone(), upto });
+    }
+
+    /// A worker is gone, or has to give up jobs: back to the queue, or failed where that was the last try.
+    pub async fn lose(
+        &self,
+        worker: &runyard_domain::WorkerId,
+        which: Which,
+        loss: Loss,
+    ) -> Result<Vec<Job>, EngineError> {
+        let command = Command::Lose { worker: worker.clone(), which, loss };
+        match self.shared.writer.commit(command).await? {
+            Reply::Jobs(jobs) => Ok(jobs),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// A worker never received these jobs: back to the queue as if nothing had been.
+    pub async fn give_back(
+        &self,
+        worker: &runyard_domain::WorkerId,
+        which: Which,
+    ) -> Result<Vec<Job>, EngineError> {
+        match self.shared.writer.commit(Command::GiveBack { worker: worker.clone(), which }).await? {
+            Reply::Jobs(jobs) => Ok(jobs),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Replaces an endpoint's record.
+    pub async fn put_endpoint(&self, endpoint: Endpoint) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::PutEndpoint(Box::new(endpoint))).await.map(drop)
+    }
+
+    /// Removes an endpoint with everything that is kept of it.
+    pub async fn drop_endpoint(&self, endpoint: &EndpointId) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::DropEndpoint(endpoint.clone())).await.map(drop)
+    }
+
+    /// Replaces a release's record.
+    pub async fn put_release(&self, release: Release) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::PutRelease(Box::new(release))).await.map(drop)
+    }
+
+    /// Replaces a worker's record.
+    pub async fn put_worker(&self, worker: WorkerRecord) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::PutWorker(Box::new(worker))).await.map(drop)
+    }
+
+    /// Replaces a key's record and lets the vault know it.
+    pub async fn put_key(&self, key: KeyRecord) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::PutKey(Box::new(key.clone()))).await?;
+        self.shared.vault.learn(key);
+        Ok(())
+    }
+
+    /// The keeper of keys and tokens.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.shared.vault
+    }
+
+    /// A payload to commit: small ones as they are, large ones as a synced file.
+    pub(crate) async fn keep(&self, bytes: Bytes) -> Result<Payload, EngineError> {
+        if bytes.len() <= runyard_store::SPILL_ABOVE {
+            return Ok(Payload::Inline(bytes));
+        }
+        let blobs = self.shared.blobs.clone();
+        let name = self.shared.env.token(24);
+        let kept = tokio::task::spawn_blocking(move || blobs.put(&name, &bytes)).await;
+        match kept.map_err(|_| EngineError::Stopped)? {
+            Err(StoreError::DiskFull) => Err(EngineError::DiskFull),
+            kept => Ok(kept?),
+        }
+    }
+
+    /// Drops a payload that no command names after all.
+    pub(crate) fn discard(&self, payload: Option<&Payload>) {
+        if let Some(payload @ Payload::File { .. }) = payload
+            && let Err(error) = self.shared.blobs.remove(payload)
+        {
+            tracing::warn!(%error, "a payload that is not needed cannot be removed; the next start does");
+        }
+    }
+}
+
+/// Someone who waits for changes of a job.
+pub struct JobWaiter(Waiter);
+
+impl JobWaiter {
+    /// Resolves at the next change; it counts from the moment the future is made.
+    pub fn changed(&self) -> impl Future<Output = ()> + '_ {
+        self.0.changed()
+    }
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "called once, to give the writer's thread its view of the engine"
+)]
+fn start_writer(
+    store: Box<dyn Store>,
+    env: &Arc<dyn Env>,
+    memory: &Arc<Mutex<Memory>>,
+    waiters: &Arc<Waiters>,
+    catalog: &Arc<Catalog>,
+    feed: &broadcast::Sender<Change>,
+    timers: &Arc<Timers>,
+    failed: &Arc<Notify>,
+) -> Writer {
+    let (memory_, feed_, failed) = (memory.clone(), feed.clone(), failed.clone());
+    let (memory, waiters, catalog) = (memory.clone(), waiters.clone(), catalog.clone());
+    let (feed, timers) = (feed.clone(), timers.clone());
+    let apply = move |now: Timestamp, command: &Command, reply: &Reply| {
+        let mut memory = lock(&memory);
+        let mut job_changed = |job: &Job| {
+            memory.job_changed(job, now, &feed);
+            timers.arm(job.due_at());
+            waiters.wake(&job.id);
+        };
+        match reply {
+            Reply::Submitted { job, existing: false } | Reply::Job(job) => job_changed(job),
+            Reply::Taken(taken) => taken.iter().for_each(|t| job_changed(&t.job)),
+            Reply::Jobs(jobs) => jobs.iter().for_each(job_changed),
+            Reply::Forgotten(job) => {
+                memory.index.remove(job);
+                waiters.wake(job);
+            }
+            Reply::Submitted { existing: true, .. } | Reply::Refused(_) | Reply::Nothing => {}
+        }
+        match command {
+            Command::PutEndpoint(endpoint) => {
+                catalog.put((**endpoint).clone());
+                memory.wake_all_polls(&endpoint.id);
+                let _ = feed.send(Change::Endpoint(endpoint.id.clone()));
+            }
+            Command::DropEndpoint(id) => {
+                catalog.remove(id);
+                memory.index.drop_endpoint(id);
+                let _ = feed.send(Change::Endpoint(id.clone()));
+            }
+            _ => {}
+        }
+    };
+    let flush = move || {
+        let mut memory = lock(&memory_);
+        for endpoint in std::mem::take(&mut memory.touched) {
+            memory.match_polls(&endpoint);
+            let _ = feed_.send(Change::Jobs(endpoint));
+        }
+    };
+    let fatal = move |_: &StoreError| failed.notify_one();
+    Writer::start(store, env.clone(), Box::new(apply), Box::new(flush), Box::new(fatal))
+}
+
+impl Memory {
+    /// Takes in a job as it is now: who waits, who runs, who has to stop.
+    fn job_changed(&mut self, job: &Job, now: Timestamp, feed: &broadcast::Sender<Change>) {
+        let holder = self.index.holder(&job.id);
+        let shift = self.index.apply(job);
+        if let Some(worker) = &shift.busy {
+            self.live.shift(worker, true, now);
+        }
+        if let Some(worker) = &shift.idle {
+            self.live.shift(worker, false, now);
+        }
+        if let Some(worker) = holder
+            && job.is_ended_from_outside()
+            && self.must_stop(&worker, &job.id)
+        {
+            let _ = feed.send(Change::Stopping { worker, job: job.id.clone() });
+        }
+        self.touched.insert(job.endpoint.clone());
+    }
+}

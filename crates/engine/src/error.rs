@@ -1,0 +1,43 @@
+//! What the engine refuses, and what can fail below it.
+
+use runyard_domain::{EndpointId, JobId, job::Refusal};
+use runyard_store::StoreError;
+use runyard_vault::Denied;
+
+/// Why a call to the engine changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The server is shutting down and takes no new jobs.
+    #[error("the server is shutting down and accepts no new jobs; try again in a moment")]
+    Draining,
+    /// The disk is full.
+    #[error("the disk is full: no new jobs are accepted until space is free")]
+    DiskFull,
+    /// There is no such endpoint.
+    #[error("there is no endpoint '{0}'")]
+    NoSuchEndpoint(EndpointId),
+    /// There is no such job.
+    #[error("there is no job '{0}' here, or its retention is over")]
+    NoSuchJob(JobId),
+    /// The job's state does not allow it.
+    #[error("job '{job}': {refusal}")]
+    Refused {
+        /// Which job.
+        job: JobId,
+        /// Why.
+        #[source]
+        refusal: Refusal,
+    },
+    /// The caller may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// A secret of the job cannot be sealed or opened.
+    #[error("cannot handle the job's s3Config")]
+    Seal(#[from] runyard_vault::SealError),
+    /// The store failed; the server stops.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The writer has stopped after a failure of the store.
+    #[error("the store has failed before; the server is stopping")]
+    Stopped,
+}

@@ -1,0 +1,127 @@
+//! New jobs: from what a dialect parsed to a durable, waiting job.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use runyard_domain::{Access, Endpoint, Job, Payload, Phase, Policy};
+use runyard_store::{Command, Reply, Submission};
+use runyard_vault::Caller;
+
+use crate::{Engine, EngineError};
+
+/// A request as a dialect parsed it. What is `None` comes from the endpoint's settings.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Where to.
+    pub endpoint: Arc<Endpoint>,
+    /// Whether it came by a synchronous call.
+    pub sync: bool,
+    /// The input as it came: one JSON value.
+    pub input: Bytes,
+    /// The `s3Config` as it came: one JSON value. Sealed before it is stored.
+    pub s3: Option<Bytes>,
+    /// Where to post the result.
+    pub webhook: Option<String>,
+    /// The longest one attempt may run; 0 means no limit.
+    pub execution_timeout_ms: Option<i64>,
+    /// Bounds queue and run together.
+    pub ttl_ms: Option<i64>,
+    /// See [`Policy::low_priority`].
+    pub low_priority: bool,
+    /// The same key returns the first job.
+    pub idempotency_key: Option<String>,
+    /// A test request of this release.
+    pub pinned: Option<u32>,
+}
+
+impl NewJob {
+    /// A request with nothing but an input.
+    pub fn new(endpoint: Arc<Endpoint>, input: impl Into<Bytes>) -> Self {
+        Self {
+            endpoint,
+            sync: false,
+            input: input.into(),
+            s3: None,
+            webhook: None,
+            execution_timeout_ms: None,
+            ttl_ms: None,
+            low_priority: false,
+            idempotency_key: None,
+            pinned: None,
+        }
+    }
+}
+
+/// An accepted job.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// The job as it is now.
+    pub job: Job,
+    /// It is the first job of this idempotency key, made earlier.
+    pub existing: bool,
+}
+
+impl Engine {
+    /// Accepts a job; when it returns, the job is durable.
+    pub async fn submit(&self, caller: &Caller, new: NewJob) -> Result<Accepted, EngineError> {
+        caller.may(Access::Run, Some(&new.endpoint.id))?;
+        if self.is_draining() {
+            return Err(EngineError::Draining);
+        }
+        let s3 = match &new.s3 {
+            Some(secret) => Some(Payload::inline(self.shared.vault.seal(secret)?)),
+            None => None,
+        };
+        let input = self.keep(new.input.clone()).await?;
+        let mut job = self.waiting_job(caller, &new);
+        if job.pinned.is_some() {
+            // A test that kills its worker is not tried again: no other worker runs its release.
+            job.requeues = 0;
+        }
+        let submission = Submission { job, input: input.clone(), s3, idempotency_key: new.idempotency_key };
+        match self.shared.writer.commit(Command::Submit(Box::new(submission))).await {
+            Ok(Reply::Submitted { job, existing }) => {
+                if existing {
+                    self.discard(Some(&input));
+                }
+                Ok(Accepted { job: *job, existing })
+            }
+            Ok(_) => Err(EngineError::Stopped),
+            Err(error) => {
+                if matches!(error, EngineError::DiskFull) {
+                    self.discard(Some(&input));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn waiting_job(&self, caller: &Caller, new: &NewJob) -> Job {
+        let now = self.now();
+        let settings = &new.endpoint.settings;
+        let policy = Policy {
+            execution_timeout_ms: new.execution_timeout_ms.unwrap_or(settings.execution_timeout_ms),
+            ttl_ms: new.ttl_ms.unwrap_or(settings.ttl_ms),
+            low_priority: new.low_priority,
+        };
+        Job {
+            id: self.shared.env.job_id(new.sync),
+            endpoint: new.endpoint.id.clone(),
+            seq: 0,
+            sync: new.sync,
+            submitted_at: now,
+            submitted_by: caller.name().to_owned(),
+            policy,
+            expires_at: now.plus(policy.ttl_ms),
+            requeues: settings.requeues,
+            retention_ms: settings.retention_ms,
+            pinned: new.pinned,
+            webhook: new.webhook.clone(),
+            has_s3: new.s3.is_some(),
+            attempt: 0,
+            losses: 0,
+            lost_by: Vec::new(),
+            phase: Phase::Waiting { since: now },
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Workers as they show themselves: who has asked for jobs, who holds a poll, who is idle since when, who is
+//! draining, and which jobs a worker still has to let go of. Memory only; a restart learns it again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
+use tokio::sync::Notify;
+
+/// What a worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It has not asked for a job yet.
+    Starting,
+    /// It has asked, and holds no job.
+    Idle(Timestamp),
+    /// It holds jobs.
+    Busy,
+}
+
+/// One worker as it shows itself.
+#[derive(Debug, Clone)]
+pub struct LiveWorker {
+    /// The incarnation.
+    pub worker: WorkerId,
+    /// Its endpoint.
+    pub endpoint: EndpointId,
+    /// Its release.
+    pub release: u32,
+    /// What it is doing.
+    pub presence: Presence,
+    /// Whether it takes nothing more.
+    pub draining: bool,
+    /// When it first asked for a job.
+    pub ready_at: Option<Timestamp>,
+    /// The SDK version it told.
+    pub sdk: Option<String>,
+    /// Why it says it is not fit.
+    pub unfit: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) view: LiveWorker,
+    /// Rises with each registration: older workers are served first, so that younger ones can go.
+    pub(crate) rank: u64,
+    /// Wakes held polls of this worker: a match, a drain, an order to stop a job.
+    pub(crate) take: Arc<Notify>,
+    pub(crate) stop: Arc<Notify>,
+    /// Held polls that were told to go once; later ones are paused.
+    pub(crate) released: bool,
+    pub(crate) stopping: HashMap<JobId, Stopping>,
+    pub(crate) last_ping: Option<HashSet<JobId>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopping {
+    pub(crate) told: bool,
+}
+
+/// Every worker that may come.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    pub(crate) workers: HashMap<WorkerId, Entry>,
+    next_rank: u64,
+}
+
+impl Live {
+    /// Expects a worker; `ready_at` is known where it was there before a restart.
+    pub(crate) fn register(
+        &mut self,
+        worker: &WorkerId,
+        endpoint: &EndpointId,
+        release: u32,
+        ready_at: Option<Timestamp>,
+        busy: bool,
+        now: Timestamp,
+    ) {
+        let presence = match (busy, ready_at) {
+            (true, _) => Presence::Busy,
+            (false, Some(_)) => Presence::Idle(now),
+            (false, None) => Presence::Starting,
+        };
+        let view = LiveWorker {
+            worker: worker.clone(),
+            endpoint: endpoint.clone(),
+            release,
+            presence,
+            draining: false,
+            ready_at,
+            sdk: None,
+            unfit: None,
+        };
+        self.next_rank += 1;
+        let entry = Entry {
+            view,
+            rank: self.next_rank,
+            take: Arc::default(),
+            stop: Arc::default(),
+            released: false,
+            stopping: HashMap::new(),
+            last_ping: None,
+        };
+        self.workers.insert(worker.clone(), entry);
+    }
+
+    /// Notes that a worker asks; true where it is the first time.
+    pub(crate) fn asked(&mut self, worker: &WorkerId, sdk: Option<&str>, now: Timestamp) -> bool {
+        let Some(entry) = self.workers.get_mut(worker) else { return false };
+        if let Some(sdk) = sdk
+            && entry.view.sdk.as_deref() != Some(sdk)
+        {
+            entry.view.sdk = Some(sdk.to_owned());
+        }
+        if entry.view.ready_at.is_some() {
+            return false;
+        }
+        entry.view.ready_at = Some(now);
+        if entry.view.presence == Presence::Starting {
+            entry.view.presence = Presence::Idle(now);
+        }
+        true
+    }
+
+    /// Notes that a worker got its first job or lost its last one.
+    pub(crate) fn shift(&mut self, worker: &WorkerId, busy: bool, now: Timestamp) {
+        if let Some(entry) = self.workers.get_mut(worker) {
+            entry.view.presence = if busy { Presence::Busy } else { Presence::Idle(now) };
+        }
+    }
+}

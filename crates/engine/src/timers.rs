@@ -1,0 +1,91 @@
+//! Limits that the clock alone enforces: time to live, execution timeout, retention. One task sleeps until
+//! the earliest of them; a commit that brings an earlier one wakes it.
+
+use std::sync::Weak;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use runyard_domain::Timestamp;
+use runyard_store::Command;
+use tokio::sync::Notify;
+
+use crate::engine::Shared;
+use crate::{Engine, EngineError};
+
+/// The most limits that are enforced before the next look.
+const ROUND: usize = 500;
+
+/// The longest sleep: a wall clock that was set forward is noticed by then.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// The earliest known limit.
+#[derive(Debug)]
+pub(crate) struct Timers {
+    earliest: AtomicI64,
+    earlier: Notify,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { earliest: AtomicI64::new(i64::MAX), earlier: Notify::new() }
+    }
+}
+
+impl Timers {
+    /// Notes a limit; wakes the task where it is earlier than what it sleeps for.
+    pub(crate) fn arm(&self, at: Timestamp) {
+        if at.0 < self.earliest.fetch_min(at.0, Ordering::AcqRel) {
+            self.earlier.notify_one();
+        }
+    }
+}
+
+/// Starts the task; it ends with the engine.
+pub(crate) fn spawn(engine: &Engine) -> Result<(), EngineError> {
+    if let Some(at) = engine.shared.reader.next_due()? {
+        engine.shared.timers.arm(at);
+    }
+    let shared = std::sync::Arc::downgrade(&engine.shared);
+    let timers = engine.shared.timers.clone();
+    tokio::spawn(async move {
+        loop {
+            let Some(sleep) = until_earliest(&shared, &timers) else { return };
+            tokio::select! {
+                () = tokio::time::sleep(sleep) => {}
+                () = timers.earlier.notified() => continue,
+            }
+            let Some(shared) = shared.upgrade() else { return };
+            if let Err(error) = enforce(&Engine { shared }).await {
+                tracing::warn!(%error, "limits could not be enforced; trying again");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    });
+    Ok(())
+}
+
+fn until_earliest(shared: &Weak<Shared>, timers: &Timers) -> Option<Duration> {
+    let now = shared.upgrade()?.env.now();
+    let wait = timers.earliest.load(Ordering::Acquire).saturating_sub(now.0).max(0);
+    Some(Duration::from_millis(wait as u64).min(LONGEST_SLEEP))
+}
+
+async fn enforce(engine: &Engine) -> Result<(), EngineError> {
+    let shared = &engine.shared;
+    if shared.timers.earliest.load(Ordering::Acquire) > shared.env.now().0 {
+        return Ok(());
+    }
+    shared.timers.earliest.store(i64::MAX, Ordering::Release);
+    let due = shared.reader.due(shared.env.now(), ROUND)?;
+    let expire = |job| shared.writer.commit(Command::Expire { job });
+    let mut outcome = Ok(());
+    for done in due.into_iter().map(expire).collect::<Vec<_>>() {
+        if let Err(error) = done.await {
+            outcome = Err(error);
+        }
+    }
+    if let Some(at) = shared.reader.next_due()? {
+        shared.timers.arm(at);
+    }
+    outcome
+}

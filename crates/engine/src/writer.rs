@@ -1,0 +1,146 @@
+//! The one writer. Commands from everywhere are drained into a batch, committed in one transaction, applied
+//! to memory in commit order, and answered. Where the disk is full, the batch is tried command by command,
+//! so that results are still taken where they fit.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use runyard_domain::{Env, Timestamp};
+use runyard_store::{Command, Reply, Store, StoreError};
+use tokio::sync::oneshot;
+
+use crate::EngineError;
+
+/// The most commands in one transaction.
+const BATCH: usize = 1_000;
+
+type Answer = Result<Reply, EngineError>;
+
+struct Item {
+    command: Command,
+    answer: Option<oneshot::Sender<Answer>>,
+}
+
+/// Sends commands to the writer.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    queue: Sender<Item>,
+}
+
+/// Called in commit order with each command and its reply, before the reply is sent.
+pub(crate) type Apply = Box<dyn FnMut(Timestamp, &Command, &Reply) + Send>;
+
+/// Called after a whole batch was applied.
+pub(crate) type Flush = Box<dyn FnMut() + Send>;
+
+/// Called once when the store has failed for good.
+pub(crate) type Fatal = Box<dyn FnOnce(&StoreError) + Send>;
+
+impl Writer {
+    /// Starts the writer's thread. It ends when the last handle is dropped.
+    pub(crate) fn start(
+        store: Box<dyn Store>,
+        env: Arc<dyn Env>,
+        apply: Apply,
+        flush: Flush,
+        fatal: Fatal,
+    ) -> Self {
+        let (queue, items) = channel();
+        let spawned = std::thread::Builder::new().name("writer".into()).spawn(move || {
+            run(store, &*env, &items, apply, flush, fatal);
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "cannot start the writer's thread");
+        }
+        Self { queue }
+    }
+
+    /// Commits one command; resolves when it is durable.
+    pub(crate) async fn commit(&self, command: Command) -> Answer {
+        let (answer, reply) = oneshot::channel();
+        self.queue.send(Item { command, answer: Some(answer) }).map_err(|_| EngineError::Stopped)?;
+        reply.await.map_err(|_| EngineError::Stopped)?
+    }
+
+    /// Commits one command some time; nobody waits.
+    pub(crate) fn submit(&self, command: Command) {
+        // A stopped writer is reported to whoever waits for an answer.
+        let _ = self.queue.send(Item { command, answer: None });
+    }
+}
+
+fn run(
+    mut store: Box<dyn Store>,
+    env: &dyn Env,
+    items: &Receiver<Item>,
+    mut apply: Apply,
+    mut flush: Flush,
+    fatal: Fatal,
+) {
+    let mut fatal = Some(fatal);
+    while let Ok(first) = items.recv() {
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && let Ok(next) = items.try_recv()
+        {
+            batch.push(next);
+        }
+        let failed = commit(&mut *store, env.now(), batch, &mut apply);
+        flush();
+        if let Some(error) = failed {
+            tracing::error!(error = %Chain(&error), "the store failed; the server stops");
+            if let Some(fatal) = fatal.take() {
+                fatal(&error);
+            }
+            return;
+        }
+    }
+}
+
+/// Commits a batch and answers; returns an error that the store cannot recover from.
+fn commit(store: &mut dyn Store, now: Timestamp, batch: Vec<Item>, apply: &mut Apply) -> Option<StoreError> {
+    let (commands, answers): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|item| (item.command, item.answer)).unzip();
+    match store.commit(now, &commands) {
+        Ok(replies) => {
+            for ((command, reply), answer) in commands.iter().zip(replies).zip(answers) {
+                apply(now, command, &reply);
+                if let Some(answer) = answer {
+                    let _ = answer.send(Ok(reply));
+                }
+            }
+            None
+        }
+        Err(StoreError::DiskFull) if commands.len() > 1 => {
+            for (command, answer) in commands.into_iter().zip(answers) {
+                let one = vec![Item { command, answer }];
+                if let Some(error) = commit(store, now, one, apply) {
+                    return Some(error);
+                }
+            }
+            None
+        }
+        Err(StoreError::DiskFull) => {
+            for answer in answers.into_iter().flatten() {
+                let _ = answer.send(Err(EngineError::DiskFull));
+            }
+            None
+        }
+        Err(error) => Some(error),
+    }
+}
+
+/// An error with its sources, on one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}

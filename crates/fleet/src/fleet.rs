@@ -1,0 +1,263 @@
+//! The handle and the loop. The loop sleeps until something changed or a deadline has come.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use runyard_domain::worker::WorkerState;
+use runyard_domain::{EndpointId, Release, Timestamp, WorkerId, WorkerRecord};
+use runyard_engine::{Change, Engine};
+use runyard_runtime::{Event, Runtime};
+use tokio::sync::Notify;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::FleetError;
+use crate::spec::Machine;
+use crate::state::{Managed, State};
+
+/// How a fleet is made.
+pub struct Options {
+    /// Jobs, records, the feed.
+    pub engine: Engine,
+    /// What runs workers.
+    pub runtime: Arc<dyn Runtime>,
+    /// GPUs of this machine, real or fake.
+    pub gpus: u32,
+    /// Their name, as workers are told.
+    pub gpu_name: String,
+    /// Processors of this machine.
+    pub cpus: u32,
+    /// Memory of this machine in GiB.
+    pub memory_gb: u64,
+    /// How long a draining worker may take that has nothing to do.
+    pub idle_drain_ms: i64,
+}
+
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) machine: Machine,
+    pub(crate) idle_drain_ms: i64,
+    pub(crate) state: Mutex<State>,
+    pub(crate) releases: Mutex<HashMap<(EndpointId, u32), Arc<Release>>>,
+    pub(crate) wake: Notify,
+    /// Rings after each exit and each change of a worker's state.
+    pub(crate) workers_changed: Notify,
+}
+
+/// The fleet. Cheap to clone.
+#[derive(Clone)]
+pub struct Fleet {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl Fleet {
+    /// A fleet that has not looked at anything yet: call [`attach`](Self::attach) before workers can reach
+    /// the server, then [`run`](Self::run).
+    pub fn new(options: Options) -> Self {
+        let Options { engine, runtime, gpus, gpu_name, cpus, memory_gb, idle_drain_ms } = options;
+        Self {
+            inner: Arc::new(Inner {
+                engine,
+                runtime,
+                machine: Machine { gpus, gpu_name, cpus, memory_gb },
+                idle_drain_ms,
+                state: Mutex::default(),
+                releases: Mutex::default(),
+                wake: Notify::new(),
+                workers_changed: Notify::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.engine.now()
+    }
+
+    /// GPUs of this machine.
+    pub fn gpus(&self) -> u32 {
+        self.inner.machine.gpus
+    }
+
+    /// The engine that this fleet serves.
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// What keeps workers away from the data directory, as one line for people.
+    pub async fn boundary(&self) -> Result<String, FleetError> {
+        Ok(self.inner.runtime.boundary().await?)
+    }
+
+    /// Looks at an endpoint anew.
+    pub fn nudge(&self, endpoint: &EndpointId) {
+        self.state().dirty.insert(endpoint.clone());
+        self.inner.wake.notify_one();
+    }
+
+    /// Workers that are not gone, as the fleet keeps them.
+    pub fn workers(&self) -> Vec<WorkerRecord> {
+        let mut all: Vec<_> = self.state().workers.values().map(|w| w.record.clone()).collect();
+        all.sort_by_key(|record| (record.created_at, record.id.clone()));
+        all
+    }
+
+    /// The release, from memory or from the store.
+    pub(crate) fn release(&self, endpoint: &EndpointId, number: u32) -> Option<Arc<Release>> {
+        let key = (endpoint.clone(), number);
+        let cached = self.inner.releases.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if cached.is_some() {
+            return cached;
+        }
+        let all = self.inner.engine.reader().releases(endpoint).ok()?;
+        let found = Arc::new(all.into_iter().find(|r| r.number == number)?);
+        if found.launch.is_some() {
+            let mut releases = self.inner.releases.lock().unwrap_or_else(PoisonError::into_inner);
+            releases.insert(key, found.clone());
+        }
+        Some(found)
+    }
+
+    /// Keeps workers until the server ends.
+    pub async fn run(&self) {
+        let mut changes = self.inner.engine.watch();
+        let mut events = self.inner.runtime.watch();
+        {
+            let mut state = self.state();
+            state.dirty.extend(self.inner.engine.endpoints().iter().map(|e| e.id.clone()));
+            state.runtime_dirty = true;
+        }
+        loop {
+            self.step().await;
+            let sleep = self.until_deadline();
+            tokio::select! {
+                change = changes.recv() => self.on_change(change),
+                event = events.recv() => self.on_event(event),
+                () = self.inner.wake.notified() => {}
+                () = tokio::time::sleep(sleep) => {}
+            }
+            while let Ok(change) = changes.try_recv() {
+                self.on_change(Ok(change));
+            }
+            while let Ok(event) = events.try_recv() {
+                self.on_event(Ok(event));
+            }
+        }
+    }
+
+    /// One round: what ended, what is over its time, what an endpoint needs.
+    async fn step(&self) {
+        let look_at_runtime = std::mem::take(&mut self.state().runtime_dirty);
+        if look_at_runtime {
+            self.look_at_runtime().await;
+        }
+        self.keep_deadlines().await;
+        let now = self.now();
+        let dirty: Vec<EndpointId> = {
+            let mut state = self.state();
+            let mut dirty = std::mem::take(&mut state.dirty);
+            for (endpoint, yard) in &mut state.yards {
+                if yard.look_at.is_some_and(|at| at <= now) {
+                    yard.look_at = None;
+                    dirty.insert(endpoint.clone());
+                }
+            }
+            dirty.into_iter().collect()
+        };
+        for endpoint in dirty {
+            self.reconcile(&endpoint).await;
+        }
+    }
+
+    fn until_deadline(&self) -> Duration {
+        let now = self.now();
+        let deadline = self.state().next_deadline(|w| self.start_deadline(w));
+        let ms = deadline.map_or(3_600_000, |at| at.since(now));
+        Duration::from_millis(ms.max(0) as u64)
+    }
+
+    /// When a worker that has not asked for a job yet has failed to start.
+    pub(crate) fn start_deadline(&self, worker: &Managed) -> Option<Timestamp> {
+        if worker.record.state != WorkerState::Starting || worker.start_timed_out {
+            return None;
+        }
+        let settings = self.inner.engine.endpoint_by_id(&worker.record.endpoint)?;
+        Some(worker.record.created_at.plus(i64::from(settings.settings.start_timeout_s) * 1000))
+    }
+
+    fn on_change(&self, change: Result<Change, RecvError>) {
+        let mut state = self.state();
+        match change {
+            Ok(Change::Jobs(endpoint) | Change::Endpoint(endpoint)) => {
+                state.dirty.insert(endpoint);
+            }
+            Ok(Change::Ready(worker)) => {
+                drop(state);
+                self.on_ready(&worker);
+            }
+            Ok(Change::Stopping { worker, job }) => {
+                let grace = state.workers.get(&worker).and_then(|w| {
+                    Some(self.inner.engine.endpoint_by_id(&w.record.endpoint)?.settings.stop_grace_ms)
+                });
+                if let Some(grace) = grace {
+                    let at = self.now().plus(grace);
+                    state.stop_checks.push((at, worker, job));
+                }
+            }
+            Ok(Change::Forgetful(worker)) => {
+                drop(state);
+                self.spawn_drain(worker, "it forgot a job that it had taken");
+            }
+            Ok(Change::Unfit { worker, message }) => {
+                tracing::warn!(worker.id = %worker, message, "a worker says that it is not fit to work");
+            }
+            Err(_) => state.dirty.extend(self.inner.engine.endpoints().iter().map(|e| e.id.clone())),
+        }
+    }
+
+    fn on_event(&self, event: Result<Event, RecvError>) {
+        match event {
+            Ok(Event::Output(_)) => {}
+            Ok(Event::Exited(_) | Event::Resync) | Err(_) => self.state().runtime_dirty = true,
+        }
+    }
+
+    /// A worker asked for its first job: its start is measured, the breaker closes.
+    fn on_ready(&self, worker: &WorkerId) {
+        let sdk = self.inner.engine.live_worker(worker).and_then(|live| live.sdk);
+        let now = self.now();
+        let record = {
+            let mut state = self.state();
+            let Some(managed) = state.workers.get_mut(worker) else { return };
+            managed.record.ready_at.get_or_insert(now);
+            managed.record.sdk = sdk;
+            if managed.record.state == WorkerState::Starting {
+                managed.record.state = WorkerState::Ready;
+            }
+            let record = managed.record.clone();
+            let took = now.since(record.created_at) as f64;
+            let yard = state.yard(&record.endpoint);
+            let usual = yard.usual_start_ms.get_or_insert(took);
+            *usual += (took - *usual) * 0.3;
+            yard.breaker = crate::state::Breaker::default();
+            state.dirty.insert(record.endpoint.clone());
+            record
+        };
+        self.inner.workers_changed.notify_waiters();
+        self.save(record);
+    }
+
+    /// Writes a worker's record in the background: it is for people and for the next start.
+    pub(crate) fn save(&self, record: WorkerRecord) {
+        let engine = self.inner.engine.clone();
+        tokio::spawn(async move {
+            if let Err(error) = engine.put_worker(record).await {
+                tracing::warn!(%error, "a worker's record could not be written");
+            }
+        });
+    }
+}

@@ -1,0 +1,168 @@
+//! Why a job waits, and how an endpoint does, from what the fleet and the engine know at this moment.
+
+use runyard_domain::worker::WorkerState;
+use runyard_domain::{Endpoint, EndpointId, Job, WaitReason};
+use runyard_engine::Presence;
+
+use crate::Fleet;
+use crate::state::{Breaker, Managed};
+
+/// Workers of an endpoint by what they do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkerCounts {
+    /// Not asked for a job yet.
+    pub starting: u64,
+    /// Ready, without a job.
+    pub idle: u64,
+    /// With at least one job.
+    pub running: u64,
+    /// On their way out.
+    pub draining: u64,
+    /// Wanted, but no GPU is free.
+    pub throttled: u64,
+    /// Failing to start.
+    pub unhealthy: u64,
+    /// Ids of those that are ready.
+    pub ready_ids: Vec<String>,
+}
+
+/// How an endpoint does, in one word and one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointState {
+    /// `new`, `ready`, `asleep`, `starting`, `busy`, `failing`, `stopped`, `no_gpu`.
+    pub word: &'static str,
+    /// The sentence.
+    pub sentence: String,
+}
+
+impl Fleet {
+    /// Workers of an endpoint by what they do.
+    pub fn counts(&self, id: &EndpointId) -> WorkerCounts {
+        let state = self.state();
+        let mut counts = WorkerCounts::default();
+        for worker in state.of(id) {
+            match (worker.record.state, self.presence(&worker.record.id)) {
+                (WorkerState::Draining, _) => counts.draining += 1,
+                (_, Some(Presence::Busy)) => counts.running += 1,
+                (_, Some(Presence::Idle(_))) => {
+                    counts.idle += 1;
+                    counts.ready_ids.push(worker.record.id.to_string());
+                }
+                _ => counts.starting += 1,
+            }
+        }
+        counts.ready_ids.sort();
+        if let Some(yard) = state.yards.get(id) {
+            counts.throttled = u64::from(yard.no_gpu.is_some());
+            counts.unhealthy = u64::from(yard.breaker.failures > 0);
+        }
+        counts
+    }
+
+    /// Why a waiting job is not running yet.
+    pub fn waiting(&self, job: &Job) -> WaitReason {
+        if self.inner.engine.is_draining() {
+            return WaitReason::ServerDraining;
+        }
+        let Some(endpoint) = self.inner.engine.endpoint_by_id(&job.endpoint) else {
+            return WaitReason::NoRelease;
+        };
+        let Some(release) = job.pinned.or(endpoint.serving) else { return WaitReason::NoRelease };
+        if endpoint.settings.workers_max == 0 && job.pinned.is_none() {
+            return WaitReason::NoWorkerAllowed;
+        }
+        let place = self.inner.engine.place(&job.id);
+        let position = place.map_or(1, |p| p.position);
+        let eligible = |w: &&Managed| w.record.release == release && w.record.state != WorkerState::Draining;
+        let state = self.state();
+        let workers: Vec<&Managed> = state.of(&job.endpoint).filter(eligible).collect();
+        let idle = workers.iter().filter(|w| {
+            matches!(self.presence(&w.record.id), Some(Presence::Idle(_)))
+                && !job.lost_by.contains(&w.record.id)
+        });
+        if idle.count() as u64 >= position {
+            return WaitReason::AboutToBeTaken;
+        }
+        let busy =
+            workers.iter().filter(|w| self.presence(&w.record.id) == Some(Presence::Busy)).count() as u32;
+        if let Some(starting) = self.starting(&workers, state.yards.get(&job.endpoint))
+            && (busy == 0 || position <= 1)
+        {
+            return starting;
+        }
+        if busy > 0 {
+            let eta_ms = place.and_then(|p| p.usual_ms).map(|usual| {
+                let slots = i64::from(busy * endpoint.settings.concurrency.max(1)).max(1);
+                usual * (position as i64).div_euclid(slots).max(1)
+            });
+            let max = endpoint.settings.workers_max;
+            return WaitReason::AllBusy { workers: busy, max, position, eta_ms };
+        }
+        let Some(yard) = state.yards.get(&job.endpoint) else { return WaitReason::AboutToBeTaken };
+        if let Some(reason) = failing(&yard.breaker) {
+            return reason;
+        }
+        yard.no_gpu.clone().unwrap_or(WaitReason::AboutToBeTaken)
+    }
+
+    fn starting(&self, workers: &[&Managed], yard: Option<&crate::state::Yard>) -> Option<WaitReason> {
+        let now = self.now();
+        let first = workers
+            .iter()
+            .filter(|w| w.record.state == WorkerState::Starting && !w.start_timed_out)
+            .min_by_key(|w| w.record.created_at)?;
+        if let Some(reason) = yard.and_then(|y| failing(&y.breaker)) {
+            return Some(reason);
+        }
+        let phase = if first.record.started_at.is_some() { "load" } else { "process" };
+        Some(WaitReason::Starting {
+            worker: first.record.id.to_string(),
+            phase: phase.to_owned(),
+            for_ms: now.since(first.record.created_at),
+            usual_ms: yard.and_then(|y| y.usual_start_ms).map(|ms| ms as i64),
+        })
+    }
+
+    /// How an endpoint does.
+    pub fn endpoint_state(&self, endpoint: &Endpoint) -> EndpointState {
+        let counts = self.counts(&endpoint.id);
+        let (breaker, no_gpu) = {
+            let state = self.state();
+            let yard = state.yards.get(&endpoint.id);
+            (yard.map(|y| y.breaker.clone()).unwrap_or_default(), yard.and_then(|y| y.no_gpu.clone()))
+        };
+        let now = self.now();
+        let said = |word, sentence: String| EndpointState { word, sentence };
+        if endpoint.serving.is_none() {
+            return said("new", WaitReason::NoRelease.sentence(now));
+        }
+        if endpoint.settings.workers_max == 0 {
+            return said("stopped", WaitReason::NoWorkerAllowed.sentence(now));
+        }
+        if let Some(reason) = failing(&breaker) {
+            return said("failing", reason.sentence(now));
+        }
+        let have = counts.idle + counts.running + counts.starting;
+        match (no_gpu, counts.idle, counts.running, counts.starting) {
+            (Some(reason), _, _, _) if have == 0 => said("no_gpu", reason.sentence(now)),
+            (_, 0, 0, 0) => said("asleep", "no worker runs and none is needed".to_owned()),
+            (_, 0, 0, n) => said("starting", format!("{n} {} starting", plural(n))),
+            (_, 0, n, _) => said("busy", format!("all {n} {} are busy", plural(n))),
+            (_, n, _, _) => said("ready", format!("{n} {} ready", plural(n))),
+        }
+    }
+}
+
+fn plural(n: u64) -> &'static str {
+    if n == 1 { "worker" } else { "workers" }
+}
+
+fn failing(breaker: &Breaker) -> Option<WaitReason> {
+    let failure = breaker.last.as_ref()?;
+    let (times, retry_at) = (breaker.failures, breaker.retry_at?);
+    let (exit, unset_env) = (failure.exit.clone(), failure.unset_env.clone());
+    if exit.code == Some(0) && !failure.timed_out {
+        return Some(WaitReason::ExitedBeforeAsking { times, retry_at, unset_env });
+    }
+    Some(WaitReason::StartFailing { times, retry_at, exit, timed_out: failure.timed_out, unset_env })
+}

@@ -1,0 +1,106 @@
+//! What a worker of a release is started with: the environment of RunPod's worker protocol (facts: the
+//! names and forms that the SDKs read), its GPUs, its share of the processors.
+
+use std::collections::BTreeMap;
+
+use runyard_domain::{Endpoint, Release, WorkerRecord};
+use runyard_runtime::{Limits, WorkerSpec};
+
+/// What the machine gives.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub(crate) gpus: u32,
+    pub(crate) gpu_name: String,
+    pub(crate) cpus: u32,
+    pub(crate) memory_gb: u64,
+}
+
+/// Variables a release cannot set: they are how a worker finds us.
+const OURS: [&str; 9] = [
+    "RUNPOD_WEBHOOK_GET_JOB",
+    "RUNPOD_WEBHOOK_POST_OUTPUT",
+    "RUNPOD_WEBHOOK_POST_STREAM",
+    "RUNPOD_WEBHOOK_PING",
+    "RUNPOD_AI_API_KEY",
+    "RUNPOD_POD_ID",
+    "RUNPOD_ENDPOINT_ID",
+    "RUNYARD_INCARNATION",
+    "CUDA_VISIBLE_DEVICES",
+];
+
+/// The spec of one worker; `None` where the release was never prepared.
+pub(crate) fn worker_spec(
+    endpoint: &Endpoint,
+    release: &Release,
+    record: &WorkerRecord,
+    token: String,
+    worker_url: &str,
+    machine: &Machine,
+) -> Option<WorkerSpec> {
+    let launch = release.launch.as_ref()?;
+    let threads = (machine.cpus / endpoint.settings.workers_max.max(1)).max(1);
+    let mut env = wire_env(endpoint, record, &token, worker_url, machine);
+    env.insert("RUNPOD_INIT_TIMEOUT".into(), endpoint.settings.start_timeout_s.to_string());
+    env.insert("RUNPOD_CPU_COUNT".into(), threads.to_string());
+    for (name, value) in &release.env {
+        if !OURS.contains(&name.as_str()) {
+            env.insert(name.clone(), value.clone());
+        }
+    }
+    Some(WorkerSpec {
+        id: record.id.clone(),
+        endpoint: record.endpoint.clone(),
+        release: record.release,
+        token,
+        command: launch.command.clone(),
+        code_dir: launch.code_dir.clone(),
+        read_dirs: launch.read_dirs.clone(),
+        env,
+        limits: Limits { threads, ..Limits::default() },
+    })
+}
+
+fn wire_env(
+    endpoint: &Endpoint,
+    record: &WorkerRecord,
+    token: &str,
+    worker_url: &str,
+    machine: &Machine,
+) -> BTreeMap<String, String> {
+    let base = format!("{worker_url}/w/{token}/v2/{}", endpoint.id);
+    let gpu = if record.gpus.is_empty() { "CPU".to_owned() } else { machine.gpu_name.replace(' ', "+") };
+    let devices: Vec<String> = record.gpus.iter().map(u32::to_string).collect();
+    let pairs = [
+        ("RUNPOD_WEBHOOK_GET_JOB", format!("{base}/job-take/$ID?gpu={gpu}")),
+        ("RUNPOD_WEBHOOK_POST_OUTPUT", format!("{base}/job-done/$RUNPOD_POD_ID/$ID?gpu={gpu}")),
+        ("RUNPOD_WEBHOOK_POST_STREAM", format!("{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu={gpu}")),
+        ("RUNPOD_WEBHOOK_PING", format!("{base}/ping/$RUNPOD_POD_ID?gpu={gpu}")),
+        ("RUNPOD_PING_INTERVAL", "10000".to_owned()),
+        ("RUNPOD_AI_API_KEY", token.to_owned()),
+        ("RUNPOD_POD_ID", record.id.as_str().to_owned()),
+        ("RUNPOD_POD_HOSTNAME", record.id.as_str().to_owned()),
+        ("RUNPOD_ENDPOINT_ID", endpoint.id.as_str().to_owned()),
+        ("RUNPOD_LOG_LEVEL", "INFO".to_owned()),
+        ("RUNPOD_DEBUG_LEVEL", "INFO".to_owned()),
+        ("RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "true".to_owned()),
+        ("RUNPOD_GPU_COUNT", record.gpus.len().to_string()),
+        ("RUNPOD_GPU_NAME", gpu.clone()),
+        ("RUNPOD_MEM_GB", machine.memory_gb.to_string()),
+        ("CUDA_VISIBLE_DEVICES", devices.join(",")),
+    ];
+    let mut env: BTreeMap<String, String> = pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+    if record.gpus.is_empty() {
+        env.insert("RUNPOD_SKIP_GPU_CHECK".into(), "true".into());
+    }
+    env
+}
+
+/// Variables that the handler's source reads and that no worker of this release will have.
+pub(crate) fn unset_env(release: Option<&Release>) -> Vec<String> {
+    const GIVEN: [&str; 6] = ["PATH", "HOME", "TMPDIR", "LANG", "PYTHONUNBUFFERED", "OMP_NUM_THREADS"];
+    let Some(release) = release else { return Vec::new() };
+    let missing = release.env_read.iter().filter(|name| {
+        !release.env.contains_key(*name) && !GIVEN.contains(&name.as_str()) && !name.starts_with("RUNPOD_")
+    });
+    missing.cloned().collect()
+}

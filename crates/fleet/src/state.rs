@@ -1,0 +1,126 @@
+//! What the fleet knows: its workers, each endpoint's breaker, and the deadlines that it has to keep.
+
+use std::collections::{HashMap, HashSet};
+
+use runyard_domain::placement::Held;
+use runyard_domain::worker::WorkerState;
+use runyard_domain::{EndpointId, Exit, JobId, Timestamp, WaitReason, WorkerId, WorkerRecord};
+
+/// One worker that is not gone.
+#[derive(Debug, Clone)]
+pub(crate) struct Managed {
+    pub(crate) record: WorkerRecord,
+    /// When it is killed if it is still there.
+    pub(crate) kill_at: Option<Timestamp>,
+    /// Whether its end was our wish: what it held then costs its jobs nothing.
+    pub(crate) wanted_gone: bool,
+    /// Whether its start took longer than allowed.
+    pub(crate) start_timed_out: bool,
+    /// It belongs to the test of a release that does not serve yet.
+    pub(crate) test: bool,
+    /// Whether the runtime has it; until then `list` does not know it.
+    pub(crate) launched: bool,
+}
+
+/// Failed starts of an endpoint's serving release.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Breaker {
+    pub(crate) failures: u32,
+    pub(crate) retry_at: Option<Timestamp>,
+    pub(crate) last: Option<Failure>,
+}
+
+/// How the last start failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) timed_out: bool,
+    pub(crate) unset_env: Vec<String>,
+}
+
+/// Pauses between failed starts, in milliseconds; the last one repeats.
+const BACKOFF_MS: [i64; 7] = [1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000];
+
+impl Breaker {
+    /// Notes a failed start and says when the next one may be tried.
+    pub(crate) fn fail(&mut self, failure: Failure, now: Timestamp) {
+        let pause = BACKOFF_MS[(self.failures as usize).min(BACKOFF_MS.len() - 1)];
+        self.failures += 1;
+        self.retry_at = Some(now.plus(pause));
+        self.last = Some(failure);
+    }
+
+    /// Whether starts are paused now.
+    pub(crate) fn is_open(&self, now: Timestamp) -> bool {
+        self.retry_at.is_some_and(|at| at > now)
+    }
+}
+
+/// One endpoint as the fleet sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Yard {
+    pub(crate) breaker: Breaker,
+    /// How long starts usually take.
+    pub(crate) usual_start_ms: Option<f64>,
+    /// Why no GPU could be had at the last try.
+    pub(crate) no_gpu: Option<WaitReason>,
+    /// When to look again.
+    pub(crate) look_at: Option<Timestamp>,
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) workers: HashMap<WorkerId, Managed>,
+    pub(crate) yards: HashMap<EndpointId, Yard>,
+    pub(crate) dirty: HashSet<EndpointId>,
+    /// When to see whether a worker has let go of a job.
+    pub(crate) stop_checks: Vec<(Timestamp, WorkerId, JobId)>,
+    /// Releases under test that wait for a GPU: others do not take it from them.
+    pub(crate) tests_waiting: u32,
+    pub(crate) runtime_dirty: bool,
+    pub(crate) closed: bool,
+}
+
+impl State {
+    /// The endpoint's entry.
+    pub(crate) fn yard(&mut self, endpoint: &EndpointId) -> &mut Yard {
+        self.yards.entry(endpoint.clone()).or_default()
+    }
+
+    /// Workers of an endpoint.
+    pub(crate) fn of<'a>(&'a self, endpoint: &'a EndpointId) -> impl Iterator<Item = &'a Managed> + 'a {
+        self.workers.values().filter(move |w| w.record.endpoint == *endpoint)
+    }
+
+    /// Who holds which GPUs. `spare` says whether an endpoint could do without one of its idle workers.
+    pub(crate) fn held(
+        &self,
+        idle_since: impl Fn(&WorkerId) -> Option<Timestamp>,
+        spare: impl Fn(&EndpointId) -> bool,
+    ) -> Vec<Held> {
+        let gpu_workers = self.workers.values().filter(|w| !w.record.gpus.is_empty());
+        gpu_workers
+            .map(|w| Held {
+                worker: w.record.id.clone(),
+                endpoint: w.record.endpoint.clone(),
+                gpus: w.record.gpus.clone(),
+                idle_since: idle_since(&w.record.id),
+                spare: spare(&w.record.endpoint) && !w.test,
+                leaving: w.record.state == WorkerState::Draining,
+            })
+            .collect()
+    }
+
+    /// The earliest deadline of any kind.
+    pub(crate) fn next_deadline(
+        &self,
+        start_deadline: impl Fn(&Managed) -> Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let looks = self.yards.values().filter_map(|y| y.look_at);
+        let kills = self.workers.values().filter_map(|w| w.kill_at);
+        let starts = self.workers.values().filter_map(start_deadline);
+        let checks = self.stop_checks.iter().map(|(at, ..)| *at);
+        looks.chain(kills).chain(starts).chain(checks).min()
+    }
+}
