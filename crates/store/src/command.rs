@@ -1,9 +1,7 @@
 //! What can be asked of the store in a batch, and what it answers.
 
 use runyard_domain::job::{Answer, Loss, Refusal};
-use runyard_domain::{
-    Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, WorkerId, WorkerRecord,
-};
+use runyard_domain::{Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, WorkerId, WorkerRecord};
 
 /// A new job with its payloads.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +28,7 @@ pub enum Which {
 /// One change. Job commands are decided by `domain::job::decide`; records are replaced as a whole.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// Accepts a job. Reply: [`Reply::Submitted`].
+    /// Accepts a job. A job whose id is there already is not accepted again. Reply: [`Reply::Submitted`].
     Submit(Box<Submission>),
     /// Hands up to `max` waiting jobs to a worker, in the order: tests pinned to its release, then normal
     /// priority by `seq`, then low priority by `seq`; jobs that this incarnation lost before, or that are
@@ -67,7 +65,8 @@ pub enum Command {
         /// The value.
         value: Payload,
     },
-    /// One streamed value of a running job. Reply: [`Reply::Job`] or [`Reply::Refused`].
+    /// One streamed value of a running job. Every attempt streams from the start: a job that goes back to the
+    /// queue loses its chunks, its cursor and its progress. Reply: [`Reply::Job`] or [`Reply::Refused`].
     Chunk {
         /// Which job.
         job: JobId,
@@ -79,7 +78,7 @@ pub enum Command {
         /// The value.
         value: Payload,
     },
-    /// Chunks up to and including this index were written to a client. Reply: [`Reply::Nothing`].
+    /// Chunks up to and including this index (at most those there are) were written to a client. Reply: [`Reply::Nothing`].
     Delivered {
         /// Which job.
         job: JobId,
@@ -113,7 +112,7 @@ pub enum Command {
     Purge {
         /// Whose queue.
         endpoint: EndpointId,
-        /// Who.
+        /// Who; the jobs say `purge by` and this.
         by: String,
     },
     /// From failed or timed out back to the queue, without output, progress and chunks. Reply: [`Reply::Job`]
@@ -174,7 +173,7 @@ pub enum Reply {
     Submitted {
         /// It, with its `seq`.
         job: Box<Job>,
-        /// It is the first job of that idempotency key, made earlier.
+        /// It is the first job of that idempotency key (or id), made earlier.
         existing: bool,
     },
     /// What a worker got, possibly nothing.
@@ -189,4 +188,9 @@ pub enum Reply {
     Refused(Refused),
     /// Done, with nothing to say.
     Nothing,
+}
+
+/// Why output of a worker that does not hold `job` is refused.
+pub(crate) fn output_refusal(job: &Job) -> Refusal {
+    if job.is_done() { Refusal::AlreadyDone } else { Refusal::NeverHeld }
 }

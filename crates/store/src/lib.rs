@@ -3,17 +3,23 @@
 //! in one transaction; [`Reader`] answers queries beside the writer. The store has no policy of its own.
 //!
 //! Two implementations share one conformance suite (`tests/suite`): [`memory`], the model, and [`sqlite`].
-//! Large payloads lie in [`blobs`], synced before a command that names them is committed.
+//! Large payloads lie in the folder of [`Blobs`], synced before a command that names them is committed. A file
+//! that a command names belongs to the store from then on: what it does not keep (a refused result, the second
+//! submission of an idempotency key) it removes after the commit.
 
 mod blobs;
 mod command;
+#[doc(hidden)]
+pub mod crash;
 pub mod memory;
 mod query;
 pub mod sqlite;
 
-pub use blobs::Blobs;
+pub use blobs::{Blobs, SPILL_ABOVE};
 pub use command::{Command, Refused, Reply, Submission, Taken, Which};
+pub use memory::MemoryStore;
 pub use query::{Chunk, Counts, Filter, Reader, Standing};
+pub use sqlite::SqliteStore;
 
 use runyard_domain::Timestamp;
 
@@ -53,7 +59,9 @@ pub enum StoreError {
         source: serde_json::Error,
     },
     /// The database was made by a newer runyard.
-    #[error("the data was written by a newer version (schema {found}, this one knows {known}): upgrade runyard")]
+    #[error(
+        "the data was written by a newer version (schema {found}, this one knows {known}): upgrade runyard"
+    )]
     Newer {
         /// The schema found.
         found: u32,

@@ -1,7 +1,8 @@
 //! Queries. They read what the last finished batch wrote, beside the writer.
 
 use runyard_domain::{
-    Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerId, WorkerRecord,
+    Endpoint, EndpointId, Job, JobId, KeyRecord, Outcome, Payload, Phase, Release, Timestamp, WorkerId,
+    WorkerRecord,
 };
 
 use crate::StoreError;
@@ -23,6 +24,22 @@ pub enum Standing {
     TimedOut,
 }
 
+impl Standing {
+    /// Where `job` stands.
+    pub fn of(job: &Job) -> Self {
+        match &job.phase {
+            Phase::Waiting { .. } => Self::Waiting,
+            Phase::Running { .. } => Self::Running,
+            Phase::Done { outcome, .. } => match outcome {
+                Outcome::Completed => Self::Completed,
+                Outcome::Failed { .. } => Self::Failed,
+                Outcome::Cancelled { .. } => Self::Cancelled,
+                Outcome::TimedOut { .. } => Self::TimedOut,
+            },
+        }
+    }
+}
+
 /// Which jobs to list. Newest submission first.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -32,10 +49,21 @@ pub struct Filter {
     pub standing: Option<Standing>,
     /// Only those submitted at or after.
     pub since: Option<Timestamp>,
-    /// Only those submitted before this job (exclusive), for the next page.
+    /// Only those submitted before this job (exclusive), for the next page. After a job that is gone comes
+    /// nothing.
     pub before: Option<JobId>,
     /// How many at most; 0 means 100, and 1000 is the most.
     pub limit: usize,
+}
+
+impl Filter {
+    /// How many jobs a page holds: `limit` within its bounds.
+    pub fn page(&self) -> usize {
+        match self.limit {
+            0 => 100,
+            limit => limit.min(1000),
+        }
+    }
 }
 
 /// Counts of one endpoint. The first four rise for ever; tests are not counted.
@@ -76,8 +104,8 @@ pub trait Reader: Send + Sync {
     fn output(&self, id: &JobId) -> Result<Option<Payload>, StoreError>;
     /// Its latest progress value.
     fn progress(&self, id: &JobId) -> Result<Option<Payload>, StoreError>;
-    /// Chunks that have not been delivered yet, in order, until their lengths exceed `max_bytes` (at least
-    /// one if there is one), and whether more remain.
+    /// Chunks that have not been delivered yet, in order, as many as fit into `max_bytes` (at least one if
+    /// there is one), and whether more remain.
     fn undelivered(&self, id: &JobId, max_bytes: u64) -> Result<(Vec<Chunk>, bool), StoreError>;
     /// Jobs by filter, newest submission first.
     fn jobs(&self, filter: &Filter) -> Result<Vec<Job>, StoreError>;

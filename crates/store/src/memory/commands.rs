@@ -1,0 +1,253 @@
+//! What each command does to the maps of the model.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+
+use runyard_domain::job::{self, Refusal, decide};
+use runyard_domain::worker::WorkerState;
+use runyard_domain::{EndpointId, Job, JobId, Payload, Timestamp, WorkerId, WorkerRecord};
+
+use super::{Entry, State};
+use crate::command::output_refusal;
+use crate::sqlite::GONE_WORKERS_KEPT;
+use crate::{Command, Refused, Reply, Standing, Submission, Taken, Which};
+
+impl State {
+    pub(super) fn apply(&mut self, now: Timestamp, command: &Command) -> Reply {
+        match command {
+            Command::Submit(submission) => self.submit(submission),
+            Command::Take { endpoint, worker, release, pinned_only, max } => {
+                self.take(now, endpoint, worker, *release, *pinned_only, *max)
+            }
+            Command::Finish { job, worker, answer, output } => {
+                let finish = job::Command::Finish { worker: worker.clone(), answer: answer.clone() };
+                let reply = self.decide_one(now, job, &finish);
+                if let (Reply::Job(_), Some(entry)) = (&reply, self.jobs.get_mut(job)) {
+                    entry.output.clone_from(output);
+                }
+                reply
+            }
+            Command::Progress { job, worker, value } => self.progress(job, worker, value),
+            Command::Chunk { job, worker, number, value } => self.chunk(job, worker, *number, value),
+            Command::Delivered { job, upto } => {
+                if let Some(entry) = self.jobs.get_mut(job) {
+                    let upto = upto.saturating_add(1).min(entry.chunks.len() as u64);
+                    entry.delivered = entry.delivered.max(upto);
+                }
+                Reply::Nothing
+            }
+            Command::Lose { worker, which, loss } => {
+                let lose = job::Command::Lose { worker: worker.clone(), loss: loss.clone() };
+                self.decide_all(now, &self.held(worker, which), &lose)
+            }
+            Command::GiveBack { worker, which } => {
+                let give_back = job::Command::GiveBack { worker: worker.clone() };
+                self.decide_all(now, &self.held(worker, which), &give_back)
+            }
+            Command::Cancel { job, by } => {
+                self.decide_one(now, job, &job::Command::Cancel { by: by.clone() })
+            }
+            Command::Purge { endpoint, by } => {
+                let waiting =
+                    self.select(|j| j.endpoint == *endpoint && Standing::of(j) == Standing::Waiting);
+                self.decide_all(now, &waiting, &job::Command::Cancel { by: format!("purge by {by}") })
+            }
+            Command::Retry { job } => self.retry(now, job),
+            Command::SetTtl { job, ttl_ms } => {
+                self.decide_one(now, job, &job::Command::SetTtl { ttl_ms: *ttl_ms })
+            }
+            Command::Expire { job } => self.expire(now, job),
+            Command::DropEndpoint(id) => self.drop_endpoint(id),
+            Command::PutEndpoint(record) => {
+                self.endpoints.insert(record.id.clone(), (**record).clone());
+                Reply::Nothing
+            }
+            Command::PutRelease(record) => {
+                self.releases.insert((record.endpoint.clone(), record.number), (**record).clone());
+                Reply::Nothing
+            }
+            Command::PutWorker(record) => self.put_worker(record),
+            Command::PutKey(record) => {
+                self.keys.insert(record.id.clone(), (**record).clone());
+                Reply::Nothing
+            }
+        }
+    }
+
+    fn submit(&mut self, submission: &Submission) -> Reply {
+        let key = &submission.idempotency_key;
+        let same_key = |e: &&Entry| {
+            key.is_some() && e.job.endpoint == submission.job.endpoint && e.idempotency_key == *key
+        };
+        let first = self.jobs.values().find(same_key);
+        if let Some(first) = first.or_else(|| self.jobs.get(&submission.job.id)) {
+            return Reply::Submitted { job: Box::new(first.job.clone()), existing: true };
+        }
+        self.last_seq += 1;
+        let job = Job { seq: self.last_seq, ..submission.job.clone() };
+        let entry = Entry {
+            job: job.clone(),
+            place: job.seq,
+            idempotency_key: key.clone(),
+            input: submission.input.clone(),
+            s3: submission.s3.clone(),
+            output: None,
+            progress: None,
+            chunks: vec![],
+            delivered: 0,
+            numbers: HashMap::new(),
+        };
+        self.jobs.insert(job.id.clone(), entry);
+        Reply::Submitted { job: Box::new(job), existing: false }
+    }
+
+    fn take(
+        &mut self,
+        now: Timestamp,
+        endpoint: &EndpointId,
+        worker: &WorkerId,
+        release: u32,
+        pinned_only: bool,
+        max: usize,
+    ) -> Reply {
+        let start = job::Command::Start { worker: worker.clone(), release };
+        let mut fit: Vec<&Job> =
+            self.jobs.values().map(|e| &e.job).filter(|j| j.endpoint == *endpoint).collect();
+        fit.retain(|j| (j.pinned.is_some() || !pinned_only) && decide(j, &start, now).is_ok());
+        fit.sort_by_key(|j| (j.pinned.is_none(), j.pinned.is_none() && j.policy.low_priority, j.seq));
+        let ids: Vec<JobId> = fit.into_iter().take(max).map(|j| j.id.clone()).collect();
+        let Reply::Jobs(started) = self.decide_all(now, &ids, &start) else { return Reply::Taken(vec![]) };
+        let taken = started.into_iter().map(|job| {
+            let entry = &self.jobs[&job.id];
+            Taken { job, input: entry.input.clone(), s3: entry.s3.clone() }
+        });
+        Reply::Taken(taken.collect())
+    }
+
+    fn progress(&mut self, id: &JobId, worker: &WorkerId, value: &Payload) -> Reply {
+        let Some(entry) = self.jobs.get_mut(id) else { return no_such_job() };
+        if !entry.job.takes_output_of(worker) {
+            return refused(output_refusal(&entry.job), &entry.job);
+        }
+        entry.progress = Some(value.clone());
+        Reply::Job(Box::new(entry.job.clone()))
+    }
+
+    fn chunk(&mut self, id: &JobId, worker: &WorkerId, number: Option<u64>, value: &Payload) -> Reply {
+        let Some(entry) = self.jobs.get_mut(id) else { return no_such_job() };
+        if let (Some(number), Some(last)) = (number, entry.numbers.get(worker))
+            && number <= *last
+        {
+            return Reply::Job(Box::new(entry.job.clone()));
+        }
+        if !entry.job.takes_output_of(worker) {
+            return refused(output_refusal(&entry.job), &entry.job);
+        }
+        if let Some(number) = number {
+            entry.numbers.insert(worker.clone(), number);
+        }
+        entry.chunks.push(value.clone());
+        Reply::Job(Box::new(entry.job.clone()))
+    }
+
+    fn retry(&mut self, now: Timestamp, id: &JobId) -> Reply {
+        let reply = self.decide_one(now, id, &job::Command::Retry { seq: self.last_seq + 1 });
+        if let (Reply::Job(job), Some(entry)) = (&reply, self.jobs.get_mut(id)) {
+            self.last_seq = job.seq;
+            entry.output = None;
+        }
+        reply
+    }
+
+    fn expire(&mut self, now: Timestamp, id: &JobId) -> Reply {
+        if self.jobs.get(id).is_some_and(|e| e.job.is_forgettable(now)) {
+            self.jobs.remove(id);
+            return Reply::Forgotten(id.clone());
+        }
+        self.decide_one(now, id, &job::Command::Expire)
+    }
+
+    fn drop_endpoint(&mut self, id: &EndpointId) -> Reply {
+        self.endpoints.remove(id);
+        self.releases.retain(|(endpoint, _), _| endpoint != id);
+        self.workers.retain(|_, w| w.endpoint != *id);
+        self.jobs.retain(|_, e| e.job.endpoint != *id);
+        self.counts.remove(id);
+        Reply::Nothing
+    }
+
+    fn put_worker(&mut self, record: &WorkerRecord) -> Reply {
+        self.workers.insert(record.id.clone(), record.clone());
+        let mut gone: Vec<&WorkerRecord> = self.workers.values().collect();
+        gone.retain(|w| w.endpoint == record.endpoint && w.state == WorkerState::Gone);
+        gone.sort_by_key(|w| (w.created_at, w.id.clone()));
+        let surplus = gone.len().saturating_sub(GONE_WORKERS_KEPT);
+        let oldest: Vec<WorkerId> = gone[..surplus].iter().map(|w| w.id.clone()).collect();
+        self.workers.retain(|id, _| !oldest.contains(id));
+        Reply::Nothing
+    }
+
+    /// The jobs that `pick` picks, by `seq`.
+    pub(super) fn select(&self, pick: impl Fn(&Job) -> bool) -> Vec<JobId> {
+        let mut jobs: Vec<&Job> = self.jobs.values().map(|e| &e.job).filter(|j| pick(j)).collect();
+        jobs.sort_by_key(|j| j.seq);
+        jobs.into_iter().map(|j| j.id.clone()).collect()
+    }
+
+    fn held(&self, worker: &WorkerId, which: &Which) -> Vec<JobId> {
+        match which {
+            Which::All => self.select(|j| j.holder() == Some(worker)),
+            Which::Jobs(ids) => ids.clone(),
+        }
+    }
+
+    fn decide_one(&mut self, now: Timestamp, id: &JobId, command: &job::Command) -> Reply {
+        let Some(entry) = self.jobs.get_mut(id) else { return no_such_job() };
+        let next = match decide(&entry.job, command, now) {
+            Ok(next) => next,
+            Err(refusal) => return refused(refusal, &entry.job),
+        };
+        let counts = match self.counts.entry(next.endpoint.clone()) {
+            Slot::Occupied(slot) => slot.into_mut(),
+            Slot::Vacant(slot) => slot.insert(crate::Counts::default()),
+        };
+        let stands = Standing::of(&next);
+        let counted = u64::from(next.pinned.is_none());
+        match command {
+            job::Command::Lose { .. } | job::Command::Retry { .. } if stands == Standing::Waiting => {
+                counts.retried += counted;
+            }
+            _ => match stands {
+                Standing::Completed => counts.completed += counted,
+                Standing::Failed | Standing::TimedOut => counts.failed += counted,
+                Standing::Cancelled => counts.cancelled += counted,
+                Standing::Waiting | Standing::Running => {}
+            },
+        }
+        match command {
+            job::Command::Start { .. } | job::Command::Retry { .. } => entry.clear_stream(),
+            job::Command::Lose { .. } | job::Command::GiveBack { .. } if stands == Standing::Waiting => {
+                entry.clear_stream();
+            }
+            _ => {}
+        }
+        entry.job = next.clone();
+        Reply::Job(Box::new(next))
+    }
+
+    fn decide_all(&mut self, now: Timestamp, ids: &[JobId], command: &job::Command) -> Reply {
+        let changed = ids.iter().filter_map(|id| match self.decide_one(now, id, command) {
+            Reply::Job(job) => Some(*job),
+            _ => None,
+        });
+        Reply::Jobs(changed.collect())
+    }
+}
+
+fn no_such_job() -> Reply {
+    Reply::Refused(Refused::NoSuchJob)
+}
+
+fn refused(refusal: Refusal, job: &Job) -> Reply {
+    Reply::Refused(Refused::ByState(refusal, Box::new(job.clone())))
+}

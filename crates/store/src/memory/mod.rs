@@ -1,0 +1,120 @@
+//! The model of the store: plain maps behind a lock, each command written the obvious way. Tests of other
+//! crates run on it, and the conformance suite compares the SQLite store with it. Nothing here is durable.
+
+mod commands;
+mod reader;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use runyard_domain::{
+    Endpoint, EndpointId, Job, JobId, KeyId, KeyRecord, Payload, Release, Timestamp, WorkerId, WorkerRecord,
+};
+
+use crate::{Blobs, Command, Counts, Reader, Reply, Store, StoreError};
+
+/// A store in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Arc<RwLock<State>>,
+    blobs: Option<Blobs>,
+}
+
+impl MemoryStore {
+    /// An empty store. Payloads that lie in files stay there for ever.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty store that removes files of `blobs` which it does not name any more.
+    pub fn with_blobs(blobs: Blobs) -> Self {
+        Self { state: Arc::default(), blobs: Some(blobs) }
+    }
+}
+
+impl Store for MemoryStore {
+    fn commit(&mut self, now: Timestamp, commands: &[Command]) -> Result<Vec<Reply>, StoreError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(blobs) = &self.blobs else {
+            return Ok(commands.iter().map(|command| state.apply(now, command)).collect());
+        };
+        let mut files = state.files();
+        files.extend(commands.iter().flat_map(payloads_of).filter_map(file_of));
+        let replies = commands.iter().map(|command| state.apply(now, command)).collect();
+        let named = state.files();
+        blobs.unlink_all(files.into_iter().filter(|name| !named.contains(name)));
+        Ok(replies)
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(reader::MemoryReader { state: Arc::clone(&self.state) })
+    }
+}
+
+/// Everything there is.
+#[derive(Debug, Default)]
+struct State {
+    /// The highest `seq` given out.
+    last_seq: u64,
+    jobs: HashMap<JobId, Entry>,
+    /// The four counts that rise for ever; `waiting` and `running` stay 0 here.
+    counts: HashMap<EndpointId, Counts>,
+    endpoints: BTreeMap<EndpointId, Endpoint>,
+    releases: BTreeMap<(EndpointId, u32), Release>,
+    workers: BTreeMap<WorkerId, WorkerRecord>,
+    keys: BTreeMap<KeyId, KeyRecord>,
+}
+
+/// A job with all that belongs to it.
+#[derive(Debug)]
+struct Entry {
+    job: Job,
+    /// Its first `seq`: its place among all submissions, also after a retry.
+    place: u64,
+    idempotency_key: Option<String>,
+    input: Payload,
+    s3: Option<Payload>,
+    output: Option<Payload>,
+    progress: Option<Payload>,
+    chunks: Vec<Payload>,
+    /// How many chunks were delivered.
+    delivered: u64,
+    /// The last chunk number of each incarnation.
+    numbers: HashMap<WorkerId, u64>,
+}
+
+impl Entry {
+    /// Its next attempt streams from the start.
+    fn clear_stream(&mut self) {
+        self.progress = None;
+        self.chunks.clear();
+        self.delivered = 0;
+    }
+}
+
+impl State {
+    /// The files that some job names.
+    fn files(&self) -> BTreeSet<String> {
+        let kept = |e: &Entry| -> Vec<String> {
+            let single = [Some(&e.input), e.s3.as_ref(), e.output.as_ref(), e.progress.as_ref()];
+            single.into_iter().flatten().chain(&e.chunks).filter_map(file_of).collect()
+        };
+        self.jobs.values().flat_map(kept).collect()
+    }
+}
+
+fn file_of(payload: &Payload) -> Option<String> {
+    match payload {
+        Payload::Inline(_) => None,
+        Payload::File { name, .. } => Some(name.clone()),
+    }
+}
+
+fn payloads_of(command: &Command) -> Vec<&Payload> {
+    match command {
+        Command::Submit(s) => std::iter::once(&s.input).chain(&s.s3).collect(),
+        Command::Finish { output, .. } => output.iter().collect(),
+        Command::Progress { value, .. } | Command::Chunk { value, .. } => vec![value],
+        _ => vec![],
+    }
+}

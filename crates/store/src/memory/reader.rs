@@ -1,0 +1,133 @@
+//! Queries on the model.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use runyard_domain::worker::WorkerState;
+use runyard_domain::{
+    Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerId, WorkerRecord,
+};
+
+use super::{Entry, State};
+use crate::{Chunk, Counts, Filter, Reader, Standing, StoreError};
+
+#[derive(Debug)]
+pub(super) struct MemoryReader {
+    pub(super) state: Arc<RwLock<State>>,
+}
+
+impl MemoryReader {
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of_job<T>(&self, id: &JobId, get: impl Fn(&Entry) -> Option<T>) -> Option<T> {
+        self.state().jobs.get(id).and_then(get)
+    }
+}
+
+impl Reader for MemoryReader {
+    fn job(&self, id: &JobId) -> Result<Option<Job>, StoreError> {
+        Ok(self.of_job(id, |e| Some(e.job.clone())))
+    }
+
+    fn input(&self, id: &JobId) -> Result<Option<Payload>, StoreError> {
+        Ok(self.of_job(id, |e| Some(e.input.clone())))
+    }
+
+    fn s3(&self, id: &JobId) -> Result<Option<Payload>, StoreError> {
+        Ok(self.of_job(id, |e| e.s3.clone()))
+    }
+
+    fn output(&self, id: &JobId) -> Result<Option<Payload>, StoreError> {
+        Ok(self.of_job(id, |e| e.output.clone()))
+    }
+
+    fn progress(&self, id: &JobId) -> Result<Option<Payload>, StoreError> {
+        Ok(self.of_job(id, |e| e.progress.clone()))
+    }
+
+    fn undelivered(&self, id: &JobId, max_bytes: u64) -> Result<(Vec<Chunk>, bool), StoreError> {
+        let state = self.state();
+        let Some(entry) = state.jobs.get(id) else { return Ok((vec![], false)) };
+        let (mut chunks, mut bytes) = (vec![], 0);
+        for (index, value) in (0..).zip(&entry.chunks).skip(entry.delivered as usize) {
+            bytes += value.len();
+            if bytes > max_bytes && !chunks.is_empty() {
+                return Ok((chunks, true));
+            }
+            chunks.push(Chunk { index, value: value.clone() });
+        }
+        Ok((chunks, false))
+    }
+
+    fn jobs(&self, filter: &Filter) -> Result<Vec<Job>, StoreError> {
+        let state = self.state();
+        let place = |e: &Entry| (e.job.submitted_at, e.place);
+        let mut found: Vec<&Entry> = state.jobs.values().collect();
+        if let Some(id) = &filter.before {
+            let Some(before) = state.jobs.get(id).map(place) else { return Ok(vec![]) };
+            found.retain(|e| place(e) < before);
+        }
+        found.retain(|e| filter.endpoint.as_ref().is_none_or(|endpoint| e.job.endpoint == *endpoint));
+        found.retain(|e| filter.standing.is_none_or(|standing| Standing::of(&e.job) == standing));
+        found.retain(|e| filter.since.is_none_or(|since| e.job.submitted_at >= since));
+        found.sort_by_key(|e| std::cmp::Reverse(place(e)));
+        Ok(found.into_iter().take(filter.page()).map(|e| e.job.clone()).collect())
+    }
+
+    fn live(&self) -> Result<Vec<Job>, StoreError> {
+        let state = self.state();
+        let live = state.select(|job| !job.is_done());
+        Ok(live.iter().map(|id| state.jobs[id].job.clone()).collect())
+    }
+
+    fn counts(&self, endpoint: &EndpointId) -> Result<Counts, StoreError> {
+        let state = self.state();
+        let standing = |standing| {
+            let of = |j: &Job| j.endpoint == *endpoint && j.pinned.is_none() && Standing::of(j) == standing;
+            state.select(of).len() as u64
+        };
+        let (waiting, running) = (standing(Standing::Waiting), standing(Standing::Running));
+        Ok(Counts { waiting, running, ..state.counts.get(endpoint).copied().unwrap_or_default() })
+    }
+
+    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        let state = self.state();
+        let mut due: Vec<&Entry> = state.jobs.values().filter(|e| e.job.due_at() <= now).collect();
+        due.sort_by_key(|e| (e.job.due_at(), e.place));
+        Ok(due.into_iter().take(limit).map(|e| e.job.id.clone()).collect())
+    }
+
+    fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.state().jobs.values().map(|e| e.job.due_at()).min())
+    }
+
+    fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
+        let mut all: Vec<Endpoint> = self.state().endpoints.values().cloned().collect();
+        all.sort_by_key(|e| (e.name.clone(), e.id.clone()));
+        Ok(all)
+    }
+
+    fn releases(&self, endpoint: &EndpointId) -> Result<Vec<Release>, StoreError> {
+        let state = self.state();
+        Ok(state.releases.values().rev().filter(|r| r.endpoint == *endpoint).cloned().collect())
+    }
+
+    fn workers(&self, endpoint: Option<&EndpointId>, limit: usize) -> Result<Vec<WorkerRecord>, StoreError> {
+        let mut all: Vec<WorkerRecord> = self.state().workers.values().cloned().collect();
+        all.retain(|w| endpoint.is_none_or(|endpoint| w.endpoint == *endpoint));
+        all.sort_by_key(|w| std::cmp::Reverse((w.state != WorkerState::Gone, w.created_at, w.id.clone())));
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    fn worker(&self, id: &WorkerId) -> Result<Option<WorkerRecord>, StoreError> {
+        Ok(self.state().workers.get(id).cloned())
+    }
+
+    fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        let mut all: Vec<KeyRecord> = self.state().keys.values().cloned().collect();
+        all.sort_by_key(|k| (k.created_at, k.id.clone()));
+        Ok(all)
+    }
+}

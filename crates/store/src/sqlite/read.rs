@@ -1,0 +1,225 @@
+//! Queries, on read-only connections that are opened when they are needed and kept for the next query. Each
+//! query is one statement and so sees one state of the database.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use runyard_domain::{
+    Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerId, WorkerRecord,
+};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
+
+use super::open_reader;
+use super::rows::{self, Kind, payload};
+use super::sql::{During, all, column, document, each, first};
+use crate::{Chunk, Counts, Filter, Reader, Standing, StoreError};
+
+/// The pool of reading connections.
+#[derive(Debug)]
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// Connections kept for later; what a burst needs beyond them is closed after use.
+const KEPT: usize = 8;
+
+impl Readers {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, idle: Mutex::default() }
+    }
+
+    /// Closes the connections that nobody uses at the moment.
+    pub(super) fn close_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    pub(super) fn with<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => open_reader(&self.path).during("open the database for queries")?,
+        };
+        let answer = query(&conn);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT {
+            idle.push(conn);
+        }
+        answer
+    }
+
+    fn payload(&self, id: &JobId, kind: Kind) -> Result<Option<Payload>, StoreError> {
+        const SQL: &str = "SELECT payloads.bytes, payloads.file, payloads.len FROM jobs
+                           JOIN payloads ON payloads.id = 4 * jobs.n + ?2 WHERE jobs.id = ?1";
+        self.with(|conn| {
+            first(conn, "load a payload", SQL, (id.as_str(), kind as i64), |row| payload(row, 0))
+        })
+    }
+}
+
+impl Reader for Readers {
+    fn job(&self, id: &JobId) -> Result<Option<Job>, StoreError> {
+        self.with(|conn| Ok(rows::load(conn, id)?.map(|row| row.job)))
+    }
+
+    fn input(&self, id: &JobId) -> Result<Option<Payload>, StoreError> {
+        self.payload(id, Kind::Input)
+    }
+
+    fn s3(&self, id: &JobId) -> Result<Option<Payload>, StoreError> {
+        self.payload(id, Kind::S3)
+    }
+
+    fn output(&self, id: &JobId) -> Result<Option<Payload>, StoreError> {
+        self.payload(id, Kind::Output)
+    }
+
+    fn progress(&self, id: &JobId) -> Result<Option<Payload>, StoreError> {
+        self.payload(id, Kind::Progress)
+    }
+
+    fn undelivered(&self, id: &JobId, max_bytes: u64) -> Result<(Vec<Chunk>, bool), StoreError> {
+        const SQL: &str = "SELECT chunks.bytes, chunks.file, chunks.len, chunks.place FROM jobs
+            JOIN streams ON streams.job = jobs.n
+            JOIN chunks ON chunks.job = jobs.n AND chunks.place >= streams.delivered
+            WHERE jobs.id = ?1 ORDER BY chunks.place";
+        let (mut chunks, mut bytes, mut more) = (vec![], 0, false);
+        self.with(|conn| {
+            each(conn, "load chunks", SQL, [id.as_str()], |row| {
+                bytes += column::<i64>(row, 2)? as u64;
+                more = bytes > max_bytes && !chunks.is_empty();
+                if !more {
+                    let index = column::<i64>(row, 3)? as u64;
+                    chunks.push(Chunk { index, value: payload(row, 0)? });
+                }
+                Ok(!more)
+            })
+        })?;
+        Ok((chunks, more))
+    }
+
+    fn jobs(&self, filter: &Filter) -> Result<Vec<Job>, StoreError> {
+        let (sql, values) = select_jobs(filter);
+        self.with(|conn| {
+            all(conn, "list jobs", &sql, params_from_iter(values), |row| document(row, 0, "job"))
+        })
+    }
+
+    fn live(&self) -> Result<Vec<Job>, StoreError> {
+        const SQL: &str = "SELECT header, seq FROM jobs WHERE standing = 0
+                           UNION ALL SELECT header, seq FROM jobs WHERE standing = 1 ORDER BY seq";
+        self.with(|conn| all(conn, "list live jobs", SQL, [], |row| document(row, 0, "job")))
+    }
+
+    fn counts(&self, endpoint: &EndpointId) -> Result<Counts, StoreError> {
+        const SQL: &str = "SELECT completed, failed, retried, cancelled, waiting, running
+                           FROM counts WHERE endpoint = ?1";
+        let counts = self.with(|conn| {
+            first(conn, "load counts", SQL, [endpoint.as_str()], |row| {
+                let count = |index| Ok(column::<i64>(row, index)? as u64);
+                Ok(Counts {
+                    completed: count(0)?,
+                    failed: count(1)?,
+                    retried: count(2)?,
+                    cancelled: count(3)?,
+                    waiting: count(4)?,
+                    running: count(5)?,
+                })
+            })
+        })?;
+        Ok(counts.unwrap_or_default())
+    }
+
+    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        const SQL: &str = "SELECT id FROM jobs WHERE due_at <= ?1 ORDER BY due_at, n LIMIT ?2";
+        self.with(|conn| {
+            all(conn, "list jobs that are due", SQL, (now.0, rows_at_most(limit)), |row| {
+                Ok(JobId::new(column::<String>(row, 0)?))
+            })
+        })
+    }
+
+    fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let earliest = self.with(|conn| {
+            first(conn, "find what is due next", "SELECT min(due_at) FROM jobs", [], |row| column(row, 0))
+        })?;
+        Ok(earliest.flatten().map(Timestamp))
+    }
+
+    fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
+        const SQL: &str = "SELECT record FROM endpoints ORDER BY name, id";
+        self.with(|conn| all(conn, "list endpoints", SQL, [], |row| document(row, 0, "endpoint")))
+    }
+
+    fn releases(&self, endpoint: &EndpointId) -> Result<Vec<Release>, StoreError> {
+        const SQL: &str = "SELECT record FROM releases WHERE endpoint = ?1 ORDER BY number DESC";
+        self.with(|conn| {
+            all(conn, "list releases", SQL, [endpoint.as_str()], |row| document(row, 0, "release"))
+        })
+    }
+
+    fn workers(&self, endpoint: Option<&EndpointId>, limit: usize) -> Result<Vec<WorkerRecord>, StoreError> {
+        const ALL: &str = "SELECT record FROM workers ORDER BY gone, created_at DESC, id DESC LIMIT ?1";
+        const OF_ONE: &str = "SELECT record FROM workers WHERE endpoint = ?2
+                              ORDER BY gone, created_at DESC, id DESC LIMIT ?1";
+        const WHAT: &str = "list workers";
+        let limit = rows_at_most(limit);
+        let read = |row: &Row<'_>| document(row, 0, "worker");
+        self.with(|conn| match endpoint {
+            None => all(conn, WHAT, ALL, [limit], read),
+            Some(endpoint) => all(conn, WHAT, OF_ONE, (limit, endpoint.as_str()), read),
+        })
+    }
+
+    fn worker(&self, id: &WorkerId) -> Result<Option<WorkerRecord>, StoreError> {
+        const SQL: &str = "SELECT record FROM workers WHERE id = ?1";
+        self.with(|conn| first(conn, "load a worker", SQL, [id.as_str()], |row| document(row, 0, "worker")))
+    }
+
+    fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        const SQL: &str = "SELECT record FROM keys ORDER BY created_at, id";
+        self.with(|conn| all(conn, "list keys", SQL, [], |row| document(row, 0, "key")))
+    }
+}
+
+/// A limit as SQLite takes it, which reads a negative one as none.
+fn rows_at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// The statement for a filter: only the terms that it has, so that each gets the index that fits.
+fn select_jobs(filter: &Filter) -> (String, Vec<Value>) {
+    let mut sql = "SELECT header FROM jobs WHERE 1".to_owned();
+    let mut values: Vec<Value> = vec![];
+    let mut term = |text: &str, value: Value| {
+        sql.push_str(text);
+        values.push(value);
+    };
+    if let Some(endpoint) = &filter.endpoint {
+        term(" AND endpoint = ?", endpoint.as_str().to_owned().into());
+    }
+    if let Some(since) = filter.since {
+        term(" AND submitted_at >= ?", since.0.into());
+    }
+    if let Some(before) = &filter.before {
+        const BEFORE: &str = " AND (submitted_at, n) < (SELECT submitted_at, n FROM jobs WHERE id = ?)";
+        term(BEFORE, before.as_str().to_owned().into());
+    }
+    sql.push_str(match filter.standing {
+        None => "",
+        // The literals name the partial indexes.
+        Some(Standing::Waiting) => " AND standing = 0",
+        Some(Standing::Running) => " AND standing = 1",
+        Some(Standing::Completed) => " AND standing = 2",
+        Some(Standing::Failed) => " AND standing = 3 AND standing > 2",
+        Some(Standing::Cancelled) => " AND standing = 4 AND standing > 2",
+        Some(Standing::TimedOut) => " AND standing = 5 AND standing > 2",
+    });
+    sql.push_str(" ORDER BY submitted_at DESC, n DESC LIMIT ");
+    sql.push_str(&filter.page().to_string());
+    (sql, values)
+}

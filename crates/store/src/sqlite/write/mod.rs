@@ -1,0 +1,109 @@
+//! A batch of commands inside the writer's transaction. Each command loads what it names, asks `domain` what
+//! becomes of it, and writes that; commands of one batch see each other. One file per kind of command.
+
+mod drop;
+mod output;
+mod records;
+mod step;
+mod submit;
+mod take;
+
+use std::collections::{HashMap, HashSet};
+
+use runyard_domain::{EndpointId, Payload, Timestamp};
+use rusqlite::Connection;
+
+use super::rows::is_named;
+use super::sql::{column, first, run};
+use crate::{Command, Reply, StoreError};
+use step::Tally;
+
+/// The transaction so far.
+pub(super) struct Batch<'a> {
+    conn: &'a Connection,
+    now: Timestamp,
+    first_seq: u64,
+    next_seq: u64,
+    /// How the counts of each endpoint changed.
+    tallies: HashMap<EndpointId, Tally>,
+    /// Files that may have lost the last row that names them.
+    loose: HashSet<String>,
+}
+
+/// What is left to do when the transaction is committed.
+pub(super) struct End {
+    /// The next `seq` to give out.
+    pub(super) next_seq: u64,
+    /// Files that no row names any more.
+    pub(super) unnamed: HashSet<String>,
+}
+
+/// The next `seq` of a database that was just opened.
+pub(super) fn next_seq(conn: &Connection) -> Result<u64, StoreError> {
+    const SQL: &str = "SELECT max(coalesce((SELECT value FROM numbers WHERE name = 'next_seq'), 1),
+                                  coalesce((SELECT max(n) + 1 FROM jobs), 1))";
+    let next = first(conn, "read the next job number", SQL, [], |row| column::<i64>(row, 0))?;
+    Ok(next.unwrap_or(1) as u64)
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(conn: &'a Connection, now: Timestamp, next_seq: u64) -> Self {
+        let (tallies, loose) = (HashMap::new(), HashSet::new());
+        Self { conn, now, first_seq: next_seq, next_seq, tallies, loose }
+    }
+
+    /// Decides and writes one command.
+    pub(super) fn apply(&mut self, command: &Command) -> Result<Reply, StoreError> {
+        match command {
+            Command::Submit(submission) => self.submit(submission),
+            Command::Take { endpoint, worker, release, pinned_only, max } => {
+                self.take(endpoint, worker, *release, *pinned_only, *max)
+            }
+            Command::Finish { job, worker, answer, output } => {
+                self.finish(job, worker, answer, output.as_ref())
+            }
+            Command::Progress { job, worker, value } => self.progress(job, worker, value),
+            Command::Chunk { job, worker, number, value } => self.chunk(job, worker, *number, value),
+            Command::Delivered { job, upto } => self.delivered(job, *upto),
+            Command::Lose { worker, which, loss } => self.lose(worker, which, loss),
+            Command::GiveBack { worker, which } => self.give_back(worker, which),
+            Command::Cancel { job, by } => self.cancel(job, by),
+            Command::Purge { endpoint, by } => self.purge(endpoint, by),
+            Command::Retry { job } => self.retry(job),
+            Command::SetTtl { job, ttl_ms } => self.set_ttl(job, *ttl_ms),
+            Command::Expire { job } => self.expire(job),
+            Command::PutEndpoint(record) => self.put_endpoint(record),
+            Command::DropEndpoint(id) => self.drop_endpoint(id),
+            Command::PutRelease(record) => self.put_release(record),
+            Command::PutWorker(record) => self.put_worker(record),
+            Command::PutKey(record) => self.put_key(record),
+        }
+    }
+
+    /// Writes what was gathered over the batch.
+    pub(super) fn end(mut self) -> Result<End, StoreError> {
+        self.write_tallies()?;
+        if self.next_seq != self.first_seq {
+            run(
+                self.conn,
+                "keep the next job number",
+                "INSERT OR REPLACE INTO numbers (name, value) VALUES ('next_seq', ?1)",
+                [self.next_seq as i64],
+            )?;
+        }
+        let mut unnamed = HashSet::new();
+        for file in self.loose.drain() {
+            if !is_named(self.conn, &file)? {
+                unnamed.insert(file);
+            }
+        }
+        Ok(End { next_seq: self.next_seq, unnamed })
+    }
+
+    /// A payload that came with a command and is not kept: its file has no other owner.
+    fn let_go(&mut self, payload: Option<&Payload>) {
+        if let Some(Payload::File { name, .. }) = payload {
+            self.loose.insert(name.clone());
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Records of the control plane: replaced as a whole.
+
+use runyard_domain::worker::WorkerState;
+use runyard_domain::{Endpoint, KeyRecord, Release, WorkerRecord};
+
+use super::Batch;
+use crate::sqlite::GONE_WORKERS_KEPT;
+use crate::sqlite::sql::{run, to_document};
+use crate::{Reply, StoreError};
+
+impl Batch<'_> {
+    pub(super) fn put_endpoint(&self, record: &Endpoint) -> Result<Reply, StoreError> {
+        const SQL: &str = "INSERT OR REPLACE INTO endpoints (id, name, record) VALUES (?1, ?2, ?3)";
+        let document = to_document(record, "endpoint")?;
+        run(self.conn, "keep an endpoint", SQL, (record.id.as_str(), &record.name, document))?;
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn put_release(&self, record: &Release) -> Result<Reply, StoreError> {
+        const SQL: &str = "INSERT OR REPLACE INTO releases (endpoint, number, record) VALUES (?1, ?2, ?3)";
+        let document = to_document(record, "release")?;
+        run(self.conn, "keep a release", SQL, (record.endpoint.as_str(), record.number, document))?;
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn put_worker(&self, record: &WorkerRecord) -> Result<Reply, StoreError> {
+        const SQL: &str = "INSERT OR REPLACE INTO workers (id, endpoint, gone, created_at, record)
+                           VALUES (?1, ?2, ?3, ?4, ?5)";
+        const PRUNE: &str = "DELETE FROM workers WHERE id IN (
+            SELECT id FROM workers INDEXED BY workers_of_endpoint WHERE endpoint = ?1 AND gone = 1
+            ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?2)";
+        let (endpoint, gone) = (record.endpoint.as_str(), record.state == WorkerState::Gone);
+        let document = to_document(record, "worker")?;
+        let columns = (record.id.as_str(), endpoint, gone, record.created_at.0, document);
+        run(self.conn, "keep a worker", SQL, columns)?;
+        if gone {
+            run(self.conn, "prune workers that are gone", PRUNE, (endpoint, GONE_WORKERS_KEPT as i64))?;
+        }
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn put_key(&self, record: &KeyRecord) -> Result<Reply, StoreError> {
+        const SQL: &str = "INSERT OR REPLACE INTO keys (id, created_at, record) VALUES (?1, ?2, ?3)";
+        let document = to_document(record, "key")?;
+        run(self.conn, "keep a key", SQL, (record.id.as_str(), record.created_at.0, document))?;
+        Ok(Reply::Nothing)
+    }
+}
