@@ -1,0 +1,222 @@
+//! Random batches on the model and on SQLite: every reply and every query must agree, also after a restart.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use runyard_domain::worker::WorkerState;
+use runyard_domain::{JobId, Payload, Timestamp};
+use runyard_store::{Command, Filter, Standing, Which};
+
+use crate::bench::*;
+
+/// Payloads in files get their names when they are put, so a step says only that it wants one.
+#[derive(Debug, Clone)]
+struct Value {
+    in_file: bool,
+    size: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Submit { id: u8, endpoint: u8, low: bool, pinned: Option<u32>, key: Option<u8>, input: Value },
+    Finish { id: u8, worker: u8, output: Option<Value> },
+    Progress { id: u8, worker: u8, value: Value },
+    Chunk { id: u8, worker: u8, number: Option<u64>, value: Value },
+    Plain(Command),
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    (prop::bool::weighted(0.3), 0usize..40).prop_map(|(in_file, size)| Value { in_file, size })
+}
+
+fn job_id(n: u8) -> JobId {
+    j(&format!("j{n}"))
+}
+
+fn worker_name(n: u8) -> String {
+    format!("w{n}")
+}
+
+fn endpoint_name(n: u8) -> String {
+    format!("e{n}")
+}
+
+fn which(ids: &[u8]) -> Which {
+    match ids {
+        [] => Which::All,
+        ids => Which::Jobs(ids.iter().map(|n| job_id(*n)).collect()),
+    }
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let (id, worker, endpoint) = (0u8..12, 0u8..4, 0u8..2);
+    let one = id.clone();
+    let submit = (
+        (id.clone(), endpoint.clone(), any::<bool>(), prop::option::weighted(0.2, 1u32..3)),
+        (prop::option::weighted(0.2, 0u8..3), value()),
+    )
+        .prop_map(|((id, endpoint, low, pinned), (key, input))| Step::Submit {
+            id,
+            endpoint,
+            low,
+            pinned,
+            key,
+            input,
+        });
+    let take = (endpoint.clone(), worker.clone(), 1u32..3, prop::bool::weighted(0.2), 0usize..4).prop_map(
+        |(endpoint, worker, release, pinned_only, max)| Command::Take {
+            endpoint: e(&endpoint_name(endpoint)),
+            worker: w(&worker_name(worker)),
+            release,
+            pinned_only,
+            max,
+        },
+    );
+    let held = (worker.clone(), vec(id.clone(), 0..3), prop::bool::ANY);
+    prop_oneof![
+        6 => submit,
+        6 => take.prop_map(Step::Plain),
+        5 => (id.clone(), worker.clone(), prop::option::of(value()))
+            .prop_map(|(id, worker, output)| Step::Finish { id, worker, output }),
+        2 => (id.clone(), worker.clone())
+            .prop_map(|(id, worker)| Step::Plain(fail(job_id(id).as_str(), &worker_name(worker)))),
+        2 => (id.clone(), worker.clone(), value())
+            .prop_map(|(id, worker, value)| Step::Progress { id, worker, value }),
+        5 => (id.clone(), worker.clone(), prop::option::of(0u64..6), value())
+            .prop_map(|(id, worker, number, value)| Step::Chunk { id, worker, number, value }),
+        2 => (id.clone(), 0u64..4).prop_map(|(id, upto)| Step::Plain(delivered(job_id(id).as_str(), upto))),
+        3 => held.clone().prop_map(|(worker, ids, spends)| {
+            Step::Plain(lose(&worker_name(worker), which(&ids), spends))
+        }),
+        1 => held.prop_map(|(worker, ids, _)| Step::Plain(give_back(&worker_name(worker), which(&ids)))),
+        1 => id.clone().prop_map(|id| Step::Plain(cancel(job_id(id).as_str()))),
+        2 => id.clone().prop_map(|id| Step::Plain(retry(job_id(id).as_str()))),
+        3 => id.prop_map(|id| Step::Plain(expire(job_id(id).as_str()))),
+        1 => (one, 1i64..90_000).prop_map(|(id, ttl_ms)| Step::Plain(Command::SetTtl { job: job_id(id), ttl_ms })),
+        1 => records(endpoint, worker).prop_map(Step::Plain),
+    ]
+}
+
+fn records(
+    endpoint: impl Strategy<Value = u8> + Clone + 'static,
+    worker_id: impl Strategy<Value = u8> + 'static,
+) -> impl Strategy<Value = Command> {
+    let e1 = endpoint.clone();
+    let (e2, e3, e4) = (endpoint.clone(), endpoint.clone(), endpoint.clone());
+    let states = prop::sample::select(vec![WorkerState::Starting, WorkerState::Ready, WorkerState::Gone]);
+    prop_oneof![
+        1 => endpoint.prop_map(|n| Command::DropEndpoint(e(&endpoint_name(n)))),
+        1 => e1.prop_map(|n| Command::Purge { endpoint: e(&endpoint_name(n)), by: "p".into() }),
+        1 => (e2, 0u8..3).prop_map(|(n, name)| {
+            Command::PutEndpoint(Box::new(endpoint_record(n, name)))
+        }),
+        1 => (e3, 1u32..4).prop_map(|(n, number)| Command::PutRelease(Box::new(release(&endpoint_name(n), number)))),
+        2 => (worker_id, e4, 0i64..4, states).prop_map(|(n, endpoint, at, state)| {
+            Command::PutWorker(Box::new(worker(&worker_name(n), &endpoint_name(endpoint), at, state)))
+        }),
+        1 => (0u8..3, 0i64..4).prop_map(|(n, at)| Command::PutKey(Box::new(key_record(&format!("k{n}"), at)))),
+    ]
+}
+
+fn endpoint_record(n: u8, name: u8) -> runyard_domain::Endpoint {
+    endpoint(&endpoint_name(n), &format!("name{name}"))
+}
+
+/// Turns a step into a command. The n-th payload file of a run has the same name on both benches.
+fn command(b: &Bench, step: &Step, files: &mut u32) -> Command {
+    let mut make = |value: &Value| -> Payload {
+        let bytes = "x".repeat(value.size);
+        if !value.in_file {
+            return text(&bytes);
+        }
+        *files += 1;
+        b.blobs.put(&format!("f{files}"), bytes.as_bytes()).unwrap()
+    };
+    match step.clone() {
+        Step::Submit { id, endpoint, low: is_low, pinned: release, key, input } => {
+            let mut made = of(&endpoint_name(endpoint), submission(job_id(id).as_str(), b.now));
+            made.job.policy.low_priority = is_low;
+            made.job.pinned = release;
+            made.idempotency_key = key.map(|key| format!("key{key}"));
+            made.input = make(&input);
+            made.s3 = (input.size % 3 == 0).then(|| text("sealed"));
+            submit(made)
+        }
+        Step::Finish { id, worker, output } => {
+            finish(job_id(id).as_str(), &worker_name(worker), output.as_ref().map(make))
+        }
+        Step::Progress { id, worker, value } => {
+            progress(job_id(id).as_str(), &worker_name(worker), make(&value))
+        }
+        Step::Chunk { id, worker, number, value } => {
+            Command::Chunk { job: job_id(id), worker: w(&worker_name(worker)), number, value: make(&value) }
+        }
+        Step::Plain(command) => command,
+    }
+}
+
+/// Everything that can be asked, as one text.
+fn picture(b: &Bench) -> String {
+    use std::fmt::Write;
+    let mut out = String::new();
+    let r = &b.reader;
+    for n in 0..12 {
+        let id = job_id(n);
+        writeln!(out, "{:?}", r.job(&id).unwrap()).unwrap();
+        let single =
+            (r.input(&id).unwrap(), r.s3(&id).unwrap(), r.output(&id).unwrap(), r.progress(&id).unwrap());
+        writeln!(
+            out,
+            "{single:?} {:?} {:?}",
+            r.undelivered(&id, 20).unwrap(),
+            r.undelivered(&id, 999).unwrap()
+        )
+        .unwrap();
+    }
+    let standings = [
+        None,
+        Some(Standing::Waiting),
+        Some(Standing::Running),
+        Some(Standing::Completed),
+        Some(Standing::Failed),
+        Some(Standing::Cancelled),
+        Some(Standing::TimedOut),
+    ];
+    for endpoint in [None, Some(e("e0")), Some(e("e1"))] {
+        for standing in standings {
+            for (since, before) in
+                [(None, None), (Some(Timestamp(b.now - 3_000)), None), (None, Some(job_id(3)))]
+            {
+                let filter = Filter { endpoint: endpoint.clone(), standing, since, before, limit: 5 };
+                writeln!(out, "{filter:?} {:?}", b.listed(&filter)).unwrap();
+            }
+        }
+        writeln!(out, "{:?}", r.workers(endpoint.as_ref(), 3).unwrap()).unwrap();
+        if let Some(endpoint) = &endpoint {
+            writeln!(out, "{:?} {:?}", r.counts(endpoint).unwrap(), r.releases(endpoint).unwrap()).unwrap();
+        }
+    }
+    writeln!(out, "{:?} {:?}", r.live().unwrap(), r.due(Timestamp(b.now), 4).unwrap()).unwrap();
+    writeln!(out, "{:?} {:?} {:?}", r.next_due().unwrap(), r.endpoints().unwrap(), r.keys().unwrap())
+        .unwrap();
+    writeln!(out, "{:?}", b.files()).unwrap();
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn sqlite_agrees_with_the_model(batches in vec((vec(steps(), 1..12), 0i64..9_000), 1..14)) {
+        let (mut model, mut sqlite) = (Bench::memory(), Bench::sqlite());
+        let (mut of_model, mut of_sqlite) = (0, 0);
+        for (steps, pass) in &batches {
+            model.now += pass;
+            sqlite.now += pass;
+            let commands: Vec<Command> = steps.iter().map(|s| command(&model, s, &mut of_model)).collect();
+            let wanted = model.all(&commands);
+            let commands: Vec<Command> = steps.iter().map(|s| command(&sqlite, s, &mut of_sqlite)).collect();
+            prop_assert_eq!(sqlite.all(&commands), wanted);
+            prop_assert_eq!(picture(&sqlite), picture(&model));
+        }
+        prop_assert_eq!(picture(&sqlite.reopen()), picture(&model));
+    }
+}

@@ -1,0 +1,85 @@
+//! Records of the control plane: replaced as a whole, listed in their order, pruned.
+
+use runyard_domain::worker::WorkerState;
+use runyard_domain::{Exit, FailReason, ReleaseState, Scaler, Timestamp};
+use runyard_store::{Command, Reply};
+
+use crate::bench::*;
+
+conformance!(endpoints, releases, workers, workers_that_are_gone_are_pruned, keys);
+
+fn endpoints(b: &mut Bench) {
+    assert_eq!(b.reader.endpoints().unwrap(), []);
+    for (id, name) in [("e1", "zeta"), ("e2", "alpha"), ("e3", "mid")] {
+        assert_eq!(b.one(Command::PutEndpoint(Box::new(endpoint(id, name)))), Reply::Nothing);
+    }
+    let mut changed = endpoint("e1", "beta");
+    changed.serving = Some(4);
+    changed.settings.scaler = Scaler::RequestCount(3);
+    b.one(Command::PutEndpoint(Box::new(changed.clone())));
+    assert_eq!(b.reader.endpoints().unwrap(), [endpoint("e2", "alpha"), changed, endpoint("e3", "mid")]);
+}
+
+fn releases(b: &mut Bench) {
+    for number in [2, 1, 10] {
+        b.one(Command::PutRelease(Box::new(release("e", number))));
+    }
+    b.one(Command::PutRelease(Box::new(release("other", 5))));
+    let mut failed = release("e", 2);
+    failed.state =
+        ReleaseState::Failed { reason: FailReason::TestFailed { test: "t".into(), message: "no".into() } };
+    b.one(Command::PutRelease(Box::new(failed.clone())));
+    assert_eq!(b.reader.releases(&e("e")).unwrap(), [release("e", 10), failed, release("e", 1)]);
+    assert_eq!(b.reader.releases(&e("nobody")).unwrap(), []);
+}
+
+fn workers(b: &mut Bench) {
+    let mut gone = worker("w4", "e", 40, WorkerState::Gone);
+    gone.exit =
+        Some(Exit { code: None, signal: Some(9), out_of_memory: false, last_lines: vec!["x".into()] });
+    gone.ended_at = Some(Timestamp(50));
+    for record in [
+        worker("w1", "e", 10, WorkerState::Starting),
+        worker("w2", "e", 20, WorkerState::Ready),
+        worker("w3", "other", 30, WorkerState::Draining),
+        worker("w5", "e", 20, WorkerState::Ready),
+        worker("w4", "e", 40, WorkerState::Ready),
+        gone.clone(),
+    ] {
+        b.one(Command::PutWorker(Box::new(record)));
+    }
+    let ids = |list: Vec<runyard_domain::WorkerRecord>| -> Vec<String> {
+        list.into_iter().map(|record| record.id.to_string()).collect()
+    };
+    assert_eq!(ids(b.reader.workers(None, 9).unwrap()), ["w3", "w5", "w2", "w1", "w4"]);
+    assert_eq!(ids(b.reader.workers(Some(&e("e")), 9).unwrap()), ["w5", "w2", "w1", "w4"]);
+    assert_eq!(ids(b.reader.workers(Some(&e("e")), 2).unwrap()), ["w5", "w2"]);
+    assert_eq!(b.reader.worker(&w("w4")).unwrap(), Some(gone));
+    assert_eq!(b.reader.worker(&w("nobody")).unwrap(), None);
+}
+
+fn workers_that_are_gone_are_pruned(b: &mut Bench) {
+    let put = |n: i64, endpoint: &str, state| {
+        Command::PutWorker(Box::new(worker(&format!("{endpoint}-{n:03}"), endpoint, n, state)))
+    };
+    let mut commands: Vec<Command> = (0..250).map(|n| put(n, "e", WorkerState::Gone)).collect();
+    commands.push(put(0, "live", WorkerState::Ready));
+    commands.push(put(999, "e", WorkerState::Ready));
+    commands.push(put(1, "other", WorkerState::Gone));
+    b.all(&commands);
+    let of_e = b.reader.workers(Some(&e("e")), 999).unwrap();
+    assert_eq!(of_e.len(), 201);
+    assert_eq!(of_e[0].id, w("e-999"));
+    assert_eq!((&of_e[1].id, &of_e[200].id), (&w("e-249"), &w("e-050")));
+    assert_eq!(b.reader.workers(None, 999).unwrap().len(), 203);
+}
+
+fn keys(b: &mut Bench) {
+    for (id, at) in [("k2", 2), ("k1", 1), ("k3", 2)] {
+        b.one(Command::PutKey(Box::new(key_record(id, at))));
+    }
+    let mut revoked = key_record("k1", 1);
+    revoked.revoked_at = Some(Timestamp(9));
+    b.one(Command::PutKey(Box::new(revoked.clone())));
+    assert_eq!(b.reader.keys().unwrap(), [revoked, key_record("k2", 2), key_record("k3", 2)]);
+}
