@@ -137,6 +137,7 @@ fn malformed(file: &'static str, error: &serde_json::Error) -> CasesError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

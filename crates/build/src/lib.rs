@@ -10,11 +10,11 @@
 
 pub mod bundle;
 pub mod cases;
-//pub mod environment;
+pub mod environment;
 pub mod source;
 mod walk;
 
 pub use bundle::{Bundle, BundleError, Limits, Unpacked, pack, unpack};
 pub use cases::{CasesError, TestCase, tests_of};
-//pub use environment::{EnvPlan, Environment, EnvironmentError, PlanError, plan, prepare};
+pub use environment::{EnvPlan, Environment, EnvironmentError, PlanError, plan, prepare};
 pub use source::{Handler, NoHandler, env_read, find_handler, imports};

@@ -1,7 +1,7 @@
 //! The one way to look through a user's folder: what the ignore files hide and what never belongs into a
 //! release is left out, for the search of the handler and for the bundle alike.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ignore::WalkBuilder;
 
@@ -13,7 +13,11 @@ const IGNORE_FILE: &str = ".runyardignore";
 
 /// Whether a name is one that is never part of a release.
 pub fn never(name: &str, is_dir: bool) -> bool {
-    if is_dir { NEVER_FOLDERS.contains(&name) } else { name.ends_with(".pyc") || name == ".git" }
+    if is_dir {
+        NEVER_FOLDERS.contains(&name)
+    } else {
+        Path::new(name).extension().is_some_and(|end| end == "pyc") || name == ".git"
+    }
 }
 
 /// A walker over `dir` that respects `.gitignore` and `.runyardignore`, does not follow links, and shows hidden
@@ -45,7 +49,7 @@ pub fn walker(dir: &Path) -> WalkBuilder {
 
 /// Up to `most` Python files of a folder, as paths relative to it, sorted, without `skip`ped folder names.
 /// The flag says whether there were more. What cannot be read is passed by.
-pub fn python_files(dir: &Path, most: usize, skip: &[&str]) -> (Vec<std::path::PathBuf>, bool) {
+pub fn python_files(dir: &Path, most: usize, skip: &[&str]) -> (Vec<PathBuf>, bool) {
     let mut files = Vec::new();
     for entry in walker(dir).build().flatten() {
         let Ok(relative) = entry.path().strip_prefix(dir) else { continue };

@@ -72,7 +72,12 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|half| char::from(digits[usize::from(half)]))
+        .collect()
 }
 
 /// Why a folder cannot be packed or an archive cannot be unpacked.

@@ -170,6 +170,7 @@ pub(super) fn too_long(name: &str, limits: &Limits) -> BundleError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::os::unix::fs::symlink;
 

@@ -318,4 +318,5 @@ impl<R: Read> Read for Counted<R> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

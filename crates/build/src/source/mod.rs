@@ -187,6 +187,7 @@ fn start_line(dir: &Path, file: &Path) -> Result<Option<u32>, NoHandler> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
