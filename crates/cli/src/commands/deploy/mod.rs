@@ -1,0 +1,141 @@
+//! `runyard deploy [PATH]`: packs a folder, uploads it unless the server has it, makes a release of it and follows
+//! it until it serves, or until it is clear why it does not.
+
+mod pack;
+mod plan;
+pub mod rollout;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use http::Method;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::client::{Call, Client, path};
+use crate::commands::settings::SettingsArgs;
+use crate::context::Context;
+use crate::output::{Mark, json as layout, text, time};
+use crate::views::{DeployLine, Info};
+
+use pack::{Packed, pack_folder};
+use plan::Plan;
+use rollout::Rollout;
+
+/// Ship a folder: test it, move traffic to it, keep the old release if it fails
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  runyard deploy                                  this folder, under its own name
+  runyard deploy examples/hello --name hello
+  runyard deploy handler.py --max 3 --env MODE_TO_RUN=serverless
+  runyard deploy --json                           each step as one line of JSON
+
+Exit code 3 when the environment, the start or a test failed: the release before goes on serving.")]
+pub struct Deploy {
+    /// The folder; or a handler's file alone, with the requirements and the test input beside it
+    #[arg(value_name = "PATH", default_value = ".")]
+    path: PathBuf,
+    /// The endpoint's name; else the folder's
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The file that calls runpod.serverless.start, below the folder
+    #[arg(long, value_name = "FILE")]
+    handler: Option<String>,
+    /// An environment variable of the workers; K alone takes the value from here
+    #[arg(long, value_name = "K=V")]
+    env: Vec<String>,
+    /// What to remember about this release
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// Print everything that the installer says
+    #[arg(short, long)]
+    verbose: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+impl Deploy {
+    pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let ui = context.ui;
+        let plan = Plan::make(&self)?;
+        let started = Instant::now();
+        let client = context.client().await?;
+        let mut rollout = Rollout::new(&client, &plan.name, ui);
+        rollout.verbose = self.verbose;
+        rollout.steps.line(&format!("{} → {}", plan.name, text::line(client.target(), 200)));
+
+        rollout.steps.now("bundle", "packing");
+        let source = plan.source.clone();
+        let packed = tokio::task::spawn_blocking(move || pack_folder(&source)).await??;
+        let what = format!("{} files, {}", packed.files, layout::bytes(packed.bytes.len()));
+        rollout.steps.now("bundle", &format!("uploading {what}"));
+        let known = !upload(&client, &packed).await?;
+        let what = if known { format!("{what} (unchanged)") } else { what };
+        rollout.steps.end(Mark::Done, "bundle", &what, Some(started.elapsed().as_millis() as i64));
+
+        let body = self.body(&plan, &packed, &client).await?;
+        let call = Call::new(Method::POST, path::api(&["endpoints", &plan.name, "releases"]));
+        let done = rollout.follow(call.json(&body)).await?;
+        if ui.json {
+            return Ok(());
+        }
+        let took = time::span(Some(started.elapsed().as_millis() as i64));
+        ui.write(&closing(&done, &plan, &client, &took).await)
+    }
+
+    async fn body(&self, plan: &Plan, packed: &Packed, client: &Client) -> anyhow::Result<Value> {
+        let mut body = Map::new();
+        body.insert("bundle".to_owned(), packed.sha256.clone().into());
+        body.insert("create".to_owned(), true.into());
+        if let Some(handler) = &plan.handler {
+            body.insert("handler".to_owned(), handler.clone().into());
+        }
+        if !plan.env.is_empty() {
+            body.insert("env".to_owned(), json!(plan.env));
+        }
+        if !self.settings.is_empty() {
+            body.insert("settings".to_owned(), self.settings.resolve(client, &plan.name).await?);
+        }
+        if let Some(note) = &self.note {
+            body.insert("note".to_owned(), note.clone().into());
+        }
+        Ok(Value::Object(body))
+    }
+}
+
+/// Uploads the bundle unless the server has it; says whether it did.
+async fn upload(client: &Client, packed: &Packed) -> anyhow::Result<bool> {
+    let path = path::api(&["bundles", &packed.sha256]);
+    match client.get(path.clone()).await {
+        Ok(_) => return Ok(false),
+        Err(e) if e.is_not_found() => {}
+        Err(e) => return Err(e.into()),
+    }
+    let call = Call::new(Method::PUT, path).body("application/gzip", packed.bytes.clone());
+    client.send(call.timeout(Duration::from_mins(30))).await?;
+    Ok(true)
+}
+
+/// What to do with an endpoint that serves: its address, and the two ways to call it.
+async fn closing(done: &DeployLine, plan: &Plan, client: &Client, took: &str) -> String {
+    let url = match &done.url {
+        Some(url) => text::line(url, 400),
+        None => format!("{}/v2/{}", client.target(), plan.name),
+    };
+    let call = Call::new(Method::GET, path::api(&["info"])).timeout(Duration::from_secs(5));
+    let open = match client.send(call).await {
+        Ok(reply) => reply.parse::<Info>().is_ok_and(|info| info.open),
+        Err(_) => false,
+    };
+    let key = if open { "" } else { " -H \"Authorization: Bearer $RUNYARD_API_KEY\"" };
+    let input = plan.sample_input();
+    let body = plan::quoted(&format!("{{\"input\":{input}}}"));
+    format!(
+        "live in {took}   {url}\n  curl -s {url}/runsync{key} -H 'Content-Type: application/json' -d {body}\n  \
+         runyard run {name} -d {input}\n  runyard logs {name} -f\n",
+        name = plan.name,
+        input = plan::quoted(&input),
+    )
+}

@@ -1,0 +1,140 @@
+//! What a deploy is about, worked out before anything is sent: the folder, the endpoint's name, the handler, the
+//! variables.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::commands::deploy::Deploy;
+use crate::errors::Failure;
+use crate::output::json;
+
+/// A sample input longer than this makes a command that nobody reads.
+const SAMPLE_MAX: usize = 300;
+
+/// What a deploy is about.
+#[derive(Debug)]
+pub struct Plan {
+    /// What is packed: a folder, or one handler with what belongs to it.
+    pub source: PathBuf,
+    /// The folder, or the one that the handler is in.
+    folder: PathBuf,
+    pub name: String,
+    pub handler: Option<String>,
+    pub env: BTreeMap<String, String>,
+}
+
+impl Plan {
+    /// Works it out from the flags.
+    pub fn make(args: &Deploy) -> anyhow::Result<Self> {
+        let path = std::path::absolute(&args.path)?;
+        let is_file = path.is_file();
+        if !is_file && !path.is_dir() {
+            return Err(Failure::usage(format!("there is no folder or file at {}", path.display())).into());
+        }
+        let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let folder = match path.parent() {
+            Some(parent) if is_file => parent.to_owned(),
+            _ => path.clone(),
+        };
+        let handler = args.handler.clone().or(file_name.filter(|_| is_file));
+        let name = match &args.name {
+            Some(name) => name.clone(),
+            None => name_of(&folder)?,
+        };
+        Ok(Self { source: path, folder, name: checked(name)?, handler, env: variables(&args.env)? })
+    }
+
+    /// The input of the folder's first test request, or an empty one.
+    pub fn sample_input(&self) -> String {
+        #[derive(Deserialize)]
+        struct Test {
+            input: Box<RawValue>,
+        }
+        let text = std::fs::read_to_string(self.folder.join("test_input.json")).unwrap_or_default();
+        let input = serde_json::from_str::<Test>(&text).map(|test| json::compact(test.input.get()));
+        input.ok().filter(|input| input.len() <= SAMPLE_MAX).unwrap_or_else(|| "{}".to_owned())
+    }
+}
+
+/// A folder's name as an endpoint's: lowercase, and `-` for what a name cannot have.
+fn name_of(folder: &Path) -> Result<String, Failure> {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let name: String = name.trim_matches(['-', '_', '.']).chars().take(64).collect();
+    if name.is_empty() {
+        return Err(
+            Failure::usage(format!("{} has no name for an endpoint", folder.display())).hint("--name NAME")
+        );
+    }
+    Ok(name)
+}
+
+fn checked(name: String) -> Result<String, Failure> {
+    if runyard_domain::endpoint::is_valid_name(&name) {
+        return Ok(name);
+    }
+    Err(Failure::usage(format!("'{name}' cannot name an endpoint"))
+        .cause("a name has 1 to 64 of a-z, 0-9, '-', '_' and '.', starts with a letter or digit, and is no word of the API")
+        .hint("--name NAME"))
+}
+
+fn variables(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    given.iter().map(|pair| variable(pair)).collect()
+}
+
+fn variable(pair: &str) -> Result<(String, String), Failure> {
+    let (name, value) = match pair.split_once('=') {
+        Some((name, value)) => (name, value.to_owned()),
+        None => match std::env::var(pair) {
+            Ok(value) => (pair, value),
+            Err(_) => {
+                return Err(Failure::usage(format!("--env {pair} has no value, and {pair} is not set here")));
+            }
+        },
+    };
+    let good = !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if good {
+        Ok((name.to_owned(), value))
+    } else {
+        Err(Failure::usage(format!("'{name}' cannot name a variable")))
+    }
+}
+
+/// `text` as one word of a shell.
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_name_endpoints() {
+        assert_eq!(name_of(Path::new("/x/My Folder_2")), Ok("my-folder_2".to_owned()));
+        assert_eq!(name_of(Path::new("/x/.hidden")), Ok("hidden".to_owned()));
+        assert!(name_of(Path::new("/")).is_err());
+        assert!(checked("flash".to_owned()).is_err());
+    }
+
+    #[test]
+    fn variables_are_pairs() {
+        assert_eq!(variable("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        assert_eq!(variable("A="), Ok(("A".to_owned(), String::new())));
+        for bad in ["=x", "1A=x", "A-B=x", "RUNYARD_SURELY_NOT_SET"] {
+            assert!(variable(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shells_see_one_word() {
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

@@ -1,0 +1,74 @@
+//! `runyard endpoints show NAME`.
+
+use clap::Args;
+
+use crate::client::{Reply, path};
+use crate::commands::endpoints::{list, tone};
+use crate::context::Context;
+use crate::output::{Facts, text, time};
+use crate::views::{Endpoint, Settings};
+
+/// Show one endpoint: its state, counts and settings
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The endpoint's name or id
+    #[arg(value_name = "ENDPOINT")]
+    endpoint: String,
+}
+
+impl Show {
+    pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let reply = context.client().await?.get(path::api(&["endpoints", &self.endpoint])).await?;
+        print(&reply, context)
+    }
+}
+
+/// Prints an endpoint that the server answered with.
+pub fn print(reply: &Reply, context: &Context) -> anyhow::Result<()> {
+    let ui = context.ui;
+    if ui.json {
+        return ui.document(&reply.text);
+    }
+    let endpoint: Endpoint = reply.parse()?;
+    let state = ui.out.tone(&text::line(&endpoint.state, 40), tone(&endpoint.state));
+    let head = format!("endpoint {} · {state}\n", text::line(&endpoint.name, 80));
+    ui.write(&format!("{head}{}", facts(&endpoint, time::now_ms()).render(ui.out)))
+}
+
+fn facts(endpoint: &Endpoint, now: i64) -> Facts {
+    let mut facts = Facts::default();
+    let jobs = &endpoint.jobs;
+    facts.add("remark", endpoint.state_message.as_deref().unwrap_or_default());
+    facts.add("id", &endpoint.id);
+    facts.add("url", endpoint.url.as_deref().unwrap_or_default());
+    facts.add("created", format!("{} ago", time::age(endpoint.created_at, now)));
+    facts.add("release", endpoint.serving.map_or("none yet".to_owned(), |n| format!("#{n}")));
+    facts.add("workers", list::workers(endpoint));
+    facts.add(
+        "jobs",
+        format!(
+            "{} waiting, {} running, {} completed, {} failed, {} cancelled, {} retried",
+            jobs.waiting, jobs.running, jobs.completed, jobs.failed, jobs.cancelled, jobs.retried
+        ),
+    );
+    settings(&mut facts, &endpoint.settings);
+    facts
+}
+
+/// The settings, each named as the flag that sets it.
+fn settings(facts: &mut Facts, settings: &Settings) {
+    let seconds = |s: u32| time::span(Some(i64::from(s) * 1_000));
+    let limit = |ms: i64| if ms == 0 { "none".to_owned() } else { time::span(Some(ms)) };
+    facts.add("--min", settings.workers_min.to_string());
+    facts.add("--max", settings.workers_max.to_string());
+    facts.add("--idle", seconds(settings.idle_timeout_s));
+    facts.add("--scaler", settings.scaler.kind.to_lowercase().replace('_', "-"));
+    facts.add("--scaler-value", settings.scaler.value.to_string());
+    facts.add("--execution-timeout", limit(settings.execution_timeout_ms));
+    facts.add("--ttl", limit(settings.ttl_ms));
+    facts.add("--start-timeout", seconds(settings.start_timeout_s));
+    facts.add("--requeues", settings.requeues.to_string());
+    facts.add("--retention", limit(settings.retention_ms));
+    facts.add("--concurrency", settings.concurrency.to_string());
+    facts.add("--gpus", settings.gpus.to_string());
+}

@@ -1,0 +1,74 @@
+//! The commands, one file each. To add one: a file with a clap `Args` struct and
+//! `async fn run(self, context: &Context) -> anyhow::Result<()>`, a variant of [`Command`] (the match below then
+//! asks for its arm), and its name in a group of [`crate::help`].
+
+mod cancel;
+mod completion;
+mod deploy;
+mod doctor;
+mod endpoints;
+mod jobs;
+mod keys;
+mod login;
+mod logs;
+mod purge;
+mod releases;
+mod retry;
+mod rollback;
+mod run;
+mod settings;
+mod status;
+mod why;
+mod workers;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+
+/// What the user asks for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Deploy(deploy::Deploy),
+    Releases(releases::Releases),
+    Rollback(rollback::Rollback),
+    Run(run::Run),
+    Status(status::Status),
+    Cancel(cancel::Cancel),
+    Retry(retry::Retry),
+    Jobs(jobs::Jobs),
+    Purge(purge::Purge),
+    Logs(logs::Logs),
+    Why(why::Why),
+    #[command(visible_alias = "ep")]
+    Endpoints(endpoints::Endpoints),
+    Workers(workers::Workers),
+    Keys(keys::Keys),
+    Login(login::Login),
+    Doctor(doctor::Doctor),
+    Completion(completion::Completion),
+}
+
+impl Command {
+    /// Does it.
+    pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self {
+            Self::Deploy(c) => c.run(context).await,
+            Self::Releases(c) => c.run(context).await,
+            Self::Rollback(c) => c.run(context).await,
+            Self::Run(c) => c.run(context).await,
+            Self::Status(c) => c.run(context).await,
+            Self::Cancel(c) => c.run(context).await,
+            Self::Retry(c) => c.run(context).await,
+            Self::Jobs(c) => c.run(context).await,
+            Self::Purge(c) => c.run(context).await,
+            Self::Logs(c) => c.run(context).await,
+            Self::Why(c) => c.run(context).await,
+            Self::Endpoints(c) => c.run(context).await,
+            Self::Workers(c) => c.run(context).await,
+            Self::Keys(c) => c.run(context).await,
+            Self::Login(c) => c.run(context).await,
+            Self::Doctor(c) => c.run(context).await,
+            Self::Completion(c) => c.run(context),
+        }
+    }
+}

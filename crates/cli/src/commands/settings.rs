@@ -1,0 +1,158 @@
+//! The flags that set an endpoint's settings, the same for `deploy`, `endpoints create` and `endpoints set`. Only
+//! what was given is sent; the server checks the bounds.
+
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use crate::client::{Client, path};
+use crate::errors::Failure;
+use crate::output::time;
+use crate::views::Endpoint;
+
+/// When workers are added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScalerKind {
+    // Plain comments: they would become paragraphs in the help.
+    // When a job has waited for some seconds.
+    QueueDelay,
+    // So that each worker has so many jobs.
+    RequestCount,
+}
+
+/// The flags.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct SettingsArgs {
+    /// Workers that are always kept
+    #[arg(long, value_name = "N")]
+    min: Option<u32>,
+    /// The most workers there may be; 0 stops the endpoint
+    #[arg(long, value_name = "N")]
+    max: Option<u32>,
+    /// Stop a worker that had no job for so long: 5s, 1m
+    #[arg(long, value_name = "DURATION", value_parser = time::whole_seconds)]
+    idle: Option<u32>,
+    /// When to add workers
+    #[arg(long, value_enum)]
+    scaler: Option<ScalerKind>,
+    /// Seconds of waiting (queue-delay) or jobs per worker (request-count)
+    #[arg(long, value_name = "N", value_parser = scaler_value)]
+    scaler_value: Option<f64>,
+    /// The longest a handler may run: 10m, 600s; a plain number is in milliseconds, 0 means no limit
+    #[arg(long, value_name = "DURATION", value_parser = time::milliseconds)]
+    execution_timeout: Option<i64>,
+    /// The longest a job may wait and run together: 1h, 1d
+    #[arg(long, value_name = "DURATION", value_parser = time::milliseconds)]
+    ttl: Option<i64>,
+    /// How long a worker may take until it asks for its first job: 7m
+    #[arg(long, value_name = "DURATION", value_parser = time::whole_seconds)]
+    start_timeout: Option<u32>,
+    /// How often a job is queued again after its worker was lost
+    #[arg(long, value_name = "N")]
+    requeues: Option<u32>,
+    /// How long finished jobs are kept: 24h, 7d
+    #[arg(long, value_name = "DURATION", value_parser = time::milliseconds)]
+    retention: Option<i64>,
+    /// Jobs that one worker is expected to run at once
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// GPUs of each worker
+    #[arg(long, value_name = "N")]
+    gpus: Option<u32>,
+}
+
+impl SettingsArgs {
+    /// Whether none was given.
+    pub fn is_empty(&self) -> bool {
+        self.plain().is_empty() && self.scaler.is_none() && self.scaler_value.is_none()
+    }
+
+    /// The settings as the API takes them. Where only half of the scaler was given, the other half is what the
+    /// endpoint has, if it is there yet.
+    pub async fn resolve(&self, client: &Client, endpoint: &str) -> anyhow::Result<Value> {
+        let mut settings = self.plain();
+        if self.scaler.is_some() || self.scaler_value.is_some() {
+            let kind = match self.scaler {
+                Some(kind) => kind,
+                None => current_kind(client, endpoint).await?,
+            };
+            settings.insert("scaler".to_owned(), scaler(kind, self.scaler_value)?);
+        }
+        Ok(Value::Object(settings))
+    }
+
+    fn plain(&self) -> Map<String, Value> {
+        let given = [
+            ("workers_min", self.min.map(Value::from)),
+            ("workers_max", self.max.map(Value::from)),
+            ("idle_timeout_s", self.idle.map(Value::from)),
+            ("execution_timeout_ms", self.execution_timeout.map(Value::from)),
+            ("ttl_ms", self.ttl.map(Value::from)),
+            ("start_timeout_s", self.start_timeout.map(Value::from)),
+            ("requeues", self.requeues.map(Value::from)),
+            ("retention_ms", self.retention.map(Value::from)),
+            ("concurrency", self.concurrency.map(Value::from)),
+            ("gpus", self.gpus.map(Value::from)),
+        ];
+        given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+}
+
+async fn current_kind(client: &Client, endpoint: &str) -> anyhow::Result<ScalerKind> {
+    match client.get(path::api(&["endpoints", endpoint])).await {
+        Ok(reply) if reply.parse::<Endpoint>()?.settings.scaler.kind == "REQUEST_COUNT" => {
+            Ok(ScalerKind::RequestCount)
+        }
+        Ok(_) => Ok(ScalerKind::QueueDelay),
+        Err(e) if e.is_not_found() => Ok(ScalerKind::QueueDelay),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// RunPod's default is 4 for both kinds.
+fn scaler(kind: ScalerKind, value: Option<f64>) -> Result<Value, Failure> {
+    let value = value.unwrap_or(4.0);
+    match kind {
+        ScalerKind::QueueDelay => Ok(json!({"type": "QUEUE_DELAY", "value": value})),
+        ScalerKind::RequestCount if value.fract() == 0.0 => {
+            Ok(json!({"type": "REQUEST_COUNT", "value": value as u32}))
+        }
+        ScalerKind::RequestCount => {
+            Err(Failure::usage(format!("--scaler-value is {value}: request-count takes a whole number")))
+        }
+    }
+}
+
+/// A number, or a duration for `queue-delay`.
+fn scaler_value(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        Ok(_) => Err("it must be a number above 0".to_owned()),
+        Err(_) => Ok(time::parse_ms(text, 1_000)? as f64 / 1_000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_given_is_sent() {
+        let args = SettingsArgs { min: Some(1), execution_timeout: Some(600_000), ..SettingsArgs::default() };
+        assert_eq!(Value::Object(args.plain()), json!({"workers_min": 1, "execution_timeout_ms": 600_000}));
+        assert!(SettingsArgs::default().is_empty());
+    }
+
+    #[test]
+    fn scalers_have_the_numbers_of_their_kind() {
+        assert_eq!(
+            scaler(ScalerKind::RequestCount, Some(8.0)),
+            Ok(json!({"type": "REQUEST_COUNT", "value": 8}))
+        );
+        assert_eq!(scaler(ScalerKind::QueueDelay, None), Ok(json!({"type": "QUEUE_DELAY", "value": 4.0})));
+        assert!(scaler(ScalerKind::RequestCount, Some(1.5)).is_err());
+        assert_eq!(scaler_value("500ms"), Ok(0.5));
+        assert_eq!(scaler_value("4"), Ok(4.0));
+        assert!(scaler_value("-1").is_err() && scaler_value("x").is_err());
+    }
+}

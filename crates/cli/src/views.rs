@@ -1,0 +1,149 @@
+//! What commands read out of the server's answers (docs/api.md). Lenient on purpose: a field that another version
+//! of the server leaves out is empty here, and one that it adds is ignored.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+macro_rules! view {
+    ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        pub struct $name { $($(#[$attr])* pub $field: $type,)* }
+    };
+}
+
+view!(
+    /// `GET /api/v1/info`.
+    Info { version: String, data: Option<String>, url: Option<String>, open: bool, draining: bool,
+        boundary: Option<serde_json::Value>, gpus: Option<serde_json::Value>, }
+);
+view!(
+    /// An endpoint.
+    Endpoint { id: String, name: String, created_at: i64, url: Option<String>, serving: Option<u32>,
+        settings: Settings, state: String, state_message: Option<String>, workers: WorkerCounts, jobs: JobCounts, }
+);
+view!(
+    /// Workers of an endpoint by state.
+    WorkerCounts { starting: u32, idle: u32, running: u32, draining: u32, }
+);
+view!(
+    /// Jobs of an endpoint by state.
+    JobCounts { waiting: u64, running: u64, completed: u64, failed: u64, cancelled: u64, retried: u64, }
+);
+view!(
+    /// A release.
+    Release { number: u32, state: String, serving: bool, created_at: i64, created_by: Option<String>,
+        handler: Option<String>, python: Option<String>, env: BTreeMap<String, String>, env_read: Vec<String>,
+        note: Option<String>, reason: Option<Reason>, }
+);
+view!(
+    /// Why something is as it is.
+    Reason { code: String, message: String, last_lines: Vec<String>, }
+);
+view!(
+    /// A worker.
+    Worker { id: String, endpoint_name: Option<String>, release: Option<u32>, state: String, cause: Option<String>,
+        gpus: Vec<serde_json::Value>, jobs: Vec<String>, created_at: i64, ready_at: Option<i64>,
+        ended_at: Option<i64>, exit: Option<Exit>, stop_cause: Option<String>, }
+);
+view!(
+    /// How a worker ended.
+    Exit { code: Option<i32>, signal: Option<i32>, out_of_memory: bool, last_lines: Vec<String>, }
+);
+view!(
+    /// A job.
+    Job { id: String, endpoint: String, endpoint_name: Option<String>, status: String, submitted_at: i64,
+        submitted_by: Option<String>, ended_at: Option<i64>, delay_ms: Option<i64>, execution_ms: Option<i64>,
+        attempt: Option<u32>, retries: Option<u32>, worker: Option<String>, release: Option<u32>,
+        sdk: Option<String>, queue: Option<Queue>, phase: Option<String>, reason: Option<Reason>,
+        error: Option<Box<RawValue>>, output: Option<Box<RawValue>>, }
+);
+view!(
+    /// A place in the queue.
+    Queue { position: Option<u64>, eta_ms: Option<i64>, }
+);
+view!(
+    /// An explanation.
+    Why { about: Option<String>, status: Option<String>, sentence: String, code: Option<String>,
+        causes: Vec<Cause>, hints: Vec<String>, waiting_ms: Option<i64>, }
+);
+view!(
+    /// One of its causes.
+    Cause { code: Option<String>, sentence: String, last_lines: Vec<String>, }
+);
+view!(
+    /// An API key.
+    Key { id: String, name: String, access: String, endpoints: Vec<String>, created_at: i64,
+        expires_at: Option<i64>, revoked_at: Option<i64>, #[serde(rename = "key")] secret: Option<String>, }
+);
+view!(
+    /// A line of a log.
+    Record { at: i64, seq: Option<u64>, endpoint: Option<String>, worker: Option<String>, source: Option<String>,
+        level: Option<String>, job: Option<String>, message: String, }
+);
+view!(
+    /// A line of a deploy's stream: a change of a step, or the end.
+    DeployLine { step: String, state: String, message: String, ms: Option<i64>, done: bool, ok: bool,
+        release: Option<u32>, url: Option<String>, reason: Option<Reason>, serving: Option<u32>, }
+);
+view!(
+    /// An answer of RunPod's job API: `run`, `status`, `status-sync`, `stream`.
+    JobAnswer { id: String, status: String, output: Option<Box<RawValue>>, error: Option<Box<RawValue>>,
+        stream: Vec<Chunk>, queue: Option<Queue>, phase: Option<String>, reason: Option<Reason>, }
+);
+view!(
+    /// One element of a stream.
+    Chunk { output: Option<Box<RawValue>>, }
+);
+
+/// The settings of an endpoint; unlike the rest they are written with underscores.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    pub workers_min: u32,
+    pub workers_max: u32,
+    pub idle_timeout_s: u32,
+    pub scaler: Scaler,
+    pub execution_timeout_ms: i64,
+    pub ttl_ms: i64,
+    pub start_timeout_s: u32,
+    pub requeues: u32,
+    pub retention_ms: i64,
+    pub gpus: u32,
+    pub concurrency: u32,
+}
+
+/// When workers are added.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Scaler {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub value: f64,
+}
+
+/// Whether a job in this state will not change any more.
+pub fn is_final(status: &str) -> bool {
+    matches!(status, "COMPLETED" | "FAILED" | "CANCELLED" | "TIMED_OUT")
+}
+
+impl Job {
+    /// What to call its endpoint.
+    pub fn endpoint_label(&self) -> &str {
+        self.endpoint_name.as_deref().unwrap_or(&self.endpoint)
+    }
+
+    /// What went wrong, or why it waits.
+    pub fn remark(&self) -> String {
+        let error = self.error.as_deref().map(text_of);
+        error.or_else(|| self.reason.as_ref().map(|r| r.message.clone())).unwrap_or_default()
+    }
+}
+
+/// A JSON string without its quotes; any other value as JSON.
+pub fn text_of(value: &RawValue) -> String {
+    serde_json::from_str::<String>(value.get()).unwrap_or_else(|_| value.get().to_owned())
+}
