@@ -335,7 +335,10 @@ impl Engine {
         max: usize,
     ) -> Result<Option<Handover>, EngineError> {
         let (worker, endpoint, release) = (who.worker().clone(), who.endpoint().clone(), who.release());
-        if lock(&self.shared.memory).index.takeable(&endpoint, &worker, release, pinned_only, 1) == 0 {
+        // A server that shuts down hands out nothing more; what waits is served after the restart.
+        if self.is_draining()
+            || lock(&self.shared.memory).index.takeable(&endpoint, &worker, release, pinned_only, 1) == 0
+        {
             return Ok(None);
         }
         let command = Command::Take { endpoint, worker: worker.clone(), release, pinned_only, max };

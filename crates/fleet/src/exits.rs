@@ -88,7 +88,9 @@ impl Fleet {
         let endpoint = record.endpoint.clone();
         let failed_start =
             record.ready_at.is_none() && (!managed.wanted_gone || managed.start_timed_out) && exit.is_some();
-        self.save(record);
+        if let Err(error) = self.inner.engine.put_worker(record).await {
+            tracing::warn!(worker.id = %id, %error, "the record of an ended worker could not be written");
+        }
         if failed_start && !managed.test {
             self.start_failed(&managed, exit.unwrap_or_else(unknown_exit)).await;
         }

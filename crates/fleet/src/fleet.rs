@@ -93,6 +93,11 @@ impl Fleet {
         Ok(self.inner.runtime.boundary().await?)
     }
 
+    /// What the runtime tells: exits and new output.
+    pub fn watch_runtime(&self) -> tokio::sync::broadcast::Receiver<Event> {
+        self.inner.runtime.watch()
+    }
+
     /// Looks at an endpoint anew.
     pub fn nudge(&self, endpoint: &EndpointId) {
         self.state().dirty.insert(endpoint.clone());

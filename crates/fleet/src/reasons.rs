@@ -27,12 +27,14 @@ pub struct WorkerCounts {
 }
 
 /// How an endpoint does, in one word and one sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EndpointState {
     /// `new`, `ready`, `asleep`, `starting`, `busy`, `failing`, `stopped`, `no_gpu`.
     pub word: &'static str,
     /// The sentence.
     pub sentence: String,
+    /// The enumerated reason, where jobs would have to wait.
+    pub reason: Option<WaitReason>,
 }
 
 impl Fleet {
@@ -132,19 +134,24 @@ impl Fleet {
             (yard.map(|y| y.breaker.clone()).unwrap_or_default(), yard.and_then(|y| y.no_gpu.clone()))
         };
         let now = self.now();
-        let said = |word, sentence: String| EndpointState { word, sentence };
+        let said = |word, sentence: String| EndpointState { word, sentence, reason: None };
+        let waits = |word, reason: WaitReason| EndpointState {
+            word,
+            sentence: reason.sentence(now),
+            reason: Some(reason),
+        };
         if endpoint.serving.is_none() {
-            return said("new", WaitReason::NoRelease.sentence(now));
+            return waits("new", WaitReason::NoRelease);
         }
         if endpoint.settings.workers_max == 0 {
-            return said("stopped", WaitReason::NoWorkerAllowed.sentence(now));
+            return waits("stopped", WaitReason::NoWorkerAllowed);
         }
         if let Some(reason) = failing(&breaker) {
-            return said("failing", reason.sentence(now));
+            return waits("failing", reason);
         }
         let have = counts.idle + counts.running + counts.starting;
         match (no_gpu, counts.idle, counts.running, counts.starting) {
-            (Some(reason), _, _, _) if have == 0 => said("no_gpu", reason.sentence(now)),
+            (Some(reason), _, _, _) if have == 0 => waits("no_gpu", reason),
             (_, 0, 0, 0) => said("asleep", "no worker runs and none is needed".to_owned()),
             (_, 0, 0, n) => said("starting", format!("{n} {} starting", plural(n))),
             (_, 0, n, _) => said("busy", format!("all {n} {} are busy", plural(n))),

@@ -1,0 +1,402 @@
+//! A deploy: environment, release, test, traffic, rollout; told line by line. It goes on when its client goes
+//! away, and a release that fails leaves the one before it serving.
+
+use std::collections::BTreeMap;
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use runyard_build::{Environment, environment, source};
+use runyard_domain::release::{Launch, Release, ReleaseState};
+use runyard_domain::{Access, Endpoint, EndpointId, FailReason, Settings};
+use runyard_engine::Engine;
+use runyard_fleet::{FleetError, TestRequest};
+use runyard_logs::{Level, Origin, Source, Writer};
+use runyard_vault::Caller;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::auth::Auth;
+use crate::problem::Problem;
+use crate::stream::{Body, lines};
+use crate::{Manage, endpoints, views};
+
+/// How long a deploy watches the old workers drain before it leaves that to the background.
+const WATCH_ROLLOUT: Duration = Duration::from_secs(30);
+
+#[derive(Deserialize)]
+pub(crate) struct Request {
+    bundle: Option<String>,
+    /// A folder on the server's machine, run in place: only for the owner of the data directory.
+    folder: Option<PathBuf>,
+    handler: Option<PathBuf>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    settings: Map<String, Value>,
+    note: Option<String>,
+    #[serde(default)]
+    create: bool,
+    /// Whether the release is tried before it gets traffic.
+    #[serde(default = "yes")]
+    test: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize, Default)]
+pub(crate) struct Rollback {
+    to: Option<u32>,
+}
+
+pub(crate) async fn list(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(ep): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let endpoint = manage.endpoint(&auth.0, Access::Read, &ep)?;
+    let releases = manage.inner.engine.reader().releases(&endpoint.id)?;
+    let views: Vec<Value> = releases.iter().map(|r| views::release(r, endpoint.serving)).collect();
+    Ok(Json(json!({"releases": views})))
+}
+
+pub(crate) async fn create(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(ep): Path<String>,
+    Body(request): Body<Request>,
+) -> Result<Response, Problem> {
+    let code = manage.code_of(&auth.0, &request)?;
+    let known = manage.inner.engine.endpoint(&ep).filter(|e| auth.0.sees(&e.id));
+    let endpoint = match known {
+        None if request.create => manage.create_endpoint(&auth.0, &ep, &request.settings).await?,
+        _ => (*manage.endpoint(&auth.0, Access::Deploy, &ep)?).clone(),
+    };
+    let settings = endpoints::changed(&endpoint.settings, &request.settings)?;
+    let turn = manage.take_turn(&endpoint)?;
+    let release = manage.new_release(&auth.0, &endpoint, &settings, &request).await?;
+    let (lines, response) = lines();
+    let deploy = Deploy { manage, caller: auth.0, endpoint, settings, release, lines, log: None };
+    tokio::spawn(async move {
+        deploy.run(code, request.handler, request.test).await;
+        drop(turn);
+    });
+    Ok(response)
+}
+
+pub(crate) async fn rollback(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(ep): Path<String>,
+    Body(request): Body<Rollback>,
+) -> Result<Response, Problem> {
+    let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
+    let releases = manage.inner.engine.reader().releases(&endpoint.id)?;
+    let serving = endpoint.serving.unwrap_or(u32::MAX);
+    let fits = |r: &&Release| match request.to {
+        Some(to) => r.number == to,
+        None => r.number < serving && r.state == ReleaseState::Ready,
+    };
+    let release = releases.iter().find(fits).cloned().ok_or_else(|| {
+        let which =
+            request.to.map_or_else(|| "an earlier one that is ready".into(), |to| format!("release {to}"));
+        Problem::not_found(format!("endpoint '{ep}' has no {which}")).hint(format!("runyard releases {ep}"))
+    })?;
+    if release.state != ReleaseState::Ready {
+        return Err(Problem::conflict(format!("release {} never passed its tests", release.number)));
+    }
+    let turn = manage.take_turn(&endpoint)?;
+    let (lines, response) = lines();
+    let settings = endpoint.settings.clone();
+    let endpoint = (*endpoint).clone();
+    let mut deploy = Deploy { manage, caller: auth.0, endpoint, settings, release, lines, log: None };
+    tokio::spawn(async move {
+        let moved = deploy.move_traffic().await;
+        deploy.finish(moved.map_err(reason_of)).await;
+        drop(turn);
+    });
+    Ok(response)
+}
+
+/// Releases whose deploy died with the server never get traffic.
+pub async fn fail_interrupted(engine: &Engine) -> Result<(), Problem> {
+    for endpoint in engine.endpoints() {
+        for mut release in engine.reader().releases(&endpoint.id)? {
+            if matches!(release.state, ReleaseState::Building | ReleaseState::Testing) {
+                let message = "the server stopped during its deploy; deploy it again".to_owned();
+                release.state = ReleaseState::Failed {
+                    reason: FailReason::Environment { message, last_lines: Vec::new() },
+                };
+                engine.put_release(release).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One deploy per endpoint at a time; dropping it lets the next one in.
+struct Turn(Manage, EndpointId);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut deploying = self.0.inner.deploying.lock().unwrap_or_else(PoisonError::into_inner);
+        deploying.remove(&self.1);
+    }
+}
+
+impl Manage {
+    fn take_turn(&self, endpoint: &Endpoint) -> Result<Turn, Problem> {
+        let mut deploying = self.inner.deploying.lock().unwrap_or_else(PoisonError::into_inner);
+        if deploying.insert(endpoint.id.clone(), ()).is_some() {
+            let detail = format!("another deploy of '{}' is under way", endpoint.name);
+            return Err(Problem::conflict(detail).hint("try again when it has ended"));
+        }
+        Ok(Turn(self.clone(), endpoint.id.clone()))
+    }
+
+    fn code_of(&self, caller: &Caller, request: &Request) -> Result<PathBuf, Problem> {
+        match (&request.bundle, &request.folder) {
+            (Some(bundle), None) => self.bundle_dir(bundle),
+            (None, Some(folder)) if caller.name() == "local" && folder.is_dir() => Ok(folder.clone()),
+            (None, Some(_)) => Err(Problem::invalid("'folder' is only for the owner of the data directory")),
+            _ => Err(Problem::invalid("name the 'bundle' to deploy by its SHA-256")),
+        }
+    }
+
+    async fn new_release(
+        &self,
+        caller: &Caller,
+        endpoint: &Endpoint,
+        settings: &Settings,
+        request: &Request,
+    ) -> Result<Release, Problem> {
+        let engine = &self.inner.engine;
+        let number = endpoint.next_release;
+        engine.put_endpoint(Endpoint { next_release: number + 1, ..endpoint.clone() }).await?;
+        let release = Release {
+            endpoint: endpoint.id.clone(),
+            number,
+            created_at: engine.now(),
+            created_by: caller.name().to_owned(),
+            state: ReleaseState::Building,
+            handler: String::new(),
+            bundle: request.bundle.clone().unwrap_or_default(),
+            environment: String::new(),
+            python: String::new(),
+            launch: None,
+            env: request.env.clone(),
+            env_read: Vec::new(),
+            gpus: settings.gpus,
+            note: request.note.clone(),
+        };
+        engine.put_release(release.clone()).await?;
+        Ok(release)
+    }
+}
+
+struct Deploy {
+    manage: Manage,
+    caller: Caller,
+    endpoint: Endpoint,
+    settings: Settings,
+    release: Release,
+    lines: UnboundedSender<Value>,
+    log: Option<Writer>,
+}
+
+fn reason_of(error: FleetError) -> FailReason {
+    match error {
+        FleetError::Release(reason) => *reason,
+        other => FailReason::Environment { message: other.to_string(), last_lines: Vec::new() },
+    }
+}
+
+fn broken(message: impl ToString) -> FailReason {
+    FailReason::Environment { message: message.to_string(), last_lines: Vec::new() }
+}
+
+impl Deploy {
+    async fn run(mut self, code: PathBuf, handler: Option<PathBuf>, test: bool) {
+        let origin =
+            Origin { endpoint: self.endpoint.id.clone(), worker: None, release: self.release.number };
+        self.log = Writer::open(&self.manage.inner.logs, origin).ok();
+        let outcome = self.steps(&code, handler, test).await;
+        self.finish(outcome).await;
+    }
+
+    async fn steps(&mut self, code: &FsPath, handler: Option<PathBuf>, test: bool) -> Result<(), FailReason> {
+        self.prepare(code, handler).await?;
+        self.write_release(ReleaseState::Testing).await?;
+        self.say("release", "done", &format!("#{}  {}", self.release.number, self.release.handler));
+        if test {
+            self.test(code).await?;
+        } else {
+            self.say("test", "skipped", "not asked for");
+        }
+        self.write_release(ReleaseState::Ready).await?;
+        self.move_traffic().await.map_err(reason_of)
+    }
+
+    /// Finds the handler and prepares the environment.
+    async fn prepare(&mut self, code: &FsPath, handler: Option<PathBuf>) -> Result<(), FailReason> {
+        let started = self.manage.inner.engine.now();
+        self.say("environment", "running", "looking for the handler");
+        let found = match &handler {
+            Some(file) => source::named_handler(code, file),
+            None => source::find_handler(code),
+        };
+        let found = match found {
+            Ok(found) => found,
+            // Whoever calls `start` in a way that reading cannot see still gets a try.
+            Err(error) => {
+                let usual = FsPath::new("handler.py");
+                if handler.is_some() || !code.join(usual).is_file() {
+                    return Err(broken(error));
+                }
+                self.note(&error.to_string());
+                source::named_handler(code, usual).map_err(broken)?
+            }
+        };
+        let text = std::fs::read(code.join(&found.file)).unwrap_or_default();
+        self.release.env_read = source::env_read(&String::from_utf8_lossy(&text));
+        self.release.handler = found.file.display().to_string();
+        let environment = self.environment(code, &found.file).await?;
+        self.release.python.clone_from(&environment.python_version);
+        let handler_path = code.join(&found.file).display().to_string();
+        let python = environment.python.display().to_string();
+        self.release.launch = Some(Launch {
+            command: vec![python, "-u".into(), handler_path],
+            code_dir: code.display().to_string(),
+            read_dirs: vec![environment.dir.display().to_string()],
+        });
+        let cached = if environment.cached { " (cached)" } else { "" };
+        let sdk = environment.sdk_version.map_or_else(String::new, |v| format!(" · runpod {v}"));
+        let message = format!("python {}{sdk}{cached}", environment.python_version);
+        self.say_since("environment", "done", &message, started);
+        Ok(())
+    }
+
+    async fn environment(&mut self, code: &FsPath, handler: &FsPath) -> Result<Environment, FailReason> {
+        let (dir, file) = (code.to_owned(), handler.to_owned());
+        let plan = tokio::task::spawn_blocking(move || environment::plan(&dir, &file)).await;
+        let plan = plan.map_err(broken)?.map_err(broken)?;
+        self.release.environment.clone_from(&plan.hash);
+        self.say("environment", "running", &format!("python {}", plan.requirements.label()));
+        let (envs, tools) = (self.manage.inner.envs.clone(), self.manage.inner.tools.clone());
+        let lines = self.lines.clone();
+        let engine = self.manage.inner.engine.clone();
+        let log = &mut self.log;
+        let on_line = |line: &str| {
+            let _ = lines.send(json!({"step": "environment", "state": "output", "message": line}));
+            if let Some(log) = log.as_mut() {
+                let _ = log.note(engine.now(), Source::Build, Level::Info, None, line);
+            }
+        };
+        environment::prepare(&plan, &envs, &tools, on_line)
+            .await
+            .map_err(|error| FailReason::Environment { message: error.message, last_lines: error.last_lines })
+    }
+
+    async fn test(&mut self, code: &FsPath) -> Result<(), FailReason> {
+        let started = self.manage.inner.engine.now();
+        let cases = runyard_build::tests_of(code).map_err(broken)?;
+        let tests: Vec<TestRequest> = cases
+            .into_iter()
+            .map(|case| TestRequest {
+                name: case.name,
+                input: case.input.into(),
+                timeout_ms: case.timeout_ms.map(|ms| ms as i64),
+            })
+            .collect();
+        let what =
+            if tests.is_empty() { "no test request: the worker has to come up" } else { "starting a worker" };
+        self.say("test", "running", what);
+        let (id, number) = (self.endpoint.id.clone(), self.release.number);
+        let run = self.manage.inner.fleet.test_release(&self.caller, &id, number, &tests).await;
+        let run = run.map_err(reason_of)?;
+        let (total, start) = (tests.len(), run.start_ms as f64 / 1000.0);
+        let message = match total {
+            0 => format!("the worker asks for jobs (cold start {start:.1} s)"),
+            _ => format!(
+                "{}/{total} passed (cold start {start:.1} s, execution {:.1} s)",
+                run.passed,
+                run.execution_ms as f64 / 1000.0
+            ),
+        };
+        self.say_since("test", "done", &message, started);
+        Ok(())
+    }
+
+    async fn move_traffic(&mut self) -> Result<(), FleetError> {
+        let (id, number) = (self.endpoint.id.clone(), self.release.number);
+        let started = self.manage.inner.engine.now();
+        if let Some(current) = self.manage.inner.engine.endpoint_by_id(&id) {
+            let next = Endpoint { settings: self.settings.clone(), ..(*current).clone() };
+            self.manage.inner.engine.put_endpoint(next).await?;
+        }
+        self.manage.inner.fleet.promote(&id, number).await?;
+        self.say_since("traffic", "done", &format!("release {number} serves"), started);
+        self.say("rollout", "running", "draining workers of older releases");
+        let left = self.manage.inner.fleet.wait_rolled_out(&id, number, WATCH_ROLLOUT).await;
+        let message = match left {
+            0 => "no worker of an older release is left".to_owned(),
+            n => format!("{n} workers of older releases still finish their jobs"),
+        };
+        self.say_since("rollout", "done", &message, started);
+        Ok(())
+    }
+
+    async fn write_release(&mut self, state: ReleaseState) -> Result<(), FailReason> {
+        self.release.state = state;
+        self.manage.inner.fleet.release_changed(&self.endpoint.id, self.release.number);
+        self.manage.inner.engine.put_release(self.release.clone()).await.map_err(broken)
+    }
+
+    async fn finish(mut self, outcome: Result<(), FailReason>) {
+        let number = self.release.number;
+        let serving = self.manage.inner.engine.endpoint_by_id(&self.endpoint.id).and_then(|e| e.serving);
+        let reason = match outcome {
+            Ok(()) => Value::Null,
+            Err(reason) => {
+                let step = match &reason {
+                    FailReason::Environment { .. } => "environment",
+                    _ => "test",
+                };
+                self.say(step, "failed", &reason.sentence());
+                let view = views::fail_reason(&reason);
+                if serving != Some(number) {
+                    let _ = self.write_release(ReleaseState::Failed { reason }).await;
+                }
+                view
+            }
+        };
+        let url = format!("{}/v2/{}", self.manage.inner.info.url, self.endpoint.name);
+        let _ = self.lines.send(json!({
+            "done": true, "ok": reason.is_null(), "release": number, "url": url,
+            "serving": serving, "reason": reason,
+        }));
+    }
+
+    fn note(&mut self, message: &str) {
+        if let Some(log) = self.log.as_mut() {
+            let _ = log.note(self.manage.inner.engine.now(), Source::Build, Level::Info, None, message);
+        }
+    }
+
+    fn say(&mut self, step: &str, state: &str, message: &str) {
+        self.note(&format!("{step} {state}: {message}"));
+        let _ = self.lines.send(json!({"step": step, "state": state, "message": message, "ms": null}));
+    }
+
+    fn say_since(&mut self, step: &str, state: &str, message: &str, since: runyard_domain::Timestamp) {
+        self.note(&format!("{step} {state}: {message}"));
+        let ms = self.manage.inner.engine.now().since(since);
+        let _ = self.lines.send(json!({"step": step, "state": state, "message": message, "ms": ms}));
+    }
+}

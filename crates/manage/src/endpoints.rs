@@ -1,0 +1,153 @@
+//! Endpoints: list, create, show, change, remove, purge, restart.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use runyard_domain::endpoint::{Settings, is_valid_name};
+use runyard_domain::{Access, Endpoint};
+use runyard_vault::Caller;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::Manage;
+use crate::auth::Auth;
+use crate::problem::Problem;
+use crate::stream::Body;
+
+pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
+    let seen = manage.inner.engine.endpoints().into_iter().filter(|e| auth.0.sees(&e.id));
+    let views: Result<Vec<Value>, Problem> = seen.map(|e| manage.endpoint_view(&e)).collect();
+    Ok(Json(json!({"endpoints": views?})))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Create {
+    name: String,
+    #[serde(default)]
+    settings: Map<String, Value>,
+}
+
+pub(crate) async fn create(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Body(body): Body<Create>,
+) -> Result<Json<Value>, Problem> {
+    let endpoint = manage.create_endpoint(&auth.0, &body.name, &body.settings).await?;
+    Ok(Json(manage.endpoint_view(&endpoint)?))
+}
+
+impl Manage {
+    /// Makes an endpoint.
+    pub(crate) async fn create_endpoint(
+        &self,
+        caller: &Caller,
+        name: &str,
+        settings: &Map<String, Value>,
+    ) -> Result<Endpoint, Problem> {
+        caller.may(Access::Deploy, None)?;
+        if !is_valid_name(name) {
+            return Err(Problem::invalid(format!(
+                "'{name}' cannot name an endpoint: use 1 to 64 of a-z, 0-9, '-', '_' and '.', starting with a \
+                 letter or digit, and no word of the management API"
+            )));
+        }
+        let engine = &self.inner.engine;
+        if engine.endpoint(name).is_some() {
+            return Err(Problem::conflict(format!("there is an endpoint '{name}' already")));
+        }
+        let settings = changed(&Settings::default(), settings)?;
+        let endpoint = Endpoint::new(engine.env().endpoint_id(), name.to_owned(), engine.now(), settings);
+        engine.put_endpoint(endpoint.clone()).await?;
+        Ok(endpoint)
+    }
+}
+
+/// Settings with some of them changed; unknown names and broken bounds are named.
+pub(crate) fn changed(settings: &Settings, changes: &Map<String, Value>) -> Result<Settings, Problem> {
+    let Ok(Value::Object(mut all)) = serde_json::to_value(settings) else {
+        return Err(Problem::invalid("settings must be an object"));
+    };
+    for (name, value) in changes {
+        let Some(slot) = all.get_mut(name) else {
+            let known: Vec<&str> = all.keys().map(String::as_str).collect();
+            let known = known.join(", ");
+            return Err(Problem::invalid(format!("there is no setting '{name}'; there are {known}")));
+        };
+        *slot = value.clone();
+    }
+    let next: Settings = serde_json::from_value(Value::Object(all))
+        .map_err(|error| Problem::invalid(format!("a setting has the wrong type: {error}")))?;
+    next.check().map_err(|error| Problem::invalid(error.to_string()))?;
+    Ok(next)
+}
+
+pub(crate) async fn show(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(ep): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let endpoint = manage.endpoint(&auth.0, Access::Read, &ep)?;
+    Ok(Json(manage.endpoint_view(&endpoint)?))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Change {
+    name: Option<String>,
+    #[serde(default)]
+    settings: Map<String, Value>,
+}
+
+pub(crate) async fn change(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(ep): Path<String>,
+    Body(body): Body<Change>,
+) -> Result<Json<Value>, Problem> {
+    let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
+    let mut next = (*endpoint).clone();
+    next.settings = changed(&endpoint.settings, &body.settings)?;
+    if let Some(name) = body.name.filter(|name| *name != endpoint.name) {
+        if !is_valid_name(&name) {
+            return Err(Problem::invalid(format!("'{name}' cannot name an endpoint")));
+        }
+        if manage.inner.engine.endpoint(&name).is_some() {
+            return Err(Problem::conflict(format!("there is an endpoint '{name}' already")));
+        }
+        next.name = name;
+    }
+    manage.inner.engine.put_endpoint(next.clone()).await?;
+    Ok(Json(manage.endpoint_view(&next)?))
+}
+
+pub(crate) async fn remove(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(ep): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
+    manage.inner.engine.drop_endpoint(&endpoint.id).await?;
+    manage.inner.fleet.nudge(&endpoint.id);
+    if let Err(error) = runyard_logs::remove_endpoint(&manage.inner.logs, &endpoint.id) {
+        tracing::warn!(%error, "the logs of a removed endpoint are still there");
+    }
+    Ok(Json(json!({"removed": true})))
+}
+
+pub(crate) async fn purge(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(ep): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let endpoint = manage.endpoint(&auth.0, Access::Run, &ep)?;
+    let removed = manage.inner.engine.purge(&auth.0, &endpoint.id).await?;
+    Ok(Json(json!({"removed": removed})))
+}
+
+pub(crate) async fn restart(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(ep): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
+    let draining = manage.inner.fleet.restart(&endpoint.id).await;
+    Ok(Json(json!({"draining": draining})))
+}

@@ -1,0 +1,112 @@
+//! Jobs: list, show, cancel, retry. Submitting them is the job API's.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use runyard_domain::{Access, Job, JobId, Payload, Timestamp};
+use runyard_store::{Filter, Standing};
+use runyard_vault::Caller;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::Manage;
+use crate::auth::Auth;
+use crate::problem::Problem;
+
+#[derive(Deserialize)]
+pub(crate) struct Which {
+    endpoint: Option<String>,
+    status: Option<String>,
+    since: Option<i64>,
+    before: Option<String>,
+    limit: Option<usize>,
+}
+
+fn standing(word: &str) -> Result<Standing, Problem> {
+    match word.to_ascii_uppercase().as_str() {
+        "IN_QUEUE" => Ok(Standing::Waiting),
+        "IN_PROGRESS" => Ok(Standing::Running),
+        "COMPLETED" => Ok(Standing::Completed),
+        "FAILED" => Ok(Standing::Failed),
+        "CANCELLED" => Ok(Standing::Cancelled),
+        "TIMED_OUT" => Ok(Standing::TimedOut),
+        _ => Err(Problem::invalid(format!(
+            "status '{word}' is none of IN_QUEUE, IN_PROGRESS, COMPLETED, FAILED, CANCELLED, TIMED_OUT"
+        ))),
+    }
+}
+
+pub(crate) async fn list(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Query(which): Query<Which>,
+) -> Result<Json<Value>, Problem> {
+    let endpoint = match &which.endpoint {
+        Some(ep) => Some(manage.endpoint(&auth.0, Access::Read, ep)?.id.clone()),
+        None => None,
+    };
+    let before = match &which.before {
+        Some(id) => Some(JobId::parse(id).map_err(|error| Problem::invalid(error.to_string()))?),
+        None => None,
+    };
+    let filter = Filter {
+        endpoint,
+        standing: which.status.as_deref().map(standing).transpose()?,
+        since: which.since.map(Timestamp),
+        before,
+        limit: which.limit.unwrap_or(0),
+    };
+    let jobs = manage.inner.engine.reader().jobs(&filter)?;
+    let seen = jobs.iter().filter(|job| auth.0.sees(&job.endpoint));
+    let views: Vec<Value> = seen.map(|job| manage.job(job)).collect();
+    Ok(Json(json!({"jobs": views})))
+}
+
+impl Manage {
+    /// The job, if there is one that the caller may see.
+    pub(crate) fn find_job(&self, caller: &Caller, id: &str) -> Result<Job, Problem> {
+        let missing = || Problem::not_found(format!("there is no job '{id}' here, or its retention is over"));
+        let id = JobId::parse(id).map_err(|error| Problem::invalid(error.to_string()))?;
+        let job = self.inner.engine.job(&id)?.ok_or_else(missing)?;
+        if caller.sees(&job.endpoint) { Ok(job) } else { Err(missing()) }
+    }
+
+    async fn json_of(&self, payload: Option<Payload>) -> Result<Value, Problem> {
+        let Some(payload) = payload else { return Ok(Value::Null) };
+        let bytes = self.inner.engine.bytes(payload).await?;
+        Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+}
+
+pub(crate) async fn show(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let job = manage.find_job(&auth.0, &id)?;
+    let mut view = manage.job(&job);
+    let reader = manage.inner.engine.reader();
+    let output = reader.output(&job.id)?.or(reader.progress(&job.id)?);
+    view["input"] = manage.json_of(reader.input(&job.id)?).await?;
+    view["output"] = manage.json_of(output).await?;
+    Ok(Json(view))
+}
+
+pub(crate) async fn cancel(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let job = manage.find_job(&auth.0, &id)?;
+    let job = manage.inner.engine.cancel(&auth.0, &job.id).await?;
+    Ok(Json(manage.job(&job)))
+}
+
+pub(crate) async fn retry(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let job = manage.find_job(&auth.0, &id)?;
+    let job = manage.inner.engine.retry(&auth.0, &job.id).await?;
+    Ok(Json(manage.job(&job)))
+}

@@ -1,0 +1,123 @@
+//! Errors in RFC 9457's shape, with a stable code and what to do next.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use runyard_engine::EngineError;
+use runyard_fleet::FleetError;
+use runyard_vault::Denied;
+use serde_json::json;
+
+/// An error of the management API.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    hint: Option<String>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, title, detail: detail.into(), hint: None }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// 400: the request is wrong.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", "Invalid request", detail)
+    }
+
+    /// 404: there is no such thing.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
+    }
+
+    /// 409: it cannot be done now.
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
+    }
+
+    /// 500: our fault.
+    pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error, "a management call failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", error.to_string())
+    }
+
+    /// There is no endpoint of this id or name.
+    pub fn no_endpoint(id_or_name: &str) -> Self {
+        Self::not_found(format!("there is no endpoint '{id_or_name}'")).hint("runyard endpoints list")
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        if denied.is_about_identity() {
+            Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", denied.to_string())
+                .hint("runyard login URL, or set RUNYARD_API_KEY")
+        } else {
+            Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", denied.to_string())
+                .hint("runyard keys create --access … makes a key that may")
+        }
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Denied(denied) => denied.into(),
+            EngineError::NoSuchEndpoint(_) | EngineError::NoSuchJob(_) => Self::not_found(error.to_string()),
+            EngineError::Refused { .. } => Self::conflict(error.to_string()),
+            EngineError::Draining | EngineError::DiskFull | EngineError::Stopped => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "Unavailable", error.to_string())
+            }
+            other => Self::internal(&other),
+        }
+    }
+}
+
+impl From<runyard_store::StoreError> for Problem {
+    fn from(error: runyard_store::StoreError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<FleetError> for Problem {
+    fn from(error: FleetError) -> Self {
+        match error {
+            FleetError::Engine(error) => error.into(),
+            FleetError::NoSuchEndpoint(id) => Self::no_endpoint(id.as_str()),
+            FleetError::NotServable(..) | FleetError::Release(_) => Self::conflict(error.to_string()),
+            FleetError::Runtime(error) => Self::internal(&error),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "type": format!("https://runyard.dev/errors/{}", self.code),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+            "hint": self.hint,
+        });
+        let mut response = (self.status, Json(body)).into_response();
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+}
+
+pub(crate) async fn no_such_call(uri: Uri) -> Problem {
+    Problem::not_found(format!("there is no call {}", uri.path())).hint("docs/api.md lists every call")
+}

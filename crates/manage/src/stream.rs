@@ -1,0 +1,45 @@
+//! JSON in, JSON lines out.
+
+use axum::body::Body as HttpBody;
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::problem::Problem;
+
+/// The largest JSON body of a management call, in bytes.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// A JSON body, whatever its content type; an error names line and column.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY)
+            .await
+            .map_err(|_| Problem::invalid("the body is larger than 1 MiB or broke off"))?;
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        serde_json::from_slice(text)
+            .map(Self)
+            .map_err(|error| Problem::invalid(format!("the body is not what this call takes: {error}")))
+    }
+}
+
+/// A response of JSON lines, fed through the sender until it is dropped.
+pub(crate) fn lines() -> (mpsc::UnboundedSender<Value>, Response) {
+    let (sender, receiver) = mpsc::unbounded_channel::<Value>();
+    let lines = stream::unfold(receiver, |mut receiver| async move {
+        let value = receiver.recv().await?;
+        let line = Bytes::from(format!("{value}\n"));
+        Some((Ok::<_, std::convert::Infallible>(line), receiver))
+    });
+    let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
+    (sender, (headers, HttpBody::from_stream(lines)).into_response())
+}

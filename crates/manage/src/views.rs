@@ -1,0 +1,228 @@
+//! The objects of the API as JSON. One function each, so that every call shows a thing the same way.
+
+use runyard_domain::release::ReleaseState;
+use runyard_domain::worker::WorkerState;
+use runyard_domain::{Endpoint, Exit, FailReason, Job, KeyRecord, Outcome, Phase, Release, WorkerRecord};
+use runyard_engine::Presence;
+use serde_json::{Value, json};
+
+use crate::Manage;
+
+/// The wire's word for a job's state.
+pub(crate) fn status(job: &Job) -> &'static str {
+    match &job.phase {
+        Phase::Waiting { .. } => "IN_QUEUE",
+        Phase::Running { .. } => "IN_PROGRESS",
+        Phase::Done { outcome: Outcome::Completed, .. } => "COMPLETED",
+        Phase::Done { outcome: Outcome::Failed { .. }, .. } => "FAILED",
+        Phase::Done { outcome: Outcome::Cancelled { .. }, .. } => "CANCELLED",
+        Phase::Done { outcome: Outcome::TimedOut { .. }, .. } => "TIMED_OUT",
+    }
+}
+
+/// The parts of a job that its phase decides.
+struct Life<'a> {
+    started: Option<i64>,
+    ended: Option<i64>,
+    delay: Option<i64>,
+    execution: Option<i64>,
+    worker: Option<&'a str>,
+    release: Option<u32>,
+}
+
+fn life(job: &Job) -> Life<'_> {
+    match &job.phase {
+        Phase::Waiting { .. } => {
+            Life { started: None, ended: None, delay: None, execution: None, worker: None, release: None }
+        }
+        Phase::Running { worker, release, queued_at, started } => Life {
+            started: Some(started.0),
+            ended: None,
+            delay: Some(started.since(*queued_at)),
+            execution: None,
+            worker: Some(worker.as_str()),
+            release: Some(*release),
+        },
+        Phase::Done { at, worker, release, delay_ms, execution_ms, .. } => Life {
+            started: execution_ms.map(|ms| at.0 - ms),
+            ended: Some(at.0),
+            delay: *delay_ms,
+            execution: *execution_ms,
+            worker: worker.as_ref().map(runyard_domain::WorkerId::as_str),
+            release: *release,
+        },
+    }
+}
+
+impl Manage {
+    /// `Job`.
+    pub(crate) fn job(&self, job: &Job) -> Value {
+        let life = life(job);
+        let name = self.inner.engine.endpoint_by_id(&job.endpoint).map(|e| e.name.clone());
+        let mut view = json!({
+            "id": job.id.as_str(),
+            "endpoint": job.endpoint.as_str(),
+            "endpointName": name,
+            "status": status(job),
+            "submittedAt": job.submitted_at.0,
+            "submittedBy": job.submitted_by,
+            "startedAt": life.started,
+            "endedAt": life.ended,
+            "delayMs": life.delay,
+            "executionMs": life.execution,
+            "attempt": job.attempt,
+            "retries": job.losses,
+            "worker": life.worker,
+            "release": life.release,
+            "sdk": life.worker.and_then(|id| self.sdk_of(id)),
+            "test": job.pinned.is_some(),
+            "webhook": job.webhook,
+        });
+        if let Some(reason) = self.reason_of(job) {
+            view["reason"] = reason;
+        }
+        match &job.phase {
+            Phase::Waiting { .. } => {
+                if let Some(place) = self.inner.engine.place(&job.id) {
+                    view["queue"] = json!({"position": place.position});
+                }
+            }
+            Phase::Done { outcome: Outcome::Failed { error, .. }, .. } => view["error"] = json!(error),
+            _ => {}
+        }
+        view
+    }
+
+    fn sdk_of(&self, worker: &str) -> Option<String> {
+        let id = runyard_domain::WorkerId::new(worker);
+        let live = self.inner.engine.live_worker(&id).and_then(|live| live.sdk);
+        live.or_else(|| self.inner.engine.reader().worker(&id).ok().flatten()?.sdk)
+    }
+
+    fn reason_of(&self, job: &Job) -> Option<Value> {
+        match &job.phase {
+            Phase::Waiting { .. } => {
+                let reason = self.inner.fleet.waiting(job);
+                Some(json!({"code": reason.code(), "message": reason.sentence(self.inner.engine.now())}))
+            }
+            Phase::Done {
+                outcome: Outcome::Failed { reason, .. } | Outcome::TimedOut { reason }, ..
+            } => Some(fail_reason(reason)),
+            Phase::Done { outcome: Outcome::Cancelled { by }, .. } => {
+                Some(json!({"code": "cancelled", "message": format!("cancelled by {by}")}))
+            }
+            _ => None,
+        }
+    }
+
+    /// `Endpoint`.
+    pub(crate) fn endpoint_view(&self, endpoint: &Endpoint) -> Result<Value, crate::Problem> {
+        let state = self.inner.fleet.endpoint_state(endpoint);
+        let workers = self.inner.fleet.counts(&endpoint.id);
+        let jobs = self.inner.engine.reader().counts(&endpoint.id)?;
+        Ok(json!({
+            "id": endpoint.id.as_str(),
+            "name": endpoint.name,
+            "createdAt": endpoint.created_at.0,
+            "url": format!("{}/v2/{}", self.inner.info.url, endpoint.name),
+            "serving": endpoint.serving,
+            "settings": endpoint.settings,
+            "state": state.word,
+            "stateMessage": state.sentence,
+            "workers": {
+                "starting": workers.starting, "idle": workers.idle,
+                "running": workers.running, "draining": workers.draining,
+            },
+            "jobs": {
+                "waiting": jobs.waiting, "running": jobs.running, "completed": jobs.completed,
+                "failed": jobs.failed, "cancelled": jobs.cancelled, "retried": jobs.retried,
+            },
+        }))
+    }
+
+    /// `Worker`.
+    pub(crate) fn worker(&self, record: &WorkerRecord) -> Value {
+        let name = self.inner.engine.endpoint_by_id(&record.endpoint).map(|e| e.name.clone());
+        let live = self.inner.engine.live_worker(&record.id);
+        let presence = live.as_ref().map(|l| l.presence);
+        let held = self.inner.engine.held_by(&record.id);
+        let jobs: Vec<&str> = held.iter().map(|(id, _)| id.as_str()).collect();
+        let (state, idle_since) = match (record.state, presence) {
+            (WorkerState::Gone, _) => ("gone", None),
+            (WorkerState::Draining, _) => ("draining", None),
+            (_, Some(Presence::Busy)) => ("running", None),
+            (_, Some(Presence::Idle(since))) => ("idle", Some(since.0)),
+            _ => ("starting", None),
+        };
+        json!({
+            "id": record.id.as_str(),
+            "endpoint": record.endpoint.as_str(),
+            "endpointName": name,
+            "release": record.release,
+            "state": state,
+            "cause": record.cause,
+            "gpus": record.gpus,
+            "pid": record.pid,
+            "sdk": live.and_then(|l| l.sdk).or_else(|| record.sdk.clone()),
+            "jobs": jobs,
+            "createdAt": record.created_at.0,
+            "startedAt": record.started_at.map(|t| t.0),
+            "readyAt": record.ready_at.map(|t| t.0),
+            "idleSince": idle_since,
+            "endedAt": record.ended_at.map(|t| t.0),
+            "exit": record.exit.as_ref().map(exit),
+            "stopCause": record.stop_cause,
+        })
+    }
+}
+
+fn exit(exit: &Exit) -> Value {
+    json!({
+        "code": exit.code, "signal": exit.signal,
+        "outOfMemory": exit.out_of_memory, "lastLines": exit.last_lines,
+        "message": exit.sentence(),
+    })
+}
+
+/// A reason of failure with the lines that go with it.
+pub(crate) fn fail_reason(reason: &FailReason) -> Value {
+    json!({"code": reason.code(), "message": reason.sentence(), "lastLines": reason.last_lines()})
+}
+
+/// `Release`.
+pub(crate) fn release(release: &Release, serving: Option<u32>) -> Value {
+    let (state, reason) = match &release.state {
+        ReleaseState::Building => ("building", None),
+        ReleaseState::Testing => ("testing", None),
+        ReleaseState::Ready => ("ready", None),
+        ReleaseState::Failed { reason } => ("failed", Some(fail_reason(reason))),
+    };
+    json!({
+        "number": release.number,
+        "state": state,
+        "serving": serving == Some(release.number),
+        "createdAt": release.created_at.0,
+        "createdBy": release.created_by,
+        "handler": release.handler,
+        "bundle": release.bundle,
+        "python": release.python,
+        "env": release.env,
+        "envRead": release.env_read,
+        "gpus": release.gpus,
+        "note": release.note,
+        "reason": reason,
+    })
+}
+
+/// `Key`.
+pub(crate) fn key(record: &KeyRecord) -> Value {
+    json!({
+        "id": record.id.as_str(),
+        "name": record.name,
+        "access": record.access,
+        "endpoints": record.endpoints,
+        "createdAt": record.created_at.0,
+        "expiresAt": record.expires_at.map(|t| t.0),
+        "revokedAt": record.revoked_at.map(|t| t.0),
+    })
+}
