@@ -1,0 +1,175 @@
+//! The launcher: what a worker's process does between its birth and the worker's first instruction. It runs
+//! as `runyard agent-exec` with a [`Plan`] on its standard input, gives up its rights one after another, and
+//! becomes the worker's program. A separate program rather than code between fork and exec, which only
+//! unsafe Rust can have.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::process::{Gid, Pid, Resource, Rlimit, Signal, Uid};
+use rustix::thread::CapabilitySet;
+use serde::{Deserialize, Serialize};
+
+use crate::sandbox::{self, View};
+
+/// The shell's exit code for a program that cannot be run.
+const NOT_RUN: u8 = 127;
+
+/// Rights of root that a worker keeps where it has to run as root: those over files and own processes, none
+/// over the machine.
+const KEPT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::NET_BIND_SERVICE);
+
+/// Everything about the process to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The agent: without it the worker shall not live.
+    pub parent: i32,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    /// Where it starts.
+    pub dir: PathBuf,
+    /// The user and group to become.
+    pub uid: Option<u32>,
+    /// What Landlock shall enforce.
+    pub view: Option<View>,
+    /// Bytes of data it may have.
+    pub memory_bytes: Option<u64>,
+    /// Open files.
+    pub open_files: u64,
+    /// Bytes of a core dump.
+    pub core_bytes: u64,
+}
+
+/// The worker's program was not reached.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The plan on standard input could not be read.
+    #[error("cannot read the plan from standard input: {0}")]
+    ReadPlan(io::Error),
+    /// One of the steps before the program failed.
+    #[error("cannot {step}: {reason}")]
+    Prepare {
+        /// The step.
+        step: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The agent died meanwhile.
+    #[error("the agent is gone")]
+    Orphan,
+    /// The program could not be run.
+    #[error("cannot run {program}: {source}; is the path right, and its interpreter there?")]
+    Exec {
+        /// The program.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Becomes the worker that the plan on standard input describes; returns only on failure. To be called
+/// before any thread is started.
+pub fn launch() -> LaunchError {
+    match prepare() {
+        Ok((program, mut command)) => LaunchError::Exec { program, source: command.exec() },
+        Err(error) => error,
+    }
+}
+
+/// [`launch`], with the failure told on standard error, which is the worker's log.
+pub fn launch_main() -> ExitCode {
+    let error = launch();
+    eprintln!("runyard: {error}");
+    ExitCode::from(NOT_RUN)
+}
+
+fn prepare() -> Result<(String, Command), LaunchError> {
+    let mut text = Vec::new();
+    io::stdin().lock().read_to_end(&mut text).map_err(LaunchError::ReadPlan)?;
+    let plan: Plan =
+        serde_json::from_slice(&text).map_err(|error| LaunchError::ReadPlan(io::Error::other(error)))?;
+
+    rustix::process::setsid().map_err(failed("start a session"))?;
+    limit(&plan)?;
+    let rules = plan.view.as_ref().map(sandbox::rules).transpose().map_err(failed("write Landlock rules"))?;
+    if rustix::process::geteuid().is_root() && plan.uid.is_none() {
+        drop_machine_rights()?;
+    }
+    rustix::thread::set_no_new_privs(true).map_err(failed("renounce new privileges"))?;
+    if let Some(rules) = rules {
+        rules.restrict_self().map_err(failed("enforce Landlock rules"))?;
+    }
+    if let Some(uid) = plan.uid {
+        become_user(uid)?;
+    }
+    // After the change of user, which would clear it. The parent may have died before: look once more.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(failed("bind the worker's life to the agent's"))?;
+    if rustix::process::getppid() != Pid::from_raw(plan.parent) {
+        return Err(LaunchError::Orphan);
+    }
+    let program = plan.command.first().cloned().unwrap_or_default();
+    let mut command = Command::new(&program);
+    command.args(plan.command.iter().skip(1)).env_clear().envs(&plan.env).stdin(Stdio::null());
+    std::env::set_current_dir(&plan.dir).map_err(failed("enter the code folder"))?;
+    Ok((program, command))
+}
+
+fn failed<E: std::fmt::Display>(step: &'static str) -> impl Fn(E) -> LaunchError {
+    move |error| LaunchError::Prepare { step, reason: error.to_string() }
+}
+
+fn limit(plan: &Plan) -> Result<(), LaunchError> {
+    // The data limit counts what is allocated; the address-space limit would count what GPU drivers only
+    // reserve.
+    let wanted = [
+        (Resource::Nofile, Some(plan.open_files)),
+        (Resource::Core, Some(plan.core_bytes)),
+        (Resource::Data, plan.memory_bytes),
+    ];
+    for (resource, value) in wanted {
+        let Some(value) = value else { continue };
+        let hard = rustix::process::getrlimit(resource).maximum;
+        let value = Some(hard.map_or(value, |hard| hard.min(value)));
+        rustix::process::setrlimit(resource, Rlimit { current: value, maximum: value })
+            .map_err(failed("set resource limits"))?;
+    }
+    Ok(())
+}
+
+/// Takes root's rights over the machine out of what an exec can give back.
+fn drop_machine_rights() -> Result<(), LaunchError> {
+    // Numbers above the last one that the kernel knows are refused: there it ends. Where we may not drop
+    // any, a container took them from us before.
+    for number in 0..64 {
+        let right = CapabilitySet::from_bits_retain(1 << number);
+        if KEPT.contains(right) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(right) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::PERM) => break,
+            Err(error) => return Err(failed("drop root's rights")(error)),
+        }
+    }
+    Ok(())
+}
+
+fn become_user(uid: u32) -> Result<(), LaunchError> {
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+    rustix::thread::set_thread_groups(&[]).map_err(failed("leave root's groups"))?;
+    rustix::thread::set_thread_res_gid(group, group, group).map_err(failed("change the group"))?;
+    rustix::thread::set_thread_res_uid(user, user, user).map_err(failed("change the user"))
+}

@@ -1,0 +1,213 @@
+//! Results and chunks: a worker's SDK sends each once, so a 200 here means that it is with the server or
+//! synced to the spool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use runyard_domain::JobId;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
+
+use crate::agent::Agent;
+use crate::reply::{self, Reply};
+use crate::spool::Post;
+use crate::upstream::{Answer, Away, Outgoing};
+use crate::worker::{PostGuard, Worker};
+
+/// The largest body, in bytes.
+pub const MAX_BODY: usize = 64 * 1024 * 1024;
+/// Bodies in memory at one time, in KiB.
+pub const BUDGET_KIB: usize = 256 * 1024;
+/// How long the server may take to settle a post before it counts as away.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Numbers the chunks of a job, so that the server can drop repetitions.
+const CHUNK: &str = "x-runyard-chunk";
+
+/// A body in memory, and its share of the budget.
+#[derive(Debug)]
+pub struct Body {
+    /// The body.
+    pub bytes: Bytes,
+    _share: OwnedSemaphorePermit,
+}
+
+/// Why there is no body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoBody {
+    /// It is longer than [`MAX_BODY`].
+    TooLong,
+    /// The worker broke off.
+    Broken,
+}
+
+/// The length that a request announces.
+pub fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads a whole body, within the budget. One that is too long is read to its end and dropped, because an
+/// SDK that cannot finish writing does not read the answer.
+pub async fn collect(agent: &Agent, mut body: Incoming, announced: Option<usize>) -> Result<Body, NoBody> {
+    let room = announced.unwrap_or(MAX_BODY).min(MAX_BODY);
+    let share = Arc::clone(&agent.budget)
+        .acquire_many_owned((room / 1024 + 1) as u32)
+        .await
+        .map_err(|_| NoBody::Broken)?;
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0).min(MAX_BODY));
+    let mut too_long = false;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| NoBody::Broken)?.into_data() else { continue };
+        too_long |= bytes.len() + data.len() > MAX_BODY;
+        if too_long {
+            bytes.clear();
+        } else {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    if too_long { Err(NoBody::TooLong) } else { Ok(Body { bytes: bytes.freeze(), _share: share }) }
+}
+
+/// `POST job-done`: a result, or a job's progress.
+pub async fn done(
+    agent: Arc<Agent>,
+    worker: Arc<Worker>,
+    job: JobId,
+    mut request: Outgoing,
+    body: Incoming,
+    announced: Option<usize>,
+) -> Response<Reply> {
+    let guard = worker.post_begins();
+    let body = match collect(&agent, body, announced).await {
+        Ok(body) => Some(body),
+        // Refusing it would leave the job running for ever: it fails with the reason instead.
+        Err(NoBody::TooLong) => {
+            request.body = Bytes::from_static(
+                br#"{"error":"The result is over 64 MiB, which is the limit. Store it and return its address."}"#,
+            );
+            None
+        }
+        Err(NoBody::Broken) => return reply::empty(StatusCode::BAD_REQUEST),
+    };
+    if let Some(body) = &body {
+        request.body = body.bytes.clone();
+    }
+    let last = !is_progress(&request.body);
+    settle(agent, worker, Post::new(job, last, request), body, guard).await
+}
+
+/// `POST job-stream`: one chunk of a result.
+pub async fn stream(
+    agent: Arc<Agent>,
+    worker: Arc<Worker>,
+    job: JobId,
+    mut request: Outgoing,
+    body: Incoming,
+    announced: Option<usize>,
+) -> Response<Reply> {
+    let guard = worker.post_begins();
+    let body = match collect(&agent, body, announced).await {
+        Ok(body) => body,
+        Err(NoBody::TooLong) => {
+            return reply::refusal(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the chunk is over 64 MiB, which is the limit",
+            );
+        }
+        Err(NoBody::Broken) => return reply::empty(StatusCode::BAD_REQUEST),
+    };
+    request.body = body.bytes.clone();
+    request.headers.insert(CHUNK, HeaderValue::from(worker.next_chunk(&job)));
+    settle(agent, worker, Post::new(job, false, request), Some(body), guard).await
+}
+
+/// Settles a post in a task of its own: it was received whole, so it counts even if its worker dies now.
+async fn settle(
+    agent: Arc<Agent>,
+    worker: Arc<Worker>,
+    post: Post,
+    body: Option<Body>,
+    guard: PostGuard,
+) -> Response<Reply> {
+    let settled = tokio::spawn(async move {
+        let response = match forward(&agent, &worker, &post).await {
+            Ok(answer) => {
+                if post.last && answer.status < StatusCode::INTERNAL_SERVER_ERROR {
+                    worker.release_job(&post.job);
+                }
+                reply::passed_on(answer, None)
+            }
+            Err(Away) => keep(&agent, &worker, post).await,
+        };
+        drop((body, guard));
+        response
+    });
+    settled.await.unwrap_or_else(|_| reply::empty(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+/// To the server, unless earlier posts of the worker wait for it in the spool.
+async fn forward(agent: &Agent, worker: &Worker, post: &Post) -> Result<Answer, Away> {
+    if agent.spool.holds_of(&worker.id) {
+        return Err(Away);
+    }
+    let call = timeout(ANSWER, agent.upstream.call(&post.request, |_| ())).await;
+    call.unwrap_or(Err(Away)).map(|(answer, ())| answer)
+}
+
+async fn keep(agent: &Agent, worker: &Worker, post: Post) -> Response<Reply> {
+    let (job, last) = (post.job.clone(), post.last);
+    match agent.spool.append(worker, post).await {
+        Ok(()) => {
+            if last {
+                worker.release_job(&job);
+            }
+            reply::empty(StatusCode::OK)
+        }
+        Err(error) => {
+            tracing::error!(worker.id = %worker.id, job.id = %job, %error, "A result could not be spooled");
+            sleep(Duration::from_secs(1)).await;
+            reply::refusal(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the server is away and the spool cannot be written",
+            )
+        }
+    }
+}
+
+/// Whether a job-done body only tells progress: `{"status":"IN_PROGRESS",…}`.
+fn is_progress(body: &[u8]) -> bool {
+    const HEAD: &[u8] = br#"{"status":"IN_PROGRESS""#;
+    let head = body.iter().filter(|byte| !byte.is_ascii_whitespace()).take(HEAD.len());
+    if head.eq(HEAD) {
+        return true;
+    }
+    #[derive(serde::Deserialize)]
+    struct Progress {
+        status: String,
+    }
+    // The SDK writes the status first; other workers may not, but their progress is small.
+    body.len() < 64 * 1024
+        && serde_json::from_slice::<Progress>(body).is_ok_and(|progress| progress.status == "IN_PROGRESS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_progress;
+
+    #[test]
+    fn progress_is_not_a_result() {
+        for body in [
+            r#"{"status":"IN_PROGRESS","output":1}"#,
+            r#" { "status": "IN_PROGRESS" , "output": {"a":1}}"#,
+            r#"{"output":1,"status":"IN_PROGRESS"}"#,
+        ] {
+            assert!(is_progress(body.as_bytes()), "{body}");
+        }
+        for body in [r#"{"output":{"status":"IN_PROGRESS"}}"#, "{}", "", r#"{"status":"COMPLETED"}"#] {
+            assert!(!is_progress(body.as_bytes()), "{body}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The answers that workers get. One body type for all: at most one piece of bytes, and the jobs that it
+//! delivers.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
+
+use crate::delivery::{self, Delivery};
+use crate::upstream::Answer;
+
+/// The body of an answer to a worker.
+#[derive(Debug)]
+pub struct Reply {
+    data: Option<Bytes>,
+    delivery: Option<Delivery>,
+}
+
+impl http_body::Body for Reply {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let data = self.data.take();
+        if data.is_some()
+            && let Some(delivery) = self.delivery.take()
+        {
+            delivery.handed_over();
+        }
+        Poll::Ready(data.map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+    }
+}
+
+/// An answer without a body.
+pub fn empty(status: StatusCode) -> Response<Reply> {
+    let mut response = Response::new(Reply { data: None, delivery: None });
+    *response.status_mut() = status;
+    response
+}
+
+/// An error in the shape that the worker protocol has for it.
+pub fn refusal(status: StatusCode, message: &str) -> Response<Reply> {
+    let text = serde_json::json!({ "error": message }).to_string();
+    let mut response = Response::new(Reply { data: Some(text.into()), delivery: None });
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The server's answer, with the jobs in it.
+pub fn passed_on(answer: Answer, delivery: Option<Delivery>) -> Response<Reply> {
+    let data = (!answer.body.is_empty()).then_some(answer.body);
+    let mut response = Response::new(Reply { data, delivery });
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    response.headers_mut().remove(delivery::JOBS);
+    response
+}

@@ -1,0 +1,174 @@
+//! Starts a worker: working directory, log, launcher process, pipes. All of it happens in one go on the one
+//! thread of the agent, so that the process is in the table before its end can be seen.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use runyard_domain::id::is_well_formed;
+use runyard_logs::{Level, Origin, Source, Writer};
+use runyard_runtime::{RuntimeError, Whose, WorkerSpec};
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::oneshot;
+
+use crate::agent::Agent;
+use crate::boundary::Fence;
+use crate::launch::Plan;
+use crate::sandbox::View;
+use crate::supervise::{Pipes, supervise};
+use crate::worker::{Birth, Worker, locked};
+use crate::{leftovers, oom};
+
+/// Where programs are looked for.
+const PATH: &str = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Variables that thread pools read.
+const THREADS: [&str; 5] = [
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+];
+
+/// Starts a worker; answers its process id.
+pub fn start(agent: &Arc<Agent>, spec: &WorkerSpec) -> Result<u32, RuntimeError> {
+    check(agent, spec)?;
+    let ours = |doing: &str, error: &dyn std::fmt::Display| {
+        refusal(spec, format!("cannot {doing}: {error}"), Whose::Engine, true)
+    };
+    let fence = agent.boundary.fence(spec);
+    let work = agent.options.paths.work().join(spec.id.as_str());
+    make_work_dir(&work, fence.uid).map_err(|error| ours("make its working directory", &error))?;
+    let origin =
+        Origin { endpoint: spec.endpoint.clone(), worker: Some(spec.id.clone()), release: spec.release };
+    let mut log =
+        Writer::open(&agent.options.paths.logs(), origin).map_err(|error| ours("open its log", &error))?;
+
+    let plan = plan(agent, spec, &fence, &work);
+    let kills_before = oom::kills();
+    let (pid, pipes) = spawn(agent, &plan).map_err(|error| ours("make its process", &error))?;
+    let now = agent.now();
+    let note = format!("started process {pid} {}", fence.line());
+    if let Err(error) = log.note(now, Source::System, Level::Info, None, &note) {
+        tracing::warn!(worker.id = %spec.id, %error, "A worker's log cannot be written");
+    }
+    let birth = Birth {
+        id: spec.id.clone(),
+        endpoint: spec.endpoint.clone(),
+        release: spec.release,
+        token: spec.token.clone(),
+        pid,
+        started_at: now,
+        kills_before,
+    };
+    let worker = Arc::new(Worker::new(birth, log));
+    let (death, dead) = oneshot::channel();
+    locked(&agent.table).add(Arc::clone(&worker), death);
+    tokio::spawn(supervise(Arc::clone(agent), worker, pipes, dead));
+    tracing::info!(worker.id = %spec.id, endpoint.id = %spec.endpoint, pid, "A worker was started");
+    Ok(pid)
+}
+
+fn refusal(spec: &WorkerSpec, message: String, whose: Whose, retryable: bool) -> RuntimeError {
+    RuntimeError { operation: format!("start worker {}", spec.id), message, whose, retryable }
+}
+
+fn check(agent: &Agent, spec: &WorkerSpec) -> Result<(), RuntimeError> {
+    let ours = |message: &str| Err(refusal(spec, message.to_owned(), Whose::Ours, false));
+    if !is_well_formed(spec.id.as_str()) || !is_well_formed(spec.endpoint.as_str()) {
+        return ours("its id or its endpoint's is not a valid id");
+    }
+    if spec.token.is_empty() || !is_well_formed(&spec.token) {
+        return ours("its token is not a valid one");
+    }
+    if locked(&agent.table).knows(&spec.id) {
+        return ours("it was started before");
+    }
+    if agent.is_ending() {
+        return Err(refusal(spec, "the agent is ending".to_owned(), Whose::Engine, true));
+    }
+    match spec.command.first() {
+        Some(program) if program.starts_with('/') => Ok(()),
+        Some(_) => ours("the program is not an absolute path"),
+        None => ours("there is no program"),
+    }
+}
+
+fn make_work_dir(work: &Path, uid: Option<u32>) -> io::Result<()> {
+    match fs::remove_dir_all(work) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    DirBuilder::new().mode(0o700).create(work)?;
+    DirBuilder::new().mode(0o700).create(work.join("tmp"))?;
+    if uid.is_some() {
+        std::os::unix::fs::chown(work.join("tmp"), uid, uid)?;
+        std::os::unix::fs::chown(work, uid, uid)?;
+    }
+    Ok(())
+}
+
+fn plan(agent: &Agent, spec: &WorkerSpec, fence: &Fence, work: &Path) -> Plan {
+    let real = |path: &str| fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
+    let view = fence.landlock.then(|| View {
+        hidden: agent.hidden.clone(),
+        readable: spec.read_dirs.iter().chain([&spec.code_dir]).map(|path| real(path)).collect(),
+        own: fs::canonicalize(work).unwrap_or_else(|_| work.to_owned()),
+    });
+    Plan {
+        parent: std::process::id().cast_signed(),
+        command: spec.command.clone(),
+        env: environment(agent, spec, work),
+        dir: PathBuf::from(&spec.code_dir),
+        uid: fence.uid,
+        view,
+        memory_bytes: spec.limits.memory_bytes,
+        open_files: spec.limits.open_files,
+        core_bytes: spec.limits.core_bytes,
+    }
+}
+
+fn environment(agent: &Agent, spec: &WorkerSpec, work: &Path) -> BTreeMap<String, String> {
+    let mut env: BTreeMap<String, String> = [
+        ("PATH", PATH.to_owned()),
+        ("HOME", work.display().to_string()),
+        ("TMPDIR", work.join("tmp").display().to_string()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("PYTHONUNBUFFERED", "1".to_owned()),
+    ]
+    .into_iter()
+    .chain(THREADS.map(|name| (name, spec.limits.threads.max(1).to_string())))
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    env.extend(spec.env.clone());
+    // Last: nobody may take the mark away.
+    env.insert(leftovers::MARK.to_owned(), leftovers::mark(&spec.id, &agent.data_name));
+    env
+}
+
+/// Makes the launcher's process with its pipes.
+fn spawn(agent: &Agent, plan: &Plan) -> io::Result<(u32, Pipes)> {
+    // A file in memory: a pipe would block us when the plan is longer than it holds.
+    let mut text = File::from(rustix::fs::memfd_create("plan", rustix::fs::MemfdFlags::CLOEXEC)?);
+    text.write_all(&serde_json::to_vec(plan)?)?;
+    text.rewind()?;
+    let mut child = Command::new(&agent.options.launcher)
+        .arg("agent-exec")
+        .env_clear()
+        .current_dir("/")
+        .stdin(text)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let out = child.stdout.take().map(OwnedFd::from);
+    let err = child.stderr.take().map(OwnedFd::from);
+    let (Some(out), Some(err)) = (out, err) else { return Err(io::Error::other("the pipes are missing")) };
+    // Its end is taken by `reap`, not through `child`.
+    Ok((child.id(), Pipes { out: Receiver::from_owned_fd(out)?, err: Receiver::from_owned_fd(err)? }))
+}

@@ -1,0 +1,323 @@
+//! Posts that wait for the server, on disk: each is appended and synced before its worker hears 200, and
+//! leaves when the server has answered it.
+//!
+//! The file is a log of two kinds of JSON lines: an entry, followed by its body and a line feed, and the
+//! number of an entry that is done with. Whenever nothing waits it is emptied. A tail that a crash tore was
+//! never answered with 200 and is cut off.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
+use runyard_runtime::Observed;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::upstream::Outgoing;
+use crate::worker::{Worker, locked};
+
+/// A result, a chunk or a job's progress.
+#[derive(Debug, Clone)]
+pub struct Post {
+    /// Whose.
+    pub job: JobId,
+    /// Whether it is the job's result.
+    pub last: bool,
+    /// The request as it goes to the server.
+    pub request: Outgoing,
+}
+
+impl Post {
+    /// A post of a job.
+    pub fn new(job: JobId, last: bool, request: Outgoing) -> Self {
+        Self { job, last, request }
+    }
+}
+
+/// An entry's line in the file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Entry {
+    number: u64,
+    worker: WorkerId,
+    endpoint: EndpointId,
+    release: u32,
+    job: JobId,
+    last: bool,
+    path: String,
+    headers: Vec<(String, String)>,
+    len: u64,
+    sum: String,
+}
+
+/// The line of an entry that is done with.
+#[derive(Debug, Serialize, Deserialize)]
+struct Finished {
+    finished: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Entry(Entry),
+    Finished(Finished),
+}
+
+/// The posts that wait.
+#[derive(Debug)]
+pub struct Spool {
+    file: Arc<File>,
+    /// Held while the file is written.
+    writing: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    /// Told when there is something to replay.
+    pub filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    end: u64,
+    next: u64,
+    /// Where each entry's body lies.
+    waiting: BTreeMap<u64, (Entry, u64)>,
+    per_worker: HashMap<WorkerId, usize>,
+}
+
+impl State {
+    fn insert(&mut self, entry: Entry, body_at: u64) {
+        *self.per_worker.entry(entry.worker.clone()).or_insert(0) += 1;
+        self.waiting.insert(entry.number, (entry, body_at));
+    }
+
+    fn remove(&mut self, number: u64) {
+        let Some((entry, _)) = self.waiting.remove(&number) else { return };
+        if let Some(count) = self.per_worker.get_mut(&entry.worker) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_worker.remove(&entry.worker);
+            }
+        }
+    }
+}
+
+impl Spool {
+    /// Opens the spool in the folder `dir` and reads what an earlier agent left in it.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        let path = dir.join("posts");
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let state = load(&file)?;
+        // The folder too: the file's name has to survive, not only its content.
+        File::open(dir)?.sync_all()?;
+        Ok(Self {
+            file: Arc::new(file),
+            writing: tokio::sync::Mutex::new(()),
+            state: Mutex::new(state),
+            filled: Notify::new(),
+        })
+    }
+
+    /// Whether posts of a worker wait.
+    pub fn holds_of(&self, worker: &WorkerId) -> bool {
+        locked(&self.state).per_worker.contains_key(worker)
+    }
+
+    /// The jobs of a worker whose results wait.
+    pub fn jobs_of(&self, worker: &WorkerId) -> Vec<JobId> {
+        let state = locked(&self.state);
+        if !state.per_worker.contains_key(worker) {
+            return Vec::new();
+        }
+        let entries = state.waiting.values().map(|(entry, _)| entry);
+        entries.filter(|entry| entry.last && entry.worker == *worker).map(|entry| entry.job.clone()).collect()
+    }
+
+    /// Workers of an earlier agent whose results wait: they are gone, but their jobs are not lost.
+    pub fn ghosts(&self, now: Timestamp, is_known: impl Fn(&WorkerId) -> bool) -> Vec<Observed> {
+        let state = locked(&self.state);
+        let mut ghosts: BTreeMap<WorkerId, Observed> = BTreeMap::new();
+        for (entry, _) in state.waiting.values().filter(|(entry, _)| !is_known(&entry.worker)) {
+            let ghost = ghosts.entry(entry.worker.clone()).or_insert_with(|| Observed {
+                id: entry.worker.clone(),
+                endpoint: entry.endpoint.clone(),
+                release: entry.release,
+                pid: 0,
+                started_at: Timestamp(0),
+                ended_at: Some(now),
+                exit: None,
+                holds: Vec::new(),
+                spooled: Vec::new(),
+            });
+            if entry.last {
+                ghost.spooled.push(entry.job.clone());
+            }
+        }
+        ghosts.into_values().collect()
+    }
+
+    /// Appends a post; when this answers, it survives a power cut.
+    pub async fn append(&self, worker: &Worker, post: Post) -> io::Result<()> {
+        let _writing = self.writing.lock().await;
+        let (number, at) = {
+            let mut state = locked(&self.state);
+            state.next += 1;
+            (state.next, state.end)
+        };
+        let body = post.request.body;
+        let entry = Entry {
+            number,
+            worker: worker.id.clone(),
+            endpoint: worker.endpoint.clone(),
+            release: worker.release,
+            job: post.job,
+            last: post.last,
+            path: post.request.path,
+            headers: texts(&post.request.headers),
+            len: body.len() as u64,
+            sum: sum(&body),
+        };
+        let mut bytes = serde_json::to_vec(&entry)?;
+        bytes.push(b'\n');
+        let body_at = at + bytes.len() as u64;
+        let end = body_at + entry.len + 1;
+        let file = Arc::clone(&self.file);
+        let written = tokio::task::spawn_blocking(move || {
+            file.write_all_at(&bytes, at)?;
+            file.write_all_at(&body, body_at)?;
+            file.write_all_at(b"\n", body_at + body.len() as u64)?;
+            file.sync_data()
+        })
+        .await
+        .map_err(io::Error::other)?;
+        if let Err(error) = written {
+            // Whatever got there is not an entry; the next one is written over it.
+            let _ = self.file.set_len(at);
+            return Err(error);
+        }
+        let mut state = locked(&self.state);
+        state.end = end;
+        state.insert(entry, body_at);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Workers whose posts wait, in the order of their oldest.
+    pub fn workers(&self) -> Vec<WorkerId> {
+        let state = locked(&self.state);
+        let mut workers: Vec<WorkerId> = Vec::new();
+        for (entry, _) in state.waiting.values() {
+            if !workers.contains(&entry.worker) {
+                workers.push(entry.worker.clone());
+            }
+        }
+        workers
+    }
+
+    /// The oldest post of a worker, with its number.
+    pub fn oldest(&self, worker: &WorkerId) -> io::Result<Option<(u64, Outgoing)>> {
+        let found = {
+            let state = locked(&self.state);
+            state.waiting.iter().find(|(_, (entry, _))| entry.worker == *worker).map(|(n, e)| (*n, e.clone()))
+        };
+        let Some((number, (entry, at))) = found else { return Ok(None) };
+        let mut body = vec![0; entry.len as usize];
+        self.file.read_exact_at(&mut body, at)?;
+        let request = Outgoing {
+            method: Method::POST,
+            path: entry.path,
+            headers: headers(&entry.headers),
+            body: Bytes::from(body),
+        };
+        Ok(Some((number, request)))
+    }
+
+    /// The server has answered an entry.
+    pub async fn finish(&self, number: u64) -> io::Result<()> {
+        let _writing = self.writing.lock().await;
+        let (empty, end) = {
+            let mut state = locked(&self.state);
+            state.remove(number);
+            (state.waiting.is_empty(), state.end)
+        };
+        if empty {
+            self.file.set_len(0)?;
+            locked(&self.state).end = 0;
+            return Ok(());
+        }
+        // Not synced: after a power cut the entry is sent again, which the server bears.
+        let mut line = serde_json::to_vec(&Finished { finished: number })?;
+        line.push(b'\n');
+        self.file.write_all_at(&line, end)?;
+        locked(&self.state).end = end + line.len() as u64;
+        Ok(())
+    }
+}
+
+/// Reads the file up to its first torn line and cuts off the rest.
+fn load(file: &File) -> io::Result<State> {
+    let mut state = State::default();
+    let mut reader = BufReader::new(file);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let len = reader.read_until(b'\n', &mut line)? as u64;
+        let at = state.end + len;
+        match serde_json::from_slice::<Line>(&line) {
+            Ok(Line::Finished(Finished { finished })) if line.ends_with(b"\n") => {
+                state.remove(finished);
+                state.end = at;
+            }
+            Ok(Line::Entry(entry)) if line.ends_with(b"\n") => {
+                let left = file.metadata()?.len().saturating_sub(at);
+                if entry.len >= left {
+                    break;
+                }
+                let mut body = vec![0; entry.len as usize + 1];
+                io::Read::read_exact(&mut reader, &mut body)?;
+                if body.pop() != Some(b'\n') || sum(&body) != entry.sum {
+                    break;
+                }
+                state.end = at + entry.len + 1;
+                state.next = state.next.max(entry.number);
+                state.insert(entry, at);
+            }
+            _ => break,
+        }
+    }
+    if state.waiting.is_empty() {
+        state.end = 0;
+    }
+    file.set_len(state.end)?;
+    Ok(state)
+}
+
+fn sum(body: &[u8]) -> String {
+    let sum = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{sum:016x}")
+}
+
+/// Headers as text; the worker's key is of no use to the server and stays out of the file.
+fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .filter(|(name, _)| *name != http::header::AUTHORIZATION)
+        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+        .collect()
+}
+
+fn headers(texts: &[(String, String)]) -> HeaderMap {
+    texts
+        .iter()
+        .filter_map(|(name, value)| {
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+        })
+        .collect()
+}
