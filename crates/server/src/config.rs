@@ -1,0 +1,193 @@
+//! Configuration: defaults, then `server.toml` in the data directory, then the environment, then flags. Every
+//! key is optional, and every value knows where it came from.
+
+use std::path::Path;
+
+use runyard_manage::ConfigValue;
+use serde::Deserialize;
+
+use crate::ServerError;
+
+/// What flags set; `None` leaves it to the layers below.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--listen`.
+    pub listen: Option<String>,
+    /// `--public-url`.
+    pub public_url: Option<String>,
+    /// `--gpus`.
+    pub gpus: Option<u32>,
+}
+
+/// The configuration in force.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: String,
+    /// The base URL that users call; `None`: made from the address.
+    pub public_url: Option<String>,
+    /// GPUs of this machine; `None`: counted from its device files.
+    pub gpus: Option<u32>,
+    /// What workers are told of them.
+    pub gpu_name: String,
+    /// How long running jobs may take after SIGTERM, in seconds.
+    pub drain_grace_s: u64,
+    /// Bytes of request bodies in memory at once, in MiB.
+    pub in_flight_mib: u64,
+    /// Each value with its origin.
+    pub values: Vec<ConfigValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<String>,
+    public_url: Option<String>,
+    gpus: Option<u32>,
+    gpu_name: Option<String>,
+    drain_grace_s: Option<u64>,
+    in_flight_mib: Option<u64>,
+}
+
+/// What a first start writes: every key, commented out, with its default.
+pub const TEMPLATE: &str = r#"# runyard server. Every key is optional; flags and RUNYARD_* variables win over this file.
+# `runyard config` shows each value in force and where it came from.
+
+# Where to listen. Anything but loopback should stand behind TLS.        RUNYARD_LISTEN, --listen
+# listen = "127.0.0.1:8080"
+
+# The base URL that users call, where it differs (a proxy, a name).     RUNYARD_PUBLIC_URL, --public-url
+# public_url = "https://gpu.example.com"
+
+# GPUs of this machine. Without it they are counted (/dev/nvidia0 …).    RUNYARD_GPUS, --gpus
+# A number without real GPUs makes fake ones, for trying things out.
+# gpus = 1
+
+# What workers are told of the GPUs (RUNPOD_GPU_NAME).                   RUNYARD_GPU_NAME
+# gpu_name = "GPU"
+
+# How long running jobs may take after SIGTERM, in seconds.              RUNYARD_DRAIN_GRACE_S
+# drain_grace_s = 30
+
+# Request bodies in memory at once, in MiB.                              RUNYARD_IN_FLIGHT_MIB
+# in_flight_mib = 256
+"#;
+
+struct Layers {
+    values: Vec<ConfigValue>,
+}
+
+impl Layers {
+    /// The topmost layer that has a value.
+    fn pick<T: std::str::FromStr + ToString + Clone>(
+        &mut self,
+        key: &str,
+        flag: Option<T>,
+        file: Option<T>,
+        default: Option<T>,
+    ) -> Result<Option<T>, ServerError> {
+        let variable = format!("RUNYARD_{}", key.to_ascii_uppercase());
+        let from_env = match std::env::var(&variable) {
+            Ok(text) if !text.is_empty() => Some(text.parse().map_err(|_| ServerError::Config {
+                origin: variable,
+                message: format!("'{text}' is not a valid value for {key}"),
+            })?),
+            _ => None,
+        };
+        let (value, source) = match (flag, from_env, file) {
+            (Some(v), _, _) => (Some(v), "flag"),
+            (None, Some(v), _) => (Some(v), "environment"),
+            (None, None, Some(v)) => (Some(v), "file"),
+            (None, None, None) => (default, "default"),
+        };
+        let shown = value.as_ref().map_or_else(|| "automatic".to_owned(), ToString::to_string);
+        self.values.push(ConfigValue { key: key.to_owned(), value: shown, source });
+        Ok(value)
+    }
+}
+
+impl Config {
+    /// Reads every layer.
+    pub fn load(file: &Path, flags: &Flags) -> Result<Self, ServerError> {
+        let parsed = match std::fs::read_to_string(file) {
+            Ok(text) => toml::from_str(&text).map_err(|error| ServerError::Config {
+                origin: file.display().to_string(),
+                message: error.to_string(),
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => File::default(),
+            Err(source) => {
+                return Err(ServerError::File { operation: "read", path: file.to_owned(), source });
+            }
+        };
+        let mut layers = Layers { values: Vec::new() };
+        let listen = layers.pick("listen", flags.listen.clone(), parsed.listen, Some(default_listen()))?;
+        let public_url = layers.pick("public_url", flags.public_url.clone(), parsed.public_url, None)?;
+        let gpus = layers.pick("gpus", flags.gpus, parsed.gpus, None)?;
+        let gpu_name = layers.pick("gpu_name", None, parsed.gpu_name, Some("GPU".to_owned()))?;
+        let drain_grace_s = layers.pick("drain_grace_s", None, parsed.drain_grace_s, Some(30))?;
+        let in_flight_mib = layers.pick("in_flight_mib", None, parsed.in_flight_mib, Some(256))?;
+        Ok(Self {
+            listen: listen.unwrap_or_else(default_listen),
+            public_url,
+            gpus,
+            gpu_name: gpu_name.unwrap_or_default(),
+            drain_grace_s: drain_grace_s.unwrap_or(30),
+            in_flight_mib: in_flight_mib.unwrap_or(256),
+            values: layers.values,
+        })
+    }
+}
+
+/// Where a server listens unless told otherwise.
+pub fn default_listen() -> String {
+    "127.0.0.1:8080".to_owned()
+}
+
+/// GPUs by their device files.
+pub fn count_gpus() -> u32 {
+    let Ok(entries) = std::fs::read_dir("/dev") else { return 0 };
+    let is_gpu = |name: &str| {
+        name.strip_prefix("nvidia").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_gpu)).count() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("server.toml");
+        std::fs::write(&file, "listen = \"127.0.0.1:1\"\ngpus = 2\n").expect("written");
+        let flags = Flags { gpus: Some(3), ..Flags::default() };
+        let config = Config::load(&file, &flags).expect("valid");
+        assert_eq!((config.listen.as_str(), config.gpus), ("127.0.0.1:1", Some(3)));
+        let source = |key: &str| config.values.iter().find(|v| v.key == key).map(|v| v.source);
+        assert_eq!(source("listen"), Some("file"));
+        assert_eq!(source("gpus"), Some("flag"));
+        assert_eq!(source("drain_grace_s"), Some("default"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("server.toml");
+        std::fs::write(&file, "lissen = \"127.0.0.1:1\"\n").expect("written");
+        let error = Config::load(&file, &Flags::default()).expect_err("a typo").to_string();
+        assert!(error.contains("lissen"), "{error}");
+    }
+
+    #[test]
+    fn the_template_is_all_comments_and_valid_without_them() {
+        let parsed: File = toml::from_str(TEMPLATE).expect("comments only");
+        assert!(parsed.listen.is_none());
+        let bare = TEMPLATE.lines().map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.contains(" = ") && !rest.contains("RUNYARD") => rest,
+            _ => "",
+        });
+        let parsed: File = toml::from_str(&bare.collect::<Vec<_>>().join("\n")).expect("every key is known");
+        assert_eq!(parsed.drain_grace_s, Some(30));
+    }
+}

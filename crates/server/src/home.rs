@@ -1,0 +1,70 @@
+//! The data directory: made on the first start, with rights that let workers reach their code and nothing
+//! else, and locked against a second server.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use runyard_runtime::Paths;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::ServerError;
+use crate::config::TEMPLATE;
+
+/// A data directory that is ours as long as this lives.
+#[derive(Debug)]
+pub struct Home {
+    /// Its layout.
+    pub paths: Paths,
+    _lock: File,
+}
+
+/// Makes the folders and takes the lock.
+pub fn open(data: &Path) -> Result<Home, ServerError> {
+    let fail = |operation, path: &Path| {
+        let path = path.to_owned();
+        move |source| ServerError::File { operation, path, source }
+    };
+    folder(data, 0o711)?;
+    let data = data.canonicalize().map_err(fail("find", data))?;
+    let paths = Paths::new(&data);
+    let lock_path = paths.lock();
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&lock_path)
+        .map_err(fail("open", &lock_path))?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| ServerError::Locked(data.clone()))?;
+    for (path, mode) in folders(&paths) {
+        folder(&path, mode)?;
+    }
+    let config = paths.config();
+    if !config.exists() {
+        std::fs::write(&config, TEMPLATE).map_err(fail("write", &config))?;
+    }
+    Ok(Home { paths, _lock: lock })
+}
+
+fn folders(paths: &Paths) -> [(PathBuf, u32); 9] {
+    [
+        (paths.run().to_owned(), 0o700),
+        (paths.db(), 0o700),
+        (paths.blobs(), 0o700),
+        (paths.logs(), 0o700),
+        (paths.spool(), 0o700),
+        (paths.bundles(), 0o755),
+        (paths.envs(), 0o755),
+        (paths.tools(), 0o755),
+        (paths.work(), 0o711),
+    ]
+}
+
+fn folder(path: &Path, mode: u32) -> Result<(), ServerError> {
+    let fail = |source| ServerError::File { operation: "make", path: path.to_owned(), source };
+    if !path.is_dir() {
+        DirBuilder::new().recursive(true).mode(mode).create(path).map_err(fail)?;
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(fail)
+}

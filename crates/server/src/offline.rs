@@ -1,0 +1,77 @@
+//! A data directory without a server: the same API over the same store, with no workers. For looking.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use runyard_domain::WorkerId;
+use runyard_runtime::{Event, Observed, Pending, Runtime, RuntimeError, Stop, Whose, WorkerSpec};
+use tokio::sync::broadcast;
+
+use crate::config::{Config, Flags};
+use crate::home::Home;
+use crate::serve::{Core, core, fleet, manage, routes};
+use crate::ServerError;
+
+/// An opened data directory; it is locked as long as this lives.
+pub struct Offline {
+    /// The routes as the owner reaches them.
+    pub routes: Router,
+    _home: Home,
+}
+
+/// Opens a data directory that no server runs on.
+pub fn open(data: &Path) -> Result<Offline, ServerError> {
+    if !data.join("db").is_dir() {
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(ServerError::File { operation: "find a runyard data directory at", path: data.to_owned(), source });
+    }
+    let Core { engine, home } = core(data)?;
+    let config = Config::load(&home.paths.config(), &Flags::default())?;
+    engine.close_submissions();
+    let fleet = fleet(&engine, Arc::new(NoWorkers(broadcast::channel(1).0)), &config);
+    let url = format!("http://{}", config.listen);
+    let manage = manage(&engine, &fleet, &home, &config, &url, "no workers: offline", false, true);
+    let (_, local) = routes(&engine, &fleet, &manage, false, 64 << 20);
+    Ok(Offline { routes: local, _home: home })
+}
+
+/// Runs nothing.
+struct NoWorkers(broadcast::Sender<Event>);
+
+fn refused<T: Send + 'static>(operation: &str) -> Pending<'static, Result<T, RuntimeError>> {
+    let error = RuntimeError {
+        operation: operation.to_owned(),
+        message: "no server runs on this data directory".to_owned(),
+        whose: Whose::User,
+        retryable: false,
+    };
+    Box::pin(std::future::ready(Err(error)))
+}
+
+impl Runtime for NoWorkers {
+    fn start(&self, _spec: WorkerSpec) -> Pending<'_, Result<u32, RuntimeError>> {
+        refused("start a worker")
+    }
+    fn stop<'a>(&'a self, _worker: &'a WorkerId, _how: Stop) -> Pending<'a, Result<(), RuntimeError>> {
+        refused("stop a worker")
+    }
+    fn list(&self) -> Pending<'_, Result<Vec<Observed>, RuntimeError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+    fn forget<'a>(&'a self, _worker: &'a WorkerId) -> Pending<'a, Result<(), RuntimeError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+    fn watch(&self) -> broadcast::Receiver<Event> {
+        self.0.subscribe()
+    }
+    fn worker_url(&self) -> Pending<'_, Result<String, RuntimeError>> {
+        refused("reach workers")
+    }
+    fn boundary(&self) -> Pending<'_, Result<String, RuntimeError>> {
+        Box::pin(std::future::ready(Ok("no workers: offline".to_owned())))
+    }
+    fn shut_down(&self) -> Pending<'_, Result<(), RuntimeError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

@@ -1,0 +1,287 @@
+//! A server: its parts, put together in the order in which they need each other, and its end.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use runyard_domain::{Access, EndpointId, Job, WaitReason};
+use runyard_engine::{Engine, SystemEnv};
+use runyard_fleet::Fleet;
+use runyard_gateway::{Gateway, Reasons, WorkerCounts};
+use runyard_manage::{Info, Manage};
+use runyard_runtime::Runtime;
+use runyard_runtime::process::ProcessRuntime;
+use runyard_store::Blobs;
+use runyard_store::sqlite::SqliteStore;
+use runyard_vault::{KeyRequest, Sealer, Vault};
+use tokio::task::JoinHandle;
+
+use crate::config::{Config, count_gpus};
+use crate::home::Home;
+use crate::{ServerError, home, listen};
+
+/// What kind of server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Keys are needed; the agent outlives the server.
+    Up,
+    /// No key on loopback, any free port will do, and everything ends with the server.
+    Dev,
+}
+
+/// A key that was made because there was none.
+#[derive(Debug, Clone)]
+pub struct FirstKey {
+    /// The key: to be written into the credentials file and shown once.
+    pub key: String,
+    /// Whether `RUNYARD_API_KEY` brought it.
+    pub given: bool,
+}
+
+/// A server that runs.
+pub struct Server {
+    /// The base URL that users call.
+    pub url: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The data directory, absolute.
+    pub data: PathBuf,
+    /// A key that was made at this start.
+    pub first_key: Option<FirstKey>,
+    /// What keeps workers away from the data directory.
+    pub boundary: String,
+    engine: Engine,
+    fleet: Fleet,
+    runtime: Arc<dyn Runtime>,
+    local: Router,
+    mode: Mode,
+    drain_grace: Duration,
+    tasks: Vec<JoinHandle<()>>,
+    _home: Home,
+}
+
+struct FleetReasons(Fleet);
+
+impl Reasons for FleetReasons {
+    fn waiting(&self, job: &Job) -> WaitReason {
+        self.0.waiting(job)
+    }
+
+    fn workers(&self, endpoint: &EndpointId) -> WorkerCounts {
+        let counts = self.0.counts(endpoint);
+        WorkerCounts {
+            idle: counts.idle,
+            initializing: counts.starting,
+            ready: counts.idle,
+            running: counts.running,
+            throttled: counts.throttled,
+            unhealthy: counts.unhealthy,
+            ready_ids: counts.ready_ids,
+        }
+    }
+}
+
+/// The parts that an opened data directory has with and without workers.
+pub(crate) struct Core {
+    pub(crate) engine: Engine,
+    pub(crate) home: Home,
+}
+
+/// Opens store, vault and engine.
+pub(crate) fn core(data: &Path) -> Result<Core, ServerError> {
+    let home = home::open(data)?;
+    let env = Arc::new(SystemEnv);
+    let blobs = Blobs::open(home.paths.blobs())?;
+    let store = SqliteStore::open(&home.paths.db(), blobs.clone())?;
+    let sealer = Sealer::open(&home.paths.vault_key(), &*env)?;
+    let keys = runyard_store::Store::reader(&store).keys()?;
+    let vault = Arc::new(Vault::new(env.clone(), sealer, keys));
+    let options = runyard_engine::Options { store: Box::new(store), blobs, env, vault };
+    Ok(Core { engine: Engine::start(options)?, home })
+}
+
+/// The routes of a server: for users, and for the owner of the data directory.
+pub(crate) fn routes(
+    engine: &Engine,
+    fleet: &Fleet,
+    manage: &Manage,
+    open: bool,
+    in_flight_bytes: usize,
+) -> (Router, Router) {
+    let refresh = fleet.clone();
+    let options = runyard_gateway::Options {
+        open,
+        in_flight_bytes,
+        on_refresh: Arc::new(move |worker| refresh.refresh(&worker)),
+        ..runyard_gateway::Options::default()
+    };
+    let gateway = Gateway::new(engine.clone(), Arc::new(FleetReasons(fleet.clone())), options);
+    let both = runyard_gateway::job_routes(gateway.clone())
+        .merge(runyard_gateway::worker_routes(gateway))
+        .merge(manage.routes());
+    let local = both.clone().layer(Extension(engine.vault().local_caller()));
+    (both, local)
+}
+
+/// What the machine gives to workers.
+pub(crate) fn fleet(engine: &Engine, runtime: Arc<dyn Runtime>, config: &Config) -> Fleet {
+    Fleet::new(runyard_fleet::Options {
+        engine: engine.clone(),
+        runtime,
+        gpus: config.gpus.unwrap_or_else(count_gpus),
+        gpu_name: config.gpu_name.clone(),
+        cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+        memory_gb: memory_gb(),
+        idle_drain_ms: 10_000,
+    })
+}
+
+fn memory_gb() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) / (1024 * 1024)
+}
+
+/// The management API over these parts.
+pub(crate) fn manage(
+    engine: &Engine,
+    fleet: &Fleet,
+    home: &Home,
+    config: &Config,
+    url: &str,
+    boundary: &str,
+    open: bool,
+    offline: bool,
+) -> Manage {
+    let paths = &home.paths;
+    Manage::new(runyard_manage::Options {
+        engine: engine.clone(),
+        fleet: fleet.clone(),
+        bundles: paths.bundles(),
+        envs: paths.envs(),
+        tools: paths.tools(),
+        logs: paths.logs(),
+        info: Info {
+            data: paths.data.display().to_string(),
+            listen: config.listen.clone(),
+            url: url.to_owned(),
+            boundary: boundary.to_owned(),
+            config: config.values.clone(),
+            started_at: engine.now().0,
+            offline,
+        },
+        open: open.then_some(runyard_gateway::is_local as fn(&axum::http::HeaderMap) -> bool),
+    })
+}
+
+impl Server {
+    /// Starts a server on `data`. `exe` is this program, which also is the agent.
+    pub async fn start(data: &Path, config: Config, mode: Mode, exe: PathBuf) -> Result<Self, ServerError> {
+        let (listener, address) = listen::tcp(&config.listen, mode == Mode::Dev).await?;
+        let Core { engine, home } = core(data)?;
+        let paths = home.paths.clone();
+        let runtime: Arc<dyn Runtime> = Arc::new(ProcessRuntime::connect(paths.clone(), exe).await?);
+        let boundary = runtime.boundary().await?;
+        let fleet = fleet(&engine, runtime.clone(), &config);
+        let first_key = first_key(&engine, mode).await?;
+        runyard_manage::fail_interrupted(&engine).await.map_err(|_| ServerError::Releases)?;
+        // Workers reach us over this socket: nothing may be asked before everything is taken over.
+        fleet.attach().await?;
+        let url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let url = url.trim_end_matches('/').to_owned();
+        let open = mode == Mode::Dev;
+        let manage = manage(&engine, &fleet, &home, &config, &url, &boundary, open, false);
+        let in_flight = (config.in_flight_mib << 20) as usize;
+        let (public, local) = routes(&engine, &fleet, &manage, open, in_flight);
+        let reconciler = fleet.clone();
+        let tasks = vec![
+            tokio::spawn(async move { reconciler.run().await }),
+            listen::serve_unix(listen::unix(&paths)?, local.clone()),
+            listen::serve_tcp(listener, public),
+        ];
+        let drain_grace = Duration::from_secs(config.drain_grace_s);
+        let data = paths.data.clone();
+        Ok(Self {
+            url,
+            address,
+            data,
+            first_key,
+            boundary,
+            engine,
+            fleet,
+            runtime,
+            local,
+            mode,
+            drain_grace,
+            tasks,
+            _home: home,
+        })
+    }
+
+    /// The routes as the owner of the data directory reaches them, in this process.
+    pub fn local(&self) -> Router {
+        self.local.clone()
+    }
+
+    /// Resolves when the store has failed for good: the server has to stop.
+    pub async fn failed(&self) {
+        self.engine.failed().await;
+    }
+
+    /// Ends: new jobs are refused, running ones get the grace, unfinished ones return to the queue. Warm
+    /// workers live on with the agent, except in development.
+    pub async fn stop(self) {
+        self.engine.close_submissions();
+        self.fleet.close();
+        let grace = if self.mode == Mode::Dev { Duration::ZERO } else { self.drain_grace };
+        if tokio::time::timeout(grace, self.until_nothing_runs()).await.is_err() {
+            tracing::info!(running = self.engine.running(), "the grace is over: running jobs return to the queue");
+        }
+        self.fleet.end_busy().await;
+        for task in &self.tasks {
+            task.abort();
+        }
+        if self.mode == Mode::Dev
+            && let Err(error) = self.runtime.shut_down().await
+        {
+            tracing::warn!(%error, "the agent could not be ended");
+        }
+    }
+
+    async fn until_nothing_runs(&self) {
+        let mut changes = self.engine.watch();
+        while self.engine.running() > 0 {
+            if let Err(tokio::sync::broadcast::error::RecvError::Closed) = changes.recv().await {
+                return;
+            }
+        }
+    }
+}
+
+/// The first key, where there is none yet; `RUNYARD_API_KEY` is taken up whenever it is new.
+async fn first_key(engine: &Engine, mode: Mode) -> Result<Option<FirstKey>, ServerError> {
+    if mode == Mode::Dev {
+        return Ok(None);
+    }
+    let vault = engine.vault();
+    let request = KeyRequest { name: "first".into(), access: Access::Admin, endpoints: Vec::new(), expires_at: None };
+    match std::env::var("RUNYARD_API_KEY") {
+        Ok(key) if !key.trim().is_empty() => {
+            let key = key.trim().to_owned();
+            if vault.knows(&key) {
+                return Ok(None);
+            }
+            engine.put_key(vault.record_of(&key, request)).await?;
+            Ok(Some(FirstKey { key, given: true }))
+        }
+        _ if engine.reader().keys()?.is_empty() => {
+            let (record, key) = vault.make_key(request);
+            engine.put_key(record).await?;
+            Ok(Some(FirstKey { key, given: false }))
+        }
+        _ => Ok(None),
+    }
+}
