@@ -293,9 +293,9 @@ impl Engine {
         }
     }
 
-    /// Chunks up to this one were written to a client.
-    pub fn delivered(&self, job: &JobId, upto: u64) {
-        self.shared.writer.submit(Command::Delivered { job: job.clone(), upto });
+    /// Chunks up to this one were written to a client. When it returns, no query sees them any more.
+    pub async fn delivered(&self, job: &JobId, upto: u64) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::Delivered { job: job.clone(), upto }).await.map(drop)
     }
 
     /// A worker is gone, or has to give up jobs: back to the queue, or failed where that was the last try.

@@ -244,7 +244,8 @@ impl Engine {
                 return Ok(Take::Nothing);
             }
             tokio::select! {
-                _ = woken => {}
+                // A server that shuts down hands nothing out, so what would wake this poll would do so for ever.
+                _ = woken, if !self.is_draining() => {}
                 () = released => return Ok(Take::Nothing),
                 () = tokio::time::sleep_until(deadline) => return Ok(Take::Nothing),
             }
@@ -342,6 +343,14 @@ impl Engine {
             return Ok(None);
         }
         let command = Command::Take { endpoint, worker: worker.clone(), release, pinned_only, max };
+        let engine = self.clone();
+        // In a task of its own: a poll that is given up while the jobs are being taken must still end in a
+        // hand-over, whose drop gives them back.
+        let taking = tokio::spawn(async move { engine.hand_over(worker, command).await });
+        taking.await.unwrap_or(Err(EngineError::Stopped))
+    }
+
+    async fn hand_over(&self, worker: WorkerId, command: Command) -> Result<Option<Handover>, EngineError> {
         let Reply::Taken(taken) = self.shared.writer.commit(command).await? else { return Ok(None) };
         if taken.is_empty() {
             return Ok(None);
