@@ -1,0 +1,129 @@
+//! Who calls, and what of. A handler takes [`Reads`] or [`Runs`] as an argument: there is no way to an endpoint
+//! or a job that does not go through the check.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use http::request::Parts;
+use http::{HeaderMap, header};
+use runyard_domain::{Access, Endpoint, Job, JobId};
+use runyard_vault::{Caller, Denied};
+
+use super::edge::{is_loopback_host, is_loopback_origin};
+use super::error::JobError;
+use crate::Gateway;
+
+/// A caller who may look at the endpoint in the path.
+pub(crate) struct Reads(pub(crate) Target);
+
+/// A caller who may submit to the endpoint in the path.
+pub(crate) struct Runs(pub(crate) Target);
+
+/// What a request is about.
+pub(crate) struct Target {
+    /// Who calls.
+    pub(crate) caller: Caller,
+    /// The endpoint in the path, found by id or name.
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// The query, as it came.
+    pub(crate) query: Option<String>,
+    named: String,
+    job: Option<String>,
+}
+
+impl FromRequestParts<Gateway> for Reads {
+    type Rejection = JobError;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, JobError> {
+        Target::open(parts, gateway, Access::Read).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Gateway> for Runs {
+    type Rejection = JobError;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, JobError> {
+        Target::open(parts, gateway, Access::Run).await.map(Self)
+    }
+}
+
+impl Target {
+    async fn open(parts: &mut Parts, gateway: &Gateway, access: Access) -> Result<Self, JobError> {
+        let caller = caller(parts, gateway)?;
+        let params = RawPathParams::from_request_parts(parts, gateway).await;
+        let mut named = String::new();
+        let mut job = None;
+        for (name, value) in params.iter().flatten() {
+            match name {
+                "endpoint" => value.clone_into(&mut named),
+                "job" => job = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        let Some(endpoint) = gateway.engine().endpoint(&named) else {
+            return Err(JobError::NoSuchEndpoint(named.chars().take(80).collect()));
+        };
+        caller.may(access, Some(&endpoint.id)).map_err(JobError::Denied)?;
+        let query = parts.uri.query().map(str::to_owned);
+        Ok(Self { caller, endpoint, query, named, job })
+    }
+
+    /// The job in the path, as it is now.
+    pub(crate) fn job(&self, gateway: &Gateway) -> Result<Job, JobError> {
+        let asked = self.job.as_deref().unwrap_or_default();
+        let found = match JobId::parse(asked) {
+            Ok(id) => gateway.engine().job(&id)?,
+            Err(_) => None,
+        };
+        found.filter(|job| job.endpoint == self.endpoint.id).ok_or_else(|| self.no_such_job(asked))
+    }
+
+    /// The error for a job that is not there.
+    pub(crate) fn no_such_job(&self, job: &str) -> JobError {
+        JobError::NoSuchJob { job: job.chars().take(120).collect(), endpoint: self.named.clone() }
+    }
+}
+
+/// Who calls: known by the socket already, by a key, or by being on this machine.
+fn caller(parts: &Parts, gateway: &Gateway) -> Result<Caller, JobError> {
+    if let Some(caller) = parts.extensions.get::<Caller>() {
+        return Ok(caller.clone());
+    }
+    let checked = match parts.headers.get(header::AUTHORIZATION) {
+        None => Err(Denied::NoKey),
+        Some(value) => {
+            value.to_str().map_or(Err(Denied::UnknownKey), |text| gateway.vault().key_caller(text))
+        }
+    };
+    match checked {
+        // Clients insist on sending some key, so one that is not ours counts as none where none is needed.
+        Err(Denied::NoKey | Denied::UnknownKey) if gateway.options().open => {
+            is_local(&parts.headers)?;
+            Ok(gateway.vault().local_caller())
+        }
+        checked => checked.map_err(JobError::Denied),
+    }
+}
+
+/// Whether a request without a key is the local user's: a program of this machine, and not a page of the web
+/// that runs on it. For servers that need no key.
+pub fn is_local_request(headers: &HeaderMap) -> bool {
+    is_local(headers).is_ok()
+}
+
+fn is_local(headers: &HeaderMap) -> Result<(), JobError> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
+    match text(header::HOST) {
+        None => return Err(JobError::NotLocal("has no Host")),
+        Some(host) if !is_loopback_host(&host) => return Err(JobError::NotLocal("names another host")),
+        Some(_) => {}
+    }
+    if text(header::ORIGIN).is_some_and(|origin| !is_loopback_origin(&origin)) {
+        return Err(JobError::NotLocal("comes from a page of another origin"));
+    }
+    let site = text(header::HeaderName::from_static("sec-fetch-site"));
+    if site.is_some_and(|site| site.eq_ignore_ascii_case("cross-site")) {
+        return Err(JobError::NotLocal("comes from a page of another site"));
+    }
+    Ok(())
+}

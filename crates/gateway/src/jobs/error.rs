@@ -1,0 +1,241 @@
+//! What the job API answers when it cannot do what was asked. A handler returns a [`JobError`]; the edge turns
+//! it into the body, because only the edge knows the request's id.
+
+use std::error::Error as _;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use runyard_engine::EngineError;
+use runyard_store::StoreError;
+use runyard_vault::Denied;
+use serde::Serialize;
+
+use super::request::BadBody;
+use crate::body::Unread;
+
+/// Why a call of the job API did nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobError {
+    #[error("{0}")]
+    Denied(Denied),
+    #[error(
+        "this server needs no key and therefore answers only programs on its own machine, and this request {0}; call it as http://localhost or http://127.0.0.1, or start the server with keys"
+    )]
+    NotLocal(&'static str),
+    #[error("there is no endpoint '{0}': use the id or the name of one that exists")]
+    NoSuchEndpoint(String),
+    #[error(
+        "there is no job '{job}' of endpoint '{endpoint}': its id is wrong, its time to live ended, or its result is no longer kept"
+    )]
+    NoSuchJob {
+        /// What was asked for.
+        job: String,
+        /// Where.
+        endpoint: String,
+    },
+    #[error("the stream of job '{0}' is over: it was cancelled; its status is still kept")]
+    StreamOver(String),
+    #[error(
+        "there is no such operation: the job API has run, runsync, status, status-sync, stream, cancel, retry, purge-queue, health, metrics and requests"
+    )]
+    NoSuchOperation,
+    #[error("this operation answers {0} only")]
+    Method(&'static str),
+    #[error("exceeded max body size of {0}MiB")]
+    TooLarge(usize),
+    #[error("too many bytes of other requests are in flight: try again in a moment")]
+    NoRoom,
+    #[error("the body did not arrive in time: no byte came for {0} s")]
+    Silent(u64),
+    #[error("the body broke off before its end")]
+    Broken,
+    #[error("{0}")]
+    Body(#[from] BadBody),
+    #[error("'{name}' is '{found}'; it must be {allowed}")]
+    Parameter {
+        /// Of the query or a header.
+        name: &'static str,
+        /// What came.
+        found: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    #[error("only a job that failed or timed out can be retried; this one is {0}")]
+    NotRetryable(&'static str),
+    #[error(transparent)]
+    Engine(EngineError),
+}
+
+impl From<EngineError> for JobError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Denied(denied) => Self::Denied(denied),
+            other => Self::Engine(other),
+        }
+    }
+}
+
+impl From<StoreError> for JobError {
+    fn from(error: StoreError) -> Self {
+        Self::Engine(EngineError::Store(error))
+    }
+}
+
+impl JobError {
+    /// A body that was not read; `limit` is what it may have.
+    pub(crate) fn unread(error: &Unread, limit: usize, silence: std::time::Duration) -> Self {
+        match error {
+            Unread::TooLarge { .. } => Self::TooLarge(limit >> 20),
+            Unread::NoRoom => Self::NoRoom,
+            Unread::Silent => Self::Silent(silence.as_secs()),
+            Unread::Broken(_) => Self::Broken,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Denied(denied) if denied.is_about_identity() => StatusCode::UNAUTHORIZED,
+            Self::Denied(_) | Self::NotLocal(_) => StatusCode::FORBIDDEN,
+            Self::NoSuchEndpoint(_)
+            | Self::NoSuchJob { .. }
+            | Self::StreamOver(_)
+            | Self::NoSuchOperation
+            | Self::Engine(EngineError::NoSuchEndpoint(_) | EngineError::NoSuchJob(_)) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge(_)
+            | Self::Broken
+            | Self::Body(_)
+            | Self::Parameter { .. }
+            | Self::NotRetryable(_)
+            | Self::Engine(EngineError::Refused { .. }) => StatusCode::BAD_REQUEST,
+            Self::Silent(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoom
+            | Self::Engine(EngineError::Draining | EngineError::DiskFull | EngineError::Stopped) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Engine(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The stable code.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Denied(denied) if denied.is_about_identity() => "unauthorized",
+            Self::Denied(_) => "forbidden",
+            Self::NotLocal(_) => "not_local",
+            Self::NoSuchEndpoint(_) | Self::Engine(EngineError::NoSuchEndpoint(_)) => "endpoint_not_found",
+            Self::NoSuchJob { .. } | Self::StreamOver(_) | Self::Engine(EngineError::NoSuchJob(_)) => {
+                "job_not_found"
+            }
+            Self::NoSuchOperation => "not_found",
+            Self::Method(_) => "method_not_allowed",
+            Self::TooLarge(_) => "too_large",
+            Self::NoRoom => "overloaded",
+            Self::Silent(_) => "body_timeout",
+            Self::Broken => "body_broken",
+            Self::Body(BadBody::Malformed(_)) => "malformed_json",
+            Self::Body(_) | Self::Parameter { .. } => "invalid",
+            Self::NotRetryable(_) | Self::Engine(EngineError::Refused { .. }) => "not_retryable",
+            Self::Engine(EngineError::Draining) => "draining",
+            Self::Engine(EngineError::DiskFull) => "disk_full",
+            Self::Engine(_) => "internal",
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::NoRoom => Some(1),
+            Self::Engine(EngineError::Draining) => Some(5),
+            Self::Engine(EngineError::DiskFull | EngineError::Stopped) => Some(30),
+            _ => None,
+        }
+    }
+
+    /// RunPod's two words on a missing and on a wrong key.
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Denied(Denied::NoKey) => Some("no token provided".to_owned()),
+            Self::Denied(denied) if denied.is_about_identity() => Some("invalid api key".to_owned()),
+            Self::Denied(_) | Self::NotLocal(_) => Some(self.to_string()),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for JobError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let refusal = Refusal {
+            message: match &self {
+                Self::Engine(error) if status == StatusCode::INTERNAL_SERVER_ERROR => {
+                    tracing::error!(%error, source = error.source().map(tracing::field::display), "a call of the job API failed");
+                    "the server failed to do this; its log says why, under this request id".to_owned()
+                }
+                error => error.to_string(),
+            },
+            code: self.code(),
+            detail: self.detail(),
+            plain: matches!(self, Self::TooLarge(_)),
+        };
+        let mut response = status.into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Self::Method(allowed) = self {
+            headers.insert(
+                header::ALLOW,
+                HeaderValue::from_static(if allowed == "GET and POST" { "GET, POST" } else { allowed }),
+            );
+        }
+        response.extensions_mut().insert(refusal);
+        response
+    }
+}
+
+/// The content of an error body, without the request's id.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    message: String,
+    code: &'static str,
+    detail: Option<String>,
+    plain: bool,
+}
+
+impl Refusal {
+    /// The body and its type.
+    pub(crate) fn body(&self, status: StatusCode, request_id: &str) -> (&'static str, String) {
+        if self.plain {
+            return ("text/plain; charset=utf-8", self.message.clone());
+        }
+        let wire = Wire {
+            error: &self.message,
+            code: self.code,
+            status: self.detail.as_ref().map(|_| status.as_u16()),
+            title: self.detail.as_ref().and_then(|_| status.canonical_reason()),
+            detail: self.detail.as_deref(),
+            request_id,
+        };
+        let text = serde_json::to_string(&wire).expect("a struct of texts and numbers has a JSON form");
+        ("application/json", text)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire<'a> {
+    error: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    request_id: &'a str,
+}

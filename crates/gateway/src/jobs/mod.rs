@@ -1,0 +1,55 @@
+//! The job API, `/v2/{endpoint}/…`: what clients call. Success is always 200; errors are JSON with `error`,
+//! `code` and `requestId`; every answer carries the CORS headers and `x-request-id` ([`edge`]).
+
+mod access;
+mod control;
+mod edge;
+mod error;
+mod health;
+mod query;
+mod request;
+mod status;
+mod stream;
+mod submit;
+
+pub use access::is_local_request;
+
+pub(crate) use stream::Notings;
+
+use std::future::{Ready, ready};
+
+use axum::routing::{MethodRouter, any, get, post};
+use axum::{Router, middleware};
+
+use crate::Gateway;
+use error::JobError;
+
+/// The routes of the job API, with their CORS headers and request ids.
+pub fn job_routes(state: Gateway) -> Router {
+    let both = |route: MethodRouter<Gateway>| route.fallback(|| refused("GET and POST"));
+    let gets = |route: MethodRouter<Gateway>| route.fallback(|| refused("GET"));
+    let posts = |route: MethodRouter<Gateway>| route.fallback(|| refused("POST"));
+    Router::new()
+        .route("/v2/{endpoint}/run", posts(post(submit::run)))
+        .route("/v2/{endpoint}/runsync", posts(post(submit::runsync)))
+        .route("/v2/{endpoint}/status/{job}", both(get(status::status).post(status::status)))
+        .route("/v2/{endpoint}/status-sync/{job}", both(get(status::status_sync).post(status::status_sync)))
+        .route("/v2/{endpoint}/stream/{job}", both(get(stream::stream).post(stream::stream)))
+        .route("/v2/{endpoint}/cancel/{job}", posts(post(control::cancel)))
+        .route("/v2/{endpoint}/retry/{job}", posts(post(control::retry)))
+        .route("/v2/{endpoint}/purge-queue", posts(post(control::purge)))
+        .route("/v2/{endpoint}/health", gets(get(health::health)))
+        .route("/v2/{endpoint}/metrics", gets(get(health::metrics)))
+        .route("/v2/{endpoint}/requests", gets(get(health::requests)))
+        .route("/v2/{endpoint}/{*operation}", any(unknown))
+        .layer(middleware::from_fn_with_state(state.clone(), edge::edge))
+        .with_state(state)
+}
+
+fn refused(allowed: &'static str) -> Ready<JobError> {
+    ready(JobError::Method(allowed))
+}
+
+async fn unknown() -> JobError {
+    JobError::NoSuchOperation
+}

@@ -1,0 +1,93 @@
+//! `/run` and `/runsync`: a body becomes a durable job.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
+use runyard_domain::Job;
+use runyard_engine::NewJob;
+
+use super::access::{Runs, Target};
+use super::error::JobError;
+use super::request;
+use super::status::{Payloads, ended, object, state, wait};
+use crate::Gateway;
+use crate::body::Limits;
+use crate::splice::Splice;
+
+/// `POST /run`: accepts and answers at once.
+pub(crate) async fn run(
+    State(gateway): State<Gateway>,
+    Runs(target): Runs,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, JobError> {
+    let job = accept(&gateway, &target, &headers, body, false).await?;
+    Ok(brief(&job).answer())
+}
+
+/// `POST /runsync?wait=`: accepts and waits for the end; answers 200 also when it has not come yet.
+pub(crate) async fn runsync(
+    State(gateway): State<Gateway>,
+    Runs(target): Runs,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, JobError> {
+    let wait = wait(target.query.as_deref(), gateway.timing().sync_wait)?;
+    let accepted = accept(&gateway, &target, &headers, body, true).await?;
+    let job = ended(&gateway, &accepted.id, wait).await?;
+    let job = job.ok_or_else(|| target.no_such_job(accepted.id.as_str()))?;
+    Ok(object(&gateway, &job, Payloads::With).await?.answer())
+}
+
+/// `{"id","status"}`.
+pub(crate) fn brief(job: &Job) -> Splice {
+    let mut splice = Splice::default();
+    splice.text("{").field("id", job.id.as_str()).field("status", state(job)).text("}");
+    splice
+}
+
+async fn accept(
+    gateway: &Gateway,
+    target: &Target,
+    headers: &HeaderMap,
+    body: Body,
+    sync: bool,
+) -> Result<Job, JobError> {
+    let idempotency_key = idempotency_key(headers)?;
+    let size = if sync { gateway.options().runsync_limit } else { gateway.options().run_limit };
+    let timing = gateway.timing();
+    let limits = Limits { size, room_wait: timing.budget_wait, silence: timing.body_silence };
+    let read = gateway.requests().read(headers, body, limits).await;
+    let held = read.map_err(|error| JobError::unread(&error, size, timing.body_silence))?;
+    let submission = request::parse(&held.bytes)?;
+    let new = NewJob {
+        sync,
+        s3: submission.s3,
+        webhook: submission.webhook,
+        execution_timeout_ms: submission.execution_timeout_ms,
+        ttl_ms: submission.ttl_ms,
+        low_priority: submission.low_priority,
+        idempotency_key,
+        ..NewJob::new(target.endpoint.clone(), submission.input)
+    };
+    let room = held.into_room();
+    let accepted = gateway.engine().submit(&target.caller, new).await?;
+    drop(room);
+    Ok(accepted.job)
+}
+
+/// The header `Idempotency-Key`: the same one returns the first job.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, JobError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=255).contains(&key.len()) && key.bytes().all(|b| (b' '..=b'~').contains(&b)) => {
+            Ok(Some(key.to_owned()))
+        }
+        _ => Err(JobError::Parameter {
+            name: "Idempotency-Key",
+            found: String::from_utf8_lossy(value.as_bytes()).chars().take(60).collect(),
+            allowed: "1 to 255 printable ASCII characters",
+        }),
+    }
+}

@@ -1,0 +1,123 @@
+//! `job-done` and `job-stream`: results, progress, streamed values. What arrived whole is taken also when its
+//! sender is gone meanwhile, so it is settled in a task of its own.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use runyard_domain::JobId;
+use runyard_domain::job::Answer;
+use runyard_engine::EngineError;
+use runyard_vault::WorkerCaller;
+
+use super::CHUNK_HEADER;
+use super::access::Worker;
+use super::answer::{self, Said};
+use super::error::WorkerError;
+use crate::Gateway;
+use crate::body::{Held, Limits, Unread};
+
+/// What may stand around an output in its body.
+const ENVELOPE: usize = 2 << 20;
+
+/// A result waits longer for room than a submission: its work is done already.
+const ROOM_WAIT: Duration = Duration::from_mins(1);
+
+/// `POST job-done/{worker}/{job}`: the result of a job, or its progress.
+pub(crate) async fn done(
+    State(gateway): State<Gateway>,
+    worker: Worker,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, WorkerError> {
+    let Some(job) = worker.job() else { return Ok(taken()) };
+    let limit = gateway.options().result_limit;
+    let read = read(&gateway, &headers, body, limit).await?;
+    settle(async move {
+        let said = match &read {
+            Ok(held) => answer::done(&held.bytes, limit),
+            Err(bytes) => {
+                Said::Done { answer: answer::oversized(*bytes, limit), output: None, refresh: false }
+            }
+        };
+        match said {
+            Said::Progress(value) => gateway.engine().progress(&worker.who, &job, value).await,
+            Said::Done { answer, output, refresh } => {
+                finish(&gateway, &worker.who, &job, answer, output).await?;
+                if refresh {
+                    (gateway.options().on_refresh)(worker.who.worker().clone());
+                }
+                Ok(())
+            }
+        }
+    })
+    .await
+}
+
+/// `POST job-stream/{worker}/{job}`: one streamed value.
+pub(crate) async fn chunk(
+    State(gateway): State<Gateway>,
+    worker: Worker,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, WorkerError> {
+    let Some(job) = worker.job() else { return Ok(taken()) };
+    let number = headers.get(CHUNK_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let limit = gateway.options().result_limit;
+    let read = read(&gateway, &headers, body, limit).await?;
+    settle(async move {
+        let value = match &read {
+            Ok(held) => answer::chunk(&held.bytes, limit),
+            Err(bytes) => Err(answer::oversized(*bytes, limit)),
+        };
+        match value {
+            Ok(value) => gateway.engine().chunk(&worker.who, &job, number, value).await,
+            // A stream with a hole would be wrong without anybody noticing.
+            Err(answer) => finish(&gateway, &worker.who, &job, answer, None).await,
+        }
+    })
+    .await
+}
+
+/// The whole body, or how large it is where it is too large.
+async fn read(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Result<Held, u64>, WorkerError> {
+    let limits =
+        Limits { size: limit + ENVELOPE, room_wait: ROOM_WAIT, silence: gateway.timing().body_silence };
+    match gateway.results().read(headers, body, limits).await {
+        Ok(held) => Ok(Ok(held)),
+        Err(Unread::TooLarge { bytes }) => Ok(Err(bytes)),
+        Err(error) => Err(WorkerError::Body(error)),
+    }
+}
+
+async fn finish(
+    gateway: &Gateway,
+    who: &WorkerCaller,
+    job: &JobId,
+    answer: Answer,
+    output: Option<Bytes>,
+) -> Result<(), EngineError> {
+    gateway.engine().finish(who, job, answer, output).await.map(drop)
+}
+
+/// Runs to the end whatever becomes of the connection.
+async fn settle(
+    work: impl Future<Output = Result<(), EngineError>> + Send + 'static,
+) -> Result<Response, WorkerError> {
+    let settled = tokio::spawn(work).await.unwrap_or(Err(EngineError::Stopped));
+    settled?;
+    Ok(taken())
+}
+
+/// The SDK ignores the body.
+fn taken() -> Response {
+    StatusCode::OK.into_response()
+}

@@ -1,0 +1,63 @@
+//! The worker protocol, `/w/{token}/v2/{endpoint}/…`: what RunPod's worker SDKs call. The token in the path
+//! opens the routes of one incarnation; whatever `Authorization` comes along is not looked at.
+//!
+//! The SDK asks again at once after any error, so errors are slow here; and it drops a result after any 4xx,
+//! so a result that cannot be taken gets 200 and fails its job with the reason.
+
+mod access;
+mod answer;
+mod done;
+mod error;
+mod give_back;
+mod ping;
+mod stop;
+mod take;
+mod traceback;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{any, get, post};
+use http::StatusCode;
+
+use crate::Gateway;
+use error::WorkerError;
+
+/// The header that numbers the chunks of a job, so that a repeated post changes nothing. Set by the agent.
+pub const CHUNK_HEADER: &str = "x-runyard-chunk";
+
+/// The header that names the jobs of a take's answer, separated by commas; long lists take several lines.
+pub const JOBS_HEADER: &str = "x-runyard-jobs";
+
+/// The routes of the worker protocol, and the one that the agent uses to return what it could not hand over
+/// (`/agent/give-back`, for callers known by their socket only).
+pub fn worker_routes(state: Gateway) -> Router {
+    Router::new()
+        .route("/w/{token}/v2/{endpoint}/job-take/{worker}", get(take::one))
+        .route("/w/{token}/v2/{endpoint}/job-take-batch/{worker}", get(take::batch))
+        .route("/w/{token}/v2/{endpoint}/job-stop/{worker}", get(stop::stop))
+        .route("/w/{token}/v2/{endpoint}/ping/{worker}", get(ping::ping))
+        .route("/w/{token}/v2/{endpoint}/job-done/{worker}/{job}", post(done::done))
+        .route("/w/{token}/v2/{endpoint}/job-stream/{worker}/{job}", post(done::chunk))
+        .route("/w/{*path}", any(unknown))
+        .route("/agent/give-back", post(give_back::give_back))
+        .layer(middleware::from_fn_with_state(state.clone(), slow_errors))
+        .with_state(state)
+}
+
+async fn unknown() -> WorkerError {
+    WorkerError::NoSuchRoute
+}
+
+/// Answers errors after a pause.
+async fn slow_errors(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let timing = gateway.timing();
+    if response.status() == StatusCode::UNAUTHORIZED {
+        tokio::time::sleep(timing.auth_pause).await;
+    } else if response.status().is_client_error() || response.status().is_server_error() {
+        tokio::time::sleep(timing.error_pause).await;
+    }
+    response
+}

@@ -1,0 +1,90 @@
+//! `job-take` and `job-take-batch`: jobs for a worker. The poll is held until a job comes. A job counts as
+//! handed over when the connection has taken the whole answer; a client that is gone before gives it back.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, StatusCode};
+use runyard_engine::{Ask, Handed, Take};
+
+use super::JOBS_HEADER;
+use super::access::Worker;
+use super::error::WorkerError;
+use crate::Gateway;
+use crate::splice::Splice;
+
+/// The most jobs in one answer.
+const MAX_BATCH: usize = 1_000;
+
+/// How many ids stand in one header line: Python's aiohttp refuses lines above 8190 bytes.
+const IDS_PER_LINE: usize = 80;
+
+/// `GET job-take/{worker}?job_in_progress=0|1`: one job, as an object.
+pub(crate) async fn one(State(gateway): State<Gateway>, worker: Worker) -> Result<Response, WorkerError> {
+    let timing = gateway.timing();
+    // Workers of other makes prefetch: they wait for this answer before they post the result they have.
+    let prefetches = worker.parameter("job_in_progress") == Some("1") && worker.python_sdk().is_none();
+    let hold = if prefetches { timing.busy_take_hold } else { timing.take_hold };
+    take(&gateway, &worker, 1, hold, false).await
+}
+
+/// `GET job-take-batch/{worker}?batch_size=n&job_in_progress=0|1`: up to `n` jobs, as a list.
+pub(crate) async fn batch(State(gateway): State<Gateway>, worker: Worker) -> Result<Response, WorkerError> {
+    let size = worker.parameter("batch_size").and_then(|size| size.parse::<usize>().ok()).unwrap_or(1);
+    take(&gateway, &worker, size.clamp(1, MAX_BATCH), gateway.timing().take_hold, true).await
+}
+
+async fn take(
+    gateway: &Gateway,
+    worker: &Worker,
+    max: usize,
+    hold: Duration,
+    list: bool,
+) -> Result<Response, WorkerError> {
+    // Without the parameter nothing is known: only an explicit 0 says that earlier jobs are forgotten.
+    let in_progress = worker.parameter("job_in_progress") != Some("0");
+    let ask = Ask { max, hold, in_progress, sdk: worker.python_sdk().map(str::to_owned) };
+    match gateway.engine().take(&worker.who, ask).await? {
+        Take::Jobs(mut handover) => {
+            let ids: Vec<&str> = handover.jobs.iter().map(|handed| handed.job.id.as_str()).collect();
+            let lines: Vec<String> = ids.chunks(IDS_PER_LINE).map(|ids| ids.join(",")).collect();
+            let body = jobs(&handover.jobs, list);
+            let mut response = body.answer_then(move || handover.delivered());
+            for line in lines {
+                if let Ok(line) = HeaderValue::from_str(&line) {
+                    response.headers_mut().append(JOBS_HEADER, line);
+                }
+            }
+            Ok(response)
+        }
+        Take::Nothing => Ok(StatusCode::NO_CONTENT.into_response()),
+        Take::Drained => {
+            tokio::time::sleep(gateway.timing().drained_pause).await;
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+    }
+}
+
+fn jobs(handed: &[Handed], list: bool) -> Splice {
+    let mut splice = Splice::default();
+    if list {
+        splice.text("[");
+    }
+    for (at, Handed { job, input, s3 }) in handed.iter().enumerate() {
+        splice.text(if at == 0 { "{" } else { ",{" });
+        // `input` is always there, also `{}` and null, which RunPod drops on the way.
+        splice.field("id", job.id.as_str()).key("input").raw(input.clone());
+        if let Some(webhook) = &job.webhook {
+            splice.field("webhook", webhook);
+        }
+        if let Some(s3) = s3 {
+            splice.key("s3Config").raw(s3.clone());
+        }
+        splice.text("}");
+    }
+    if list {
+        splice.text("]");
+    }
+    splice
+}
