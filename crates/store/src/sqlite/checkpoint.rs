@@ -17,9 +17,9 @@ use crate::StoreError;
 use crate::blobs::file_error;
 
 /// From this many pages in the WAL on, the thread works after each commit.
-pub(super) const NUDGE_PAGES: usize = 2_048;
+const NUDGE_PAGES: usize = 2_048;
 /// From this many on, the writer finishes the work.
-const LONG_PAGES: usize = 8 * NUDGE_PAGES;
+pub(super) const LONG_PAGES: usize = 2 * NUDGE_PAGES;
 
 /// The thread and the way to wake it. Dropping it ends the thread and waits for that.
 #[derive(Debug)]

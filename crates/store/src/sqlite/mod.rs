@@ -2,8 +2,8 @@
 //! on the one writing connection; queries run beside it on read-only connections; checkpoints run on a thread
 //! of their own.
 //!
-//! Where things are: [`schema`] the tables, [`write`] one file per kind of command, [`read`] the queries,
-//! [`rows`] jobs and payloads as rows, [`checkpoint`] the thread that keeps the WAL short.
+//! Where things are: `schema` the tables, `write` one file per kind of command, `read` the queries,
+//! `rows` jobs and payloads as rows, `checkpoint` the thread that keeps the WAL short.
 
 mod checkpoint;
 mod read;
@@ -36,7 +36,7 @@ pub const GONE_WORKERS_KEPT: usize = 200;
 
 /// The WAL is grown to this size at the start: overwriting a file that is there syncs about twice as fast as
 /// appending to one. It keeps its size until the store is closed.
-const WAL_BYTES: usize = checkpoint::NUDGE_PAGES * 4096;
+const WAL_BYTES: usize = checkpoint::LONG_PAGES * 4096;
 
 thread_local! {
     /// Pages in the WAL after this thread's last commit. SQLite's hook takes no closure, so it lands here.

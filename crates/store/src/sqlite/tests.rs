@@ -96,6 +96,31 @@ fn after_a_failure_of_the_disk_nothing_more_is_accepted() {
     assert!(Break::of(&StoreError::DiskFull).is_none());
 }
 
+#[test]
+fn a_forgotten_job_leaves_no_row() {
+    let (mut store, _dir) = open();
+    let chunk = |id: &str| {
+        let (job, worker, value) = (JobId::new(id), WorkerId::new("w"), Payload::inline("1"));
+        Command::Chunk { job, worker, number: Some(1), value }
+    };
+    let keyed = |id: &str| match small(id) {
+        Command::Submit(mut s) => {
+            s.idempotency_key = Some(id.to_owned());
+            Command::Submit(s)
+        }
+        other => other,
+    };
+    let commands = [keyed("a"), keyed("b"), take(2), chunk("a"), chunk("b"), finish("a")];
+    store.commit(Timestamp(1), &commands).unwrap();
+    let expire = Command::Expire { job: JobId::new("a") };
+    store.commit(Timestamp(5_000), &[expire, Command::DropEndpoint(EndpointId::new("e"))]).unwrap();
+    for table in ["jobs", "payloads", "streams", "chunks", "chunk_numbers", "idempotency", "counts"] {
+        let count = format!("SELECT count(*) FROM {table}");
+        let rows: i64 = store.conn.query_row(&count, [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 0, "{table}");
+    }
+}
+
 /// Counts the steps of SQLite's machine on `conn` from now on.
 fn meter(conn: &Connection) -> Arc<AtomicU64> {
     let steps = Arc::new(AtomicU64::new(0));
