@@ -112,7 +112,7 @@ pub enum Command {
     Purge {
         /// Whose queue.
         endpoint: EndpointId,
-        /// Who; the jobs say `purge by` and this.
+        /// What the jobs say of who ended them: `purge by …`.
         by: String,
     },
     /// From failed or timed out back to the queue, without output, progress and chunks. Reply: [`Reply::Job`]

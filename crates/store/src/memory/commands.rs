@@ -50,7 +50,7 @@ impl State {
             Command::Purge { endpoint, by } => {
                 let waiting =
                     self.select(|j| j.endpoint == *endpoint && Standing::of(j) == Standing::Waiting);
-                self.decide_all(now, &waiting, &job::Command::Cancel { by: format!("purge by {by}") })
+                self.decide_all(now, &waiting, &job::Command::Cancel { by: by.clone() })
             }
             Command::Retry { job } => self.retry(now, job),
             Command::SetTtl { job, ttl_ms } => {

@@ -46,7 +46,7 @@ fn purge_ends_the_queue_and_nothing_else(b: &mut Bench) {
     b.submit("n");
     b.submit_as(pinned(3, submission("test", 1)));
     b.submit_as(of("other", submission("foreign", 1)));
-    let purge = Command::Purge { endpoint: e("e"), by: "me".into() };
+    let purge = Command::Purge { endpoint: e("e"), by: "purge by me".into() };
     assert_eq!(b.jobs(purge.clone()), ["low", "n", "test"]);
     assert_eq!(outcome(b, "low"), Outcome::Cancelled { by: "purge by me".into() });
     assert_eq!(Standing::of(&b.get("running")), Standing::Running);

@@ -79,7 +79,7 @@ impl Batch<'_> {
         const SQL: &str = "SELECT n, header FROM jobs INDEXED BY jobs_waiting
                            WHERE endpoint = ?1 AND standing = 0 ORDER BY seq";
         let waiting = all(self.conn, "list a queue", SQL, [endpoint.as_str()], job_row)?;
-        self.step_all(waiting, &job::Command::Cancel { by: format!("purge by {by}") })
+        self.step_all(waiting, &job::Command::Cancel { by: by.to_owned() })
     }
 
     pub(super) fn lose(
