@@ -48,13 +48,26 @@ pub struct Cli {
     color: ColorChoice,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let matches = help::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let context = Context { ui: Ui::new(cli.color, cli.json), target: cli.target };
-    match cli.command.run(&context).await {
+    let outcome = match cli.command {
+        // Workers die with the thread that made them: the agent has its own, single-threaded runtime.
+        Command::Agent(agent) => agent.run(&context),
+        Command::AgentExec => return runyard_agent::launch_main(),
+        command => on_runtime(command.run(&context)),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => errors::report(&error, context.ui),
     }
+}
+
+fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(work);
+    // What still blocks (a read of the terminal) must not keep a command that has ended.
+    runtime.shutdown_background();
+    outcome
 }

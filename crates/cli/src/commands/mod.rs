@@ -2,9 +2,12 @@
 //! `async fn run(self, context: &Context) -> anyhow::Result<()>`, a variant of [`Command`] (the match below then
 //! asks for its arm), and its name in a group of [`crate::help`].
 
+mod agent;
 mod cancel;
 mod completion;
+mod config;
 mod deploy;
+mod dev;
 mod doctor;
 mod endpoints;
 mod jobs;
@@ -16,8 +19,10 @@ mod releases;
 mod retry;
 mod rollback;
 mod run;
+pub mod serving;
 mod settings;
 mod status;
+mod up;
 mod why;
 mod workers;
 
@@ -28,6 +33,8 @@ use crate::context::Context;
 /// What the user asks for.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Dev(dev::Dev),
+    Up(up::Up),
     Deploy(deploy::Deploy),
     Releases(releases::Releases),
     Rollback(rollback::Rollback),
@@ -45,13 +52,23 @@ pub enum Command {
     Keys(keys::Keys),
     Login(login::Login),
     Doctor(doctor::Doctor),
+    Config(config::Config),
     Completion(completion::Completion),
+    #[command(hide = true)]
+    Agent(agent::Agent),
+    /// Become a worker: what the agent starts
+    #[command(hide = true)]
+    AgentExec,
 }
 
 impl Command {
     /// Does it.
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self {
+            Self::Dev(c) => c.run(context).await,
+            Self::Up(c) => c.run(context).await,
+            Self::Config(c) => c.run(context).await,
+            Self::Agent(_) | Self::AgentExec => unreachable!("main runs these before there is a runtime"),
             Self::Deploy(c) => c.run(context).await,
             Self::Releases(c) => c.run(context).await,
             Self::Rollback(c) => c.run(context).await,

@@ -156,18 +156,21 @@ impl Ui {
 
     /// The columns of the terminal behind stdout.
     pub fn out_width(self) -> Option<usize> {
-        if self.out_terminal { columns(rustix::stdio::stdout()) } else { None }
+        self.out_terminal.then(|| columns(rustix::stdio::stdout()))
     }
 
     /// The columns of the terminal behind stderr.
     pub fn err_width(self) -> Option<usize> {
-        if self.err_terminal { columns(rustix::stdio::stderr()) } else { None }
+        self.err_terminal.then(|| columns(rustix::stdio::stderr()))
     }
 }
 
-fn columns(stream: impl rustix::fd::AsFd) -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(stream).ok()?;
-    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+/// A terminal that does not tell its width has 80 columns, as ever.
+fn columns(stream: impl rustix::fd::AsFd) -> usize {
+    match rustix::termios::tcgetwinsize(stream) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        _ => 80,
+    }
 }
 
 /// Named values below each other, aligned: what `show` commands print.

@@ -58,6 +58,15 @@ pub fn span(ms: Option<i64>) -> String {
     }
 }
 
+/// A length as one would type it, nothing rounded: `90s`, `10m`, `1d`, `1500ms`.
+pub fn exact(ms: i64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    match units.iter().find(|(size, _)| ms != 0 && ms % size == 0) {
+        Some((size, unit)) => format!("{}{unit}", ms / size),
+        None => format!("{ms}ms"),
+    }
+}
+
 /// How long ago `at` was: `5s`, `2m`, `3h`, `4d`.
 pub fn age(at: i64, now: i64) -> String {
     coarse((now - at).max(0))
@@ -125,6 +134,9 @@ mod tests {
         assert_eq!(span(Some(400)), "0.4s");
         assert_eq!(span(Some(42_078)), "42s");
         assert_eq!(span(None), "–");
+        for text in ["90s", "10m", "1d", "1500ms", "0ms", "36h"] {
+            assert_eq!(exact(parse_ms(text, 1).expect("a duration")), text);
+        }
     }
 
     #[test]

@@ -57,8 +57,8 @@ fn facts(endpoint: &Endpoint, now: i64) -> Facts {
 
 /// The settings, each named as the flag that sets it.
 fn settings(facts: &mut Facts, settings: &Settings) {
-    let seconds = |s: u32| time::span(Some(i64::from(s) * 1_000));
-    let limit = |ms: i64| if ms == 0 { "none".to_owned() } else { time::span(Some(ms)) };
+    let seconds = |s: u32| time::exact(i64::from(s) * 1_000);
+    let limit = |ms: i64| if ms == 0 { "none".to_owned() } else { time::exact(ms) };
     facts.add("--min", settings.workers_min.to_string());
     facts.add("--max", settings.workers_max.to_string());
     facts.add("--idle", seconds(settings.idle_timeout_s));

@@ -82,11 +82,13 @@ impl Run {
     async fn wait(&self, job: &Submitted<'_>, context: &Context) -> anyhow::Result<()> {
         let limit = self.timeout.unwrap_or(Duration::MAX);
         tokio::select! {
+            // First, so that a signal is caught before anything is asked.
+            biased;
+            _ = tokio::signal::ctrl_c() => Err(gave_up(Code::Interrupted, "waiting was interrupted", job).into()),
             ended = tokio::time::timeout(limit, self.follow(job, context)) => match ended {
                 Ok(result) => result,
                 Err(_) => Err(gave_up(Code::TimedOut, "waiting timed out", job).into()),
             },
-            _ = tokio::signal::ctrl_c() => Err(gave_up(Code::Interrupted, "waiting was interrupted", job).into()),
         }
     }
 

@@ -1,0 +1,89 @@
+//! `runyard up`: the server of this machine, with its agent.
+
+use clap::Args;
+use runyard_runtime::Paths;
+use runyard_server::{Config, FirstKey, Flags, Mode, Server};
+
+use crate::commands::serving;
+use crate::context::Context;
+use crate::credentials::Credentials;
+use crate::errors::{Code, Failure};
+use crate::output::Tone;
+
+/// Start the server of this machine
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  runyard up                                    http://127.0.0.1:8080, data in ~/.local/share/runyard
+  runyard up --listen 0.0.0.0:8080 --data /srv/runyard
+  runyard up --gpus 2                           two fake GPUs where there are no real ones
+
+The first start makes the data directory and an API key. SIGTERM and Ctrl-C end it: running jobs get a
+grace, unfinished ones return to the queue, warm workers wait five minutes for the next start.")]
+pub struct Up {
+    /// Where to listen [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// The base URL that users call, where it differs from the address
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// GPUs of this machine; without it they are counted
+    #[arg(long, value_name = "N")]
+    gpus: Option<u32>,
+}
+
+impl Up {
+    pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        serving::log_to_stderr();
+        let (data, _) = serving::data_dir(context, "runyard")?;
+        let flags = Flags { listen: self.listen, public_url: self.public_url, gpus: self.gpus };
+        let config = Config::load(&Paths::new(&data).config(), &flags)?;
+        let listen = config.listen.clone();
+        let server = Server::start(&data, config, Mode::Up, serving::this_program()?).await?;
+        serving::note_use(&server);
+        context.ui.write(&banner(&server, context))?;
+        if let Some(first) = &server.first_key {
+            keep_key(&server.url, first, context)?;
+        }
+        if serving::is_public(&listen) && server.boundary.starts_with("not a boundary") {
+            context.ui.note(&format!("warning: {listen} is reachable from other machines, and {}", server.boundary));
+        }
+        tokio::select! {
+            told = serving::told_to_end() => told?,
+            () = server.failed() => {
+                server.stop().await;
+                return Err(Failure::new(Code::Failure, "the store failed; see the log above").into());
+            }
+        }
+        context.ui.note("ending: running jobs get their grace (once more Ctrl-C ends at once)");
+        tokio::select! {
+            () = server.stop() => Ok(()),
+            told = serving::told_to_end() => told,
+        }
+    }
+}
+
+fn banner(server: &Server, context: &Context) -> String {
+    let dim = |text: &str| context.ui.out.tone(text, Tone::Dim);
+    format!(
+        "runyard up · {version}\n  API      {url}\n  Data     {data}\n  Workers  {boundary}\n  {next}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        url = server.url,
+        data = serving::short(&server.data),
+        boundary = server.boundary,
+        next = dim("next: runyard deploy FOLDER, then runyard run NAME -i key=value"),
+    )
+}
+
+/// Puts a first key where commands find it, and shows it this once.
+fn keep_key(url: &str, first: &FirstKey, context: &Context) -> anyhow::Result<()> {
+    let mut credentials = Credentials::load()?;
+    credentials.set(url, Some(first.key.clone()));
+    credentials.save()?;
+    let file = serving::short(&Credentials::path()?);
+    if first.given {
+        context.ui.note(&format!("the key of RUNYARD_API_KEY opens this server; saved in {file}"));
+        return Ok(());
+    }
+    context.ui.write(&format!("  Key      {}   (shown this once; saved in {file})\n", first.key))
+}

@@ -1,0 +1,260 @@
+//! What people see of what there is: tables, facts, logs, explanations; and the same as JSON.
+
+use axum::Router;
+use axum::routing::{delete, get, patch, post};
+use serde_json::{Value, json};
+
+use crate::fake::{Fake, json as answer, text};
+use crate::sandbox::Sandbox;
+
+const JOB: &str = "3f2c9a1e-0000-4000-8000-123456789abc-u1";
+const WAITING: &str = "5b2c9a1e-0000-4000-8000-123456789abc-u1";
+
+/// So many seconds ago, and half a minute, so that no age is about to change.
+fn ago(seconds: i64) -> i64 {
+    jiff::Timestamp::now().as_millisecond() - seconds * 1_000 - 500
+}
+
+fn endpoint(name: &str, state: &str) -> Value {
+    json!({
+        "id": "abc123def456gh", "name": name, "createdAt": ago(3 * 3_600 + 30), "url": format!("http://here/v2/{name}"),
+        "serving": 15, "state": state, "stateMessage": "all is well",
+        "settings": {"workers_min": 0, "workers_max": 3, "idle_timeout_s": 5,
+            "scaler": {"type": "QUEUE_DELAY", "value": 4.0}, "execution_timeout_ms": 600_000, "ttl_ms": 86_400_000,
+            "start_timeout_s": 420, "requeues": 1, "retention_ms": 86_400_000, "gpus": 1, "concurrency": 1},
+        "workers": {"starting": 0, "idle": 1, "running": 1, "draining": 0},
+        "jobs": {"waiting": 2, "running": 1, "completed": 40, "failed": 1, "cancelled": 0, "retried": 3},
+    })
+}
+
+fn jobs() -> Value {
+    json!({"jobs": [
+        {"id": WAITING, "endpoint": "abc123def456gh", "endpointName": "t2i", "status": "IN_QUEUE",
+            "submittedAt": ago(12), "queue": {"position": 1},
+            "reason": {"code": "all_busy", "message": "all 3 of at most 3 workers are busy; position 1 in the queue"}},
+        {"id": JOB, "endpoint": "abc123def456gh", "endpointName": "t2i", "status": "FAILED",
+            "submittedAt": ago(150), "delayMs": 400, "executionMs": 1_100, "worker": "w7k2w7k2w7k2w7", "release": 15,
+            "sdk": "1.12.0", "error": "CUDA out\u{1b}[31m of memory\nsecond line", "submittedBy": "ci",
+            "reason": {"code": "handler_exception", "message": "RuntimeError: CUDA out of memory (handler.py:41)"}},
+    ]})
+}
+
+fn router() -> Router {
+    let job = || async { answer(&jobs()["jobs"][1]) };
+    Router::new()
+        .route("/api/v1/endpoints", get(|| async {
+            answer(&json!({"endpoints": [endpoint("t2i", "busy"), endpoint("hello", "asleep")]}))
+        }))
+        .route("/api/v1/endpoints/{ep}", get(|| async { answer(&endpoint("t2i", "busy")) }))
+        .route("/api/v1/endpoints/{ep}", patch(|| async { answer(&endpoint("t2i", "busy")) }))
+        .route("/api/v1/endpoints/{ep}", delete(|| async { answer(&json!({"removed": true})) }))
+        .route("/api/v1/endpoints/{ep}/purge", post(|| async { answer(&json!({"removed": 2})) }))
+        .route("/api/v1/endpoints/{ep}/releases", get(|| async { answer(&json!({"releases": [
+            {"number": 15, "state": "failed", "createdAt": ago(150), "createdBy": "ci", "handler": "handler.py",
+                "python": "3.12.1", "reason": {"code": "start_failed", "message": "the worker exited with code 1"}},
+            {"number": 14, "state": "ready", "serving": true, "createdAt": ago(200_000), "createdBy": "local",
+                "handler": "handler.py", "python": "3.12.1", "note": "faster"},
+        ]})) }))
+        .route("/api/v1/endpoints/{ep}/why", get(|| async { answer(&json!({
+            "about": "endpoint t2i", "status": "failing", "sentence": "workers fail to start", "code": "start_failing",
+            "causes": [
+                {"code": "start_failing", "sentence": "workers fail to start", "lastLines": ["Traceback", "\u{1b}]0;x\u{7}boom"]},
+                {"code": "all_busy", "sentence": "2 in the queue"}],
+            "hints": ["runyard logs t2i"],
+        })) }))
+        .route("/api/v1/workers", get(|| async { answer(&json!({"workers": [
+            {"id": "w7k2w7k2w7k2w7", "endpointName": "t2i", "release": 15, "state": "running", "cause": "queue",
+                "gpus": [0], "jobs": [JOB], "createdAt": ago(150), "readyAt": ago(147)},
+            {"id": "w9d1w9d1w9d1w9", "endpointName": "t2i", "release": 15, "state": "gone", "cause": "queue",
+                "gpus": [], "jobs": [], "createdAt": ago(300), "endedAt": ago(290),
+                "exit": {"code": null, "signal": 11, "outOfMemory": false, "lastLines": ["last words"]}},
+        ]})) }))
+        .route("/api/v1/jobs", get(|| async { answer(&jobs()) }))
+        .route("/api/v1/jobs/{id}", get(job))
+        .route("/api/v1/jobs/{id}/retry", post(job))
+        .route("/api/v1/keys", get(|| async { answer(&json!({"keys": [
+            {"id": "k3j9x0a1b2", "name": "web", "access": "run", "endpoints": ["t2i"], "createdAt": ago(150),
+                "expiresAt": ago(-86_400 * 30 - 30), "revokedAt": null},
+            {"id": "k4j9x0a1b2", "name": "old", "access": "admin", "endpoints": [], "createdAt": ago(200_000),
+                "expiresAt": null, "revokedAt": ago(7_300)},
+        ]})) }).post(|| async { answer(&json!({"id": "k5", "name": "web", "access": "run", "endpoints": [],
+            "createdAt": 0, "expiresAt": null, "revokedAt": null, "key": "ry_secret"})) }))
+        .route("/api/v1/logs", get(|| async { answer(&json!({"records": [
+            {"at": 36_134_118, "seq": 1, "endpoint": "abc123def456gh", "worker": "w7k2w7k2w7k2w7", "source": "stderr",
+                "level": "warn", "job": JOB, "message": "low VRAM: \u{1b}[33m1.1 GiB\u{1b}[0m free"},
+            {"at": 36_134_902, "seq": 2, "endpoint": "abc123def456gh", "worker": "w7k2w7k2w7k2w7", "source": "stdout",
+                "level": null, "job": null, "message": "10%\r20%\ndone\u{7}"},
+            {"at": 36_135_000, "seq": 3, "endpoint": "abc123def456gh", "worker": null, "source": "system",
+                "level": "error", "job": null, "message": "worker w7k2 was killed"},
+        ]})) }))
+}
+
+fn shown(arguments: &[&str]) -> String {
+    let fake = Fake::start(router());
+    let done = Sandbox::with(&fake.url).run(arguments).exits(0);
+    done.out + &done.err
+}
+
+#[test]
+fn endpoints_as_a_table() {
+    insta::assert_snapshot!(shown(&["endpoints"]));
+    assert_eq!(shown(&["ep", "ls"]), shown(&["endpoints", "list"]));
+}
+
+#[test]
+fn one_endpoint_with_the_flags_that_set_it() {
+    insta::assert_snapshot!(shown(&["ep", "show", "t2i"]));
+}
+
+#[test]
+fn jobs_as_a_table() {
+    insta::assert_snapshot!(shown(&["jobs", "t2i"]));
+}
+
+#[test]
+fn one_job() {
+    insta::assert_snapshot!(shown(&["status", JOB]));
+}
+
+#[test]
+fn workers_as_a_table() {
+    insta::assert_snapshot!(shown(&["workers"]));
+}
+
+#[test]
+fn releases_as_a_table() {
+    insta::assert_snapshot!(shown(&["releases", "t2i"]));
+}
+
+#[test]
+fn keys_as_a_table() {
+    insta::assert_snapshot!(shown(&["keys"]));
+}
+
+#[test]
+fn logs_without_escapes() {
+    insta::assert_snapshot!(shown(&["logs"]));
+}
+
+#[test]
+fn logs_of_one_endpoint_with_dates() {
+    insta::assert_snapshot!(shown(&["logs", "t2i", "--timestamps"]));
+}
+
+#[test]
+fn an_explanation() {
+    insta::assert_snapshot!(shown(&["why", "t2i"]));
+}
+
+#[test]
+fn the_first_page_of_help() {
+    let done = Sandbox::new().run(&["--help"]).exits(0);
+    insta::assert_snapshot!(done.out);
+}
+
+#[test]
+fn json_is_the_servers_own_document() {
+    let document =
+        r#"{"jobs":[{"id":"1","z":1,"a":12345678901234567890123,"f":1.0,"e":"\u001b[31m"}],"next":null}"#;
+    let fake = Fake::start(Router::new().route(
+        "/api/v1/jobs",
+        get(move || async move {
+            // C1 characters are legal in JSON text, and some terminals obey them.
+            text(200, "application/json", document.replace("next", "ne\u{9b}xt"))
+        }),
+    ));
+    let out = Sandbox::with(&fake.url).run(&["jobs", "--json"]).exits(0).out;
+    assert!(!out.chars().any(|c| c.is_control() && c != '\n'), "{out:?}");
+    let flat: String = out.lines().map(str::trim).collect::<String>().replace(": ", ":");
+    assert_eq!(flat, document.replace("next", "ne\\u009bxt"));
+}
+
+#[test]
+fn colours_come_when_asked_for() {
+    let fake = Fake::start(router());
+    let mut sandbox = Sandbox::with(&fake.url);
+    assert!(!sandbox.run(&["ep"]).out.contains('\u{1b}'), "a pipe has no colours");
+    assert!(sandbox.run(&["ep", "--color", "always"]).out.contains("\u{1b}[32m● busy\u{1b}[0m"));
+    sandbox.set("CLICOLOR_FORCE", "1");
+    assert!(sandbox.run(&["ep"]).out.contains('\u{1b}'));
+    assert!(!sandbox.run(&["ep", "--color", "never"]).out.contains('\u{1b}'));
+    sandbox.set("NO_COLOR", "1");
+    assert!(!sandbox.run(&["ep"]).out.contains('\u{1b}'));
+}
+
+#[test]
+fn queries_carry_what_the_flags_say() {
+    let fake = Fake::start(router());
+    let sandbox = Sandbox::with(&fake.url);
+    sandbox.run(&["jobs", "t2i", "--status", "failed", "--limit", "5"]).exits(0);
+    fake.request("GET /api/v1/jobs?endpoint=t2i&status=FAILED&limit=5");
+    let now = jiff::Timestamp::now().as_millisecond();
+    sandbox
+        .run(&["logs", "t2i", "--level", "warn", "--search", "a b", "--build", "#3", "--since", "1h"])
+        .exits(0);
+    let line = fake.request("GET /api/v1/logs?endpoint=t2i&level=warn&q=a%20b&since=").line;
+    let since = line.split("since=").nth(1).and_then(|s| s.split('&').next()).expect("it is there");
+    let since: i64 = since.parse().expect("a number");
+    assert!((now - 3_600_000..now - 3_500_000).contains(&since), "{line}");
+    assert!(line.ends_with("limit=200&build=3"), "{line}");
+}
+
+#[test]
+fn beginnings_of_job_ids_are_enough() {
+    let fake = Fake::start(router());
+    let sandbox = Sandbox::with(&fake.url);
+    sandbox.run(&["retry", "3f2c"]).exits(0);
+    fake.request(&format!("POST /api/v1/jobs/{JOB}/retry"));
+    sandbox.run(&["logs", "--job", "3f2c"]).exits(0);
+    fake.request(&format!("GET /api/v1/logs?job={JOB}"));
+    let unknown = sandbox.run(&["status", "ffff"]).exits(5);
+    assert!(unknown.err.starts_with("error: there is no job 'ffff'"), "{}", unknown.err);
+}
+
+#[test]
+fn settings_are_sent_as_the_api_names_them() {
+    let fake = Fake::start(router());
+    let sandbox = Sandbox::with(&fake.url);
+    let flags =
+        ["--max", "5", "--idle", "1m", "--scaler-value", "2.5", "--execution-timeout", "10m", "--name", "x"];
+    sandbox.run(&[&["ep", "set", "t2i"][..], &flags].concat()).exits(0);
+    let sent = fake.request("PATCH /api/v1/endpoints/t2i").json();
+    let wanted = json!({"name": "x", "settings": {"workers_max": 5, "idle_timeout_s": 60,
+        "scaler": {"type": "QUEUE_DELAY", "value": 2.5}, "execution_timeout_ms": 600_000}});
+    assert_eq!(sent, wanted);
+    sandbox.run(&["ep", "set", "t2i"]).exits(2);
+    let env = sandbox.run(&["ep", "set", "t2i", "--env", "A=1"]).exits(2);
+    assert!(env.err.contains("try    runyard deploy --name t2i --env K=V"), "{}", env.err);
+}
+
+#[test]
+fn a_new_key_is_alone_on_stdout() {
+    let fake = Fake::start(router());
+    let flags =
+        ["keys", "create", "--name", "web", "--access", "run", "--endpoint", "t2i", "--expires", "30d"];
+    let done = Sandbox::with(&fake.url).run(&flags).exits(0);
+    assert_eq!(done.out, "ry_secret\n");
+    let wanted = json!({"name": "web", "access": "run", "endpoints": ["t2i"], "expiresInS": 2_592_000});
+    assert_eq!(fake.request("POST /api/v1/keys").json(), wanted);
+}
+
+#[test]
+fn what_destroys_needs_a_yes() {
+    let fake = Fake::start(router());
+    let sandbox = Sandbox::with(&fake.url);
+    for arguments in [["ep", "rm", "t2i"].as_slice(), &["purge", "t2i"]] {
+        let done = sandbox.run(arguments).exits(2);
+        assert!(done.err.contains("the same command with --yes"), "{}", done.err);
+    }
+    assert!(fake.asked().is_empty(), "nothing may be asked before the yes");
+    assert_eq!(sandbox.run(&["ep", "rm", "t2i", "--yes"]).exits(0).out, "removed t2i\n");
+    assert_eq!(sandbox.run(&["purge", "t2i", "-y"]).exits(0).out, "removed 2 waiting jobs of t2i\n");
+}
+
+#[test]
+fn completions_are_scripts() {
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = Sandbox::new().run(&["completion", shell]).exits(0).out;
+        assert!(script.contains("runyard") && script.contains("rollback"), "{shell}");
+    }
+}
