@@ -110,6 +110,7 @@ mod tests {
     fn a_closed_folder_on_the_way_is_found() -> std::io::Result<()> {
         let dir = tempfile::tempdir()?;
         let root = dir.path().canonicalize()?;
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o700))?;
         let open = root.join("open");
         fs::create_dir(&open)?;
         fs::set_permissions(&open, fs::Permissions::from_mode(0o755))?;

@@ -1,5 +1,4 @@
-//! The answers that workers get. One body type for all: at most one piece of bytes, and the jobs that it
-//! delivers.
+//! The answers that workers get. One body type for all: some bytes, and the jobs that they deliver.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,6 +10,10 @@ use http_body::{Frame, SizeHint};
 
 use crate::delivery::{self, Delivery};
 use crate::upstream::Answer;
+
+/// How much is given to the connection at once. It asks for more when it has room, so that the last piece
+/// of a large answer is asked for only when the worker has read most of it.
+const PIECE: usize = 64 * 1024;
 
 /// The body of an answer to a worker.
 #[derive(Debug)]
@@ -27,13 +30,14 @@ impl http_body::Body for Reply {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let data = self.data.take();
-        if data.is_some()
-            && let Some(delivery) = self.delivery.take()
-        {
+        let Some(mut rest) = self.data.take() else { return Poll::Ready(None) };
+        let piece = rest.split_to(rest.len().min(PIECE));
+        if !rest.is_empty() {
+            self.data = Some(rest);
+        } else if let Some(delivery) = self.delivery.take() {
             delivery.handed_over();
         }
-        Poll::Ready(data.map(|data| Ok(Frame::data(data))))
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -80,7 +80,7 @@ fn finish(agent: &Agent, worker: &Worker, death: Death, left: usize) {
         level = Level::Error;
     }
     if left > 0 {
-        note = format!("{note}; {left} processes that it left behind were ended");
+        note = format!("{note}; processes that it left behind and that were ended: {left}");
     }
     let noted = log.note(now, Source::System, level, None, &note);
     drop(log);

@@ -132,7 +132,7 @@ impl Runtime for ProcessRuntime {
                 Err(_) => return Err(self.shared.late("shut the agent down", END)),
             }
             let deadline = Instant::now() + END;
-            while control.call::<Info>(Method::GET, "/info", NOTHING).await.is_ok() {
+            while self.shared.is_locked() {
                 if Instant::now() > deadline {
                     return Err(self.shared.late("shut the agent down", END));
                 }
@@ -175,11 +175,14 @@ impl Shared {
         let mut child = self.spawn()?;
         let begun = Instant::now();
         while !self.answers().await? {
-            // One that ends at once may have lost a race against another, which then answers.
-            if let Ok(Some(status)) = child.try_wait()
-                && begun.elapsed() > Duration::from_secs(2)
-            {
-                return Err(self.error("start the agent", &format!("it ended with {status}")));
+            // One that ends at once may have lost against another, which then answers, or which is ending
+            // and still has the lock.
+            if let Ok(Some(status)) = child.try_wait() {
+                if begun.elapsed() > Duration::from_secs(2) {
+                    return Err(self.error("start the agent", &format!("it ended with {status}")));
+                }
+                sleep(Duration::from_millis(50)).await;
+                child = self.spawn()?;
             }
             if begun.elapsed() > START {
                 return Err(self.late("start the agent", START));
@@ -217,6 +220,13 @@ impl Shared {
                 .spawn()
         };
         started().map_err(|error| self.error("start the agent", &error.to_string()))
+    }
+
+    /// Whether an agent still has its lock: it goes with the process, after all else.
+    fn is_locked(&self) -> bool {
+        let Ok(file) = std::fs::File::open(self.paths.agent_lock()) else { return false };
+        let free = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared);
+        free == Err(rustix::io::Errno::WOULDBLOCK)
     }
 
     fn log(&self) -> PathBuf {
