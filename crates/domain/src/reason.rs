@@ -100,6 +100,14 @@ impl WaitReason {
         }
     }
 
+    /// Lines of the worker's own output, oldest first.
+    pub fn last_lines(&self) -> &[String] {
+        match self {
+            Self::StartFailing { exit, .. } => &exit.last_lines,
+            _ => &[],
+        }
+    }
+
     /// One sentence for people. `now` turns points in time into durations.
     pub fn sentence(&self, now: Timestamp) -> String {
         match self {

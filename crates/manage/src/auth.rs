@@ -20,15 +20,15 @@ impl FromRequestParts<Manage> for Auth {
             return Ok(Self(caller.clone()));
         }
         let vault = manage.inner.engine.vault();
-        match parts.headers.get(header::AUTHORIZATION) {
-            Some(value) => {
-                let value = value.to_str().map_err(|_| Denied::UnknownKey)?;
-                Ok(Self(vault.key_caller(value)?))
-            }
-            None if manage.inner.open.is_some_and(|is_local| is_local(&parts.headers)) => {
-                Ok(Self(vault.local_caller()))
-            }
-            None => Err(Denied::NoKey.into()),
+        let checked = match parts.headers.get(header::AUTHORIZATION) {
+            None => Err(Denied::NoKey),
+            Some(value) => value.to_str().map_or(Err(Denied::UnknownKey), |text| vault.key_caller(text)),
+        };
+        let is_local = || manage.inner.open.is_some_and(|is_local| is_local(&parts.headers));
+        match checked {
+            // Where no key is needed, one that is not ours counts as none.
+            Err(Denied::NoKey | Denied::UnknownKey) if is_local() => Ok(Self(vault.local_caller())),
+            checked => Ok(Self(checked?)),
         }
     }
 }

@@ -173,7 +173,7 @@ pub(crate) fn manage(
             started_at: engine.now().0,
             offline,
         },
-        open: open.then_some(runyard_gateway::is_local as fn(&axum::http::HeaderMap) -> bool),
+        open: open.then_some(runyard_gateway::is_local_request as fn(&axum::http::HeaderMap) -> bool),
     })
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::client::path;
 use crate::context::Context;
-use crate::output::{Table, Tone};
+use crate::output::Table;
 
 /// Show the server's configuration and where each value came from
 #[derive(Debug, Args)]
@@ -33,9 +33,9 @@ impl Config {
         let mut table = Table::new(&["KEY", "VALUE", "FROM"]);
         for value in reply.parse::<Listed>()?.values {
             table.row(vec![
-                (value.key, Tone::Plain).into(),
-                (value.value, Tone::Plain).into(),
-                (value.source, Tone::Dim).into(),
+                value.key.into(),
+                value.value.into(),
+                value.source.into(),
             ]);
         }
         context.ui.table(&table)

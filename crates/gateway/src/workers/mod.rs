@@ -40,7 +40,7 @@ pub fn worker_routes(state: Gateway) -> Router {
         .route("/w/{token}/v2/{endpoint}/ping/{worker}", get(ping::ping))
         .route("/w/{token}/v2/{endpoint}/job-done/{worker}/{job}", post(done::done))
         .route("/w/{token}/v2/{endpoint}/job-stream/{worker}/{job}", post(done::chunk))
-        .route("/w/{*path}", any(unknown))
+        .route("/w/{token}/{*rest}", any(unknown))
         .route("/agent/give-back", post(give_back::give_back))
         .layer(middleware::from_fn_with_state(state.clone(), slow_errors))
         .with_state(state)
