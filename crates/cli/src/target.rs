@@ -11,6 +11,7 @@ use clap::Args;
 use crate::client::{Client, Key, Transport};
 use crate::credentials::Credentials;
 use crate::errors::{Code, Failure};
+use crate::files;
 use crate::last::LastUsed;
 use crate::offline;
 use crate::output::Ui;
@@ -100,7 +101,9 @@ async fn open_data(dir: &Path, ui: Ui) -> anyhow::Result<Client> {
     }
     let socket = Transport::Unix(server_socket(dir));
     if socket.answers(PROBE).await {
-        return Ok(Client::local(socket, format!("the server of {}", dir.display())));
+        let key = files::read_optional(&runyard_runtime::Paths::new(dir).owner_key()).ok().flatten();
+        let key = key.map(|value| Key { value, source: "the data directory".to_owned() });
+        return Ok(Client::local(socket, format!("the server of {}", dir.display())).with_key(key));
     }
     let router = offline::open_offline(dir).await?;
     ui.note(&format!("no server is running; reading {} directly", dir.display()));

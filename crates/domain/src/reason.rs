@@ -117,9 +117,11 @@ impl WaitReason {
             }
             Self::AllBusy { workers, max, position, eta_ms } => {
                 let eta = eta_ms.map_or(String::new(), |ms| format!(", expected in {}", seconds(ms)));
-                format!(
-                    "all {workers} of at most {max} workers are busy; position {position} in the queue{eta}"
-                )
+                let busy = match workers {
+                    1 => "the one worker is busy".to_owned(),
+                    n => format!("all {n} workers are busy"),
+                };
+                format!("{busy} (at most {max} are allowed); position {position} in the queue{eta}")
             }
             Self::NoGpuFree { wanted, holders } => {
                 format!("no GPU is free for a worker that needs {wanted}: held by {}", holders.join(", "))

@@ -141,7 +141,7 @@ impl Fleet {
             let sleep = self.until_deadline();
             tokio::select! {
                 change = changes.recv() => self.on_change(change),
-                event = events.recv() => self.on_event(event),
+                event = events.recv() => self.on_event(event.as_ref()),
                 () = self.inner.wake.notified() => {}
                 () = tokio::time::sleep(sleep) => {}
             }
@@ -149,7 +149,7 @@ impl Fleet {
                 self.on_change(Ok(change));
             }
             while let Ok(event) = events.try_recv() {
-                self.on_event(Ok(event));
+                self.on_event(Ok(&event));
             }
         }
     }
@@ -224,7 +224,7 @@ impl Fleet {
         }
     }
 
-    fn on_event(&self, event: Result<Event, RecvError>) {
+    fn on_event(&self, event: Result<&Event, &RecvError>) {
         match event {
             Ok(Event::Output(_)) => {}
             Ok(Event::Exited(_) | Event::Resync) | Err(_) => self.state().runtime_dirty = true,

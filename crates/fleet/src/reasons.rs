@@ -154,7 +154,8 @@ impl Fleet {
             (Some(reason), _, _, _) if have == 0 => waits("no_gpu", reason),
             (_, 0, 0, 0) => said("asleep", "no worker runs and none is needed".to_owned()),
             (_, 0, 0, n) => said("starting", format!("{n} {} starting", plural(n))),
-            (_, 0, n, _) => said("busy", format!("all {n} {} are busy", plural(n))),
+            (_, 0, 1, _) => said("busy", "the one worker is busy".to_owned()),
+            (_, 0, n, _) => said("busy", format!("all {n} workers are busy")),
             (_, n, _, _) => said("ready", format!("{n} {} ready", plural(n))),
         }
     }

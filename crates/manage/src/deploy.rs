@@ -153,7 +153,7 @@ impl Drop for Turn {
 impl Manage {
     fn take_turn(&self, endpoint: &Endpoint) -> Result<Turn, Problem> {
         let mut deploying = self.inner.deploying.lock().unwrap_or_else(PoisonError::into_inner);
-        if deploying.insert(endpoint.id.clone(), ()).is_some() {
+        if !deploying.insert(endpoint.id.clone()) {
             let detail = format!("another deploy of '{}' is under way", endpoint.name);
             return Err(Problem::conflict(detail).hint("try again when it has ended"));
         }
@@ -217,8 +217,8 @@ fn reason_of(error: FleetError) -> FailReason {
     }
 }
 
-fn broken(message: impl ToString) -> FailReason {
-    FailReason::Environment { message: message.to_string(), last_lines: Vec::new() }
+fn broken(error: impl std::error::Error) -> FailReason {
+    FailReason::Environment { message: error.to_string(), last_lines: Vec::new() }
 }
 
 impl Deploy {

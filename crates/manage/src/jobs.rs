@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use runyard_domain::{Access, Job, JobId, Payload, Timestamp};
 use runyard_store::{Filter, Standing};
 use runyard_vault::Caller;
@@ -70,10 +72,11 @@ impl Manage {
         if caller.sees(&job.endpoint) { Ok(job) } else { Err(missing()) }
     }
 
-    async fn json_of(&self, payload: Option<Payload>) -> Result<Value, Problem> {
-        let Some(payload) = payload else { return Ok(Value::Null) };
+    /// A payload as it is: no number is rounded and no key moved.
+    async fn raw(&self, payload: Option<Payload>) -> Result<String, Problem> {
+        let Some(payload) = payload else { return Ok("null".to_owned()) };
         let bytes = self.inner.engine.bytes(payload).await?;
-        Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
@@ -81,14 +84,17 @@ pub(crate) async fn show(
     State(manage): State<Manage>,
     auth: Auth,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let job = manage.find_job(&auth.0, &id)?;
-    let mut view = manage.job(&job);
     let reader = manage.inner.engine.reader();
     let output = reader.output(&job.id)?.or(reader.progress(&job.id)?);
-    view["input"] = manage.json_of(reader.input(&job.id)?).await?;
-    view["output"] = manage.json_of(output).await?;
-    Ok(Json(view))
+    let input = manage.raw(reader.input(&job.id)?).await?;
+    let output = manage.raw(output).await?;
+    let mut body = manage.job(&job).to_string();
+    // The view is an object that is never empty: the payloads go before its closing brace.
+    body.truncate(body.len() - 1);
+    body = format!("{body},\"input\":{input},\"output\":{output}}}");
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 pub(crate) async fn cancel(

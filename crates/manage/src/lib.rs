@@ -15,7 +15,7 @@ mod views;
 mod why;
 mod workers;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -63,7 +63,7 @@ pub(crate) struct Inner {
     pub(crate) logs: PathBuf,
     pub(crate) info: Info,
     pub(crate) open: Option<fn(&HeaderMap) -> bool>,
-    pub(crate) deploying: Mutex<HashMap<EndpointId, ()>>,
+    pub(crate) deploying: Mutex<HashSet<EndpointId>>,
 }
 
 /// The API's state. Cheap to clone.

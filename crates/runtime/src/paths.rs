@@ -56,6 +56,10 @@ impl Paths {
     pub fn agent_key(&self) -> PathBuf {
         self.run.join("agent.key")
     }
+    /// A key that opens everything while the server runs, for its owner's command line; mode 0600.
+    pub fn owner_key(&self) -> PathBuf {
+        self.run.join("owner.key")
+    }
     /// The configuration file.
     pub fn config(&self) -> PathBuf {
         self.data.join("server.toml")

@@ -5,6 +5,7 @@
 //! - [`Server`] puts the parts together and serves; [`offline`] opens a data directory without workers.
 
 pub mod config;
+mod edge;
 mod error;
 mod home;
 mod listen;

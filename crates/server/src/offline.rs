@@ -8,10 +8,10 @@ use runyard_domain::WorkerId;
 use runyard_runtime::{Event, Observed, Pending, Runtime, RuntimeError, Stop, Whose, WorkerSpec};
 use tokio::sync::broadcast;
 
+use crate::ServerError;
 use crate::config::{Config, Flags};
 use crate::home::Home;
-use crate::serve::{Core, core, fleet, manage, routes};
-use crate::ServerError;
+use crate::serve::{Core, Face, core, fleet, manage, routes};
 
 /// An opened data directory; it is locked as long as this lives.
 pub struct Offline {
@@ -24,16 +24,21 @@ pub struct Offline {
 pub fn open(data: &Path) -> Result<Offline, ServerError> {
     if !data.join("db").is_dir() {
         let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(ServerError::File { operation: "find a runyard data directory at", path: data.to_owned(), source });
+        return Err(ServerError::File {
+            operation: "find a runyard data directory at",
+            path: data.to_owned(),
+            source,
+        });
     }
     let Core { engine, home } = core(data)?;
     let config = Config::load(&home.paths.config(), &Flags::default())?;
     engine.close_submissions();
     let fleet = fleet(&engine, Arc::new(NoWorkers(broadcast::channel(1).0)), &config);
     let url = format!("http://{}", config.listen);
-    let manage = manage(&engine, &fleet, &home, &config, &url, "no workers: offline", false, true);
-    let (_, local) = routes(&engine, &fleet, &manage, false, 64 << 20);
-    Ok(Offline { routes: local, _home: home })
+    let face = Face { url: &url, boundary: "no workers: offline", open: false, offline: true };
+    let manage = manage(&engine, &fleet, &home, &config, &face);
+    let sides = routes(&engine, &fleet, &manage, &home.paths, false, 64 << 20);
+    Ok(Offline { routes: sides.inside, _home: home })
 }
 
 /// Runs nothing.

@@ -5,20 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::http::HeaderMap;
+use axum::{Extension, Router, middleware};
 use runyard_domain::{Access, EndpointId, Job, WaitReason};
 use runyard_engine::{Engine, SystemEnv};
 use runyard_fleet::Fleet;
 use runyard_gateway::{Gateway, Reasons, WorkerCounts};
 use runyard_manage::{Info, Manage};
-use runyard_runtime::Runtime;
 use runyard_runtime::process::ProcessRuntime;
+use runyard_runtime::{Paths, Runtime};
 use runyard_store::Blobs;
 use runyard_store::sqlite::SqliteStore;
 use runyard_vault::{KeyRequest, Sealer, Vault};
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, count_gpus};
+use crate::edge::{self, AgentGate};
 use crate::home::Home;
 use crate::{ServerError, home, listen};
 
@@ -55,7 +57,7 @@ pub struct Server {
     engine: Engine,
     fleet: Fleet,
     runtime: Arc<dyn Runtime>,
-    local: Router,
+    inside: Router,
     mode: Mode,
     drain_grace: Duration,
     tasks: Vec<JoinHandle<()>>,
@@ -102,14 +104,25 @@ pub(crate) fn core(data: &Path) -> Result<Core, ServerError> {
     Ok(Core { engine: Engine::start(options)?, home })
 }
 
-/// The routes of a server: for users, and for the owner of the data directory.
+/// The routes of a server, as they are reached from different sides.
+pub(crate) struct Sides {
+    /// By users over TCP.
+    pub(crate) public: Router,
+    /// By the agent over the data directory's socket, and by the owner with the key that lies beside it.
+    pub(crate) socket: Router,
+    /// By this very process.
+    pub(crate) inside: Router,
+}
+
+/// Every route, for each side.
 pub(crate) fn routes(
     engine: &Engine,
     fleet: &Fleet,
     manage: &Manage,
+    paths: &Paths,
     open: bool,
     in_flight_bytes: usize,
-) -> (Router, Router) {
+) -> Sides {
     let refresh = fleet.clone();
     let options = runyard_gateway::Options {
         open,
@@ -118,11 +131,14 @@ pub(crate) fn routes(
         ..runyard_gateway::Options::default()
     };
     let gateway = Gateway::new(engine.clone(), Arc::new(FleetReasons(fleet.clone())), options);
-    let both = runyard_gateway::job_routes(gateway.clone())
+    let public = runyard_gateway::job_routes(gateway.clone())
         .merge(runyard_gateway::worker_routes(gateway))
-        .merge(manage.routes());
-    let local = both.clone().layer(Extension(engine.vault().local_caller()));
-    (both, local)
+        .merge(manage.routes())
+        .layer(middleware::from_fn_with_state(engine.clone(), edge::with_request_id));
+    let agent = AgentGate { engine: engine.clone(), key_file: paths.agent_key() };
+    let socket = public.clone().layer(middleware::from_fn_with_state(agent, edge::admit_agent));
+    let inside = public.clone().layer(Extension(engine.vault().local_caller()));
+    Sides { public, socket, inside }
 }
 
 /// What the machine gives to workers.
@@ -145,16 +161,25 @@ fn memory_gb() -> u64 {
     kib.unwrap_or(0) / (1024 * 1024)
 }
 
+/// How a server presents itself.
+pub(crate) struct Face<'a> {
+    /// The base URL that users call.
+    pub(crate) url: &'a str,
+    /// What keeps workers away from the data directory.
+    pub(crate) boundary: &'a str,
+    /// No key is needed.
+    pub(crate) open: bool,
+    /// The data directory is only looked at.
+    pub(crate) offline: bool,
+}
+
 /// The management API over these parts.
 pub(crate) fn manage(
     engine: &Engine,
     fleet: &Fleet,
     home: &Home,
     config: &Config,
-    url: &str,
-    boundary: &str,
-    open: bool,
-    offline: bool,
+    face: &Face<'_>,
 ) -> Manage {
     let paths = &home.paths;
     Manage::new(runyard_manage::Options {
@@ -167,13 +192,13 @@ pub(crate) fn manage(
         info: Info {
             data: paths.data.display().to_string(),
             listen: config.listen.clone(),
-            url: url.to_owned(),
-            boundary: boundary.to_owned(),
+            url: face.url.to_owned(),
+            boundary: face.boundary.to_owned(),
             config: config.values.clone(),
             started_at: engine.now().0,
-            offline,
+            offline: face.offline,
         },
-        open: open.then_some(runyard_gateway::is_local_request as fn(&axum::http::HeaderMap) -> bool),
+        open: face.open.then_some(runyard_gateway::is_local_request as fn(&HeaderMap) -> bool),
     })
 }
 
@@ -193,14 +218,16 @@ impl Server {
         let url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let url = url.trim_end_matches('/').to_owned();
         let open = mode == Mode::Dev;
-        let manage = manage(&engine, &fleet, &home, &config, &url, &boundary, open, false);
+        let face = Face { url: &url, boundary: &boundary, open, offline: false };
+        let manage = manage(&engine, &fleet, &home, &config, &face);
         let in_flight = (config.in_flight_mib << 20) as usize;
-        let (public, local) = routes(&engine, &fleet, &manage, open, in_flight);
+        edge::write_owner_key(&engine, &paths)?;
+        let sides = routes(&engine, &fleet, &manage, &paths, open, in_flight);
         let reconciler = fleet.clone();
         let tasks = vec![
             tokio::spawn(async move { reconciler.run().await }),
-            listen::serve_unix(listen::unix(&paths)?, local.clone()),
-            listen::serve_tcp(listener, public),
+            listen::serve_unix(listen::unix(&paths)?, sides.socket),
+            listen::serve_tcp(listener, sides.public),
         ];
         let drain_grace = Duration::from_secs(config.drain_grace_s);
         let data = paths.data.clone();
@@ -213,7 +240,7 @@ impl Server {
             engine,
             fleet,
             runtime,
-            local,
+            inside: sides.inside,
             mode,
             drain_grace,
             tasks,
@@ -222,8 +249,8 @@ impl Server {
     }
 
     /// The routes as the owner of the data directory reaches them, in this process.
-    pub fn local(&self) -> Router {
-        self.local.clone()
+    pub fn inside(&self) -> Router {
+        self.inside.clone()
     }
 
     /// Resolves when the store has failed for good: the server has to stop.
@@ -238,7 +265,10 @@ impl Server {
         self.fleet.close();
         let grace = if self.mode == Mode::Dev { Duration::ZERO } else { self.drain_grace };
         if tokio::time::timeout(grace, self.until_nothing_runs()).await.is_err() {
-            tracing::info!(running = self.engine.running(), "the grace is over: running jobs return to the queue");
+            tracing::info!(
+                running = self.engine.running(),
+                "the grace is over: running jobs return to the queue"
+            );
         }
         self.fleet.end_busy().await;
         for task in &self.tasks {
@@ -267,7 +297,8 @@ async fn first_key(engine: &Engine, mode: Mode) -> Result<Option<FirstKey>, Serv
         return Ok(None);
     }
     let vault = engine.vault();
-    let request = KeyRequest { name: "first".into(), access: Access::Admin, endpoints: Vec::new(), expires_at: None };
+    let request =
+        KeyRequest { name: "first".into(), access: Access::Admin, endpoints: Vec::new(), expires_at: None };
     match std::env::var("RUNYARD_API_KEY") {
         Ok(key) if !key.trim().is_empty() => {
             let key = key.trim().to_owned();

@@ -151,7 +151,7 @@ impl Vault {
 
 /// SHA-256 in hex. Keys and tokens carry at least 165 bits of randomness, so a fast hash keeps them.
 pub fn hash(secret: &str) -> String {
-    Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    runyard_domain::id::hex(&Sha256::digest(secret.as_bytes()))
 }
 
 #[cfg(test)]

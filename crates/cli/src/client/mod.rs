@@ -134,6 +134,17 @@ impl Client {
         &self.target
     }
 
+    /// Whether this is a data directory without a server: it can be looked at, and nothing runs.
+    pub fn is_offline(&self) -> bool {
+        matches!(self.transport, Transport::InProcess(_))
+    }
+
+    /// With a key.
+    pub fn with_key(mut self, key: Option<Key>) -> Self {
+        self.key = key;
+        self
+    }
+
     /// The key in use.
     pub fn key(&self) -> Option<&Key> {
         self.key.as_ref()

@@ -13,11 +13,11 @@ pub struct Config {}
 
 #[derive(Deserialize)]
 struct Listed {
-    values: Vec<Value>,
+    values: Vec<InForce>,
 }
 
 #[derive(Deserialize)]
-struct Value {
+struct InForce {
     key: String,
     value: String,
     source: String,
@@ -32,11 +32,7 @@ impl Config {
         }
         let mut table = Table::new(&["KEY", "VALUE", "FROM"]);
         for value in reply.parse::<Listed>()?.values {
-            table.row(vec![
-                value.key.into(),
-                value.value.into(),
-                value.source.into(),
-            ]);
+            table.row(vec![value.key.into(), value.value.into(), value.source.into()]);
         }
         context.ui.table(&table)
     }

@@ -11,9 +11,11 @@ use crate::last::LastUsed;
 
 /// The data directory: `--data`, `RUNYARD_DATA`, else `name` below the user's data folder.
 pub fn data_dir(context: &Context, name: &str) -> anyhow::Result<(PathBuf, bool)> {
-    let given = context.target.data.clone().or_else(|| {
-        std::env::var_os("RUNYARD_DATA").filter(|dir| !dir.is_empty()).map(PathBuf::from)
-    });
+    let given = context
+        .target
+        .data
+        .clone()
+        .or_else(|| std::env::var_os("RUNYARD_DATA").filter(|dir| !dir.is_empty()).map(PathBuf::from));
     match given {
         Some(dir) => Ok((std::path::absolute(dir)?, true)),
         None => Ok((data_home()?.join(name), false)),
@@ -27,7 +29,8 @@ fn data_home() -> anyhow::Result<PathBuf> {
         return Ok(dir);
     }
     let home = set("HOME").ok_or_else(|| {
-        crate::errors::Failure::usage("neither HOME nor XDG_DATA_HOME is set").hint("name a folder with --data DIR")
+        crate::errors::Failure::usage("neither HOME nor XDG_DATA_HOME is set")
+            .hint("name a folder with --data DIR")
     })?;
     Ok(home.join(".local/share"))
 }

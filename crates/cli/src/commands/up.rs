@@ -46,7 +46,10 @@ impl Up {
             keep_key(&server.url, first, context)?;
         }
         if serving::is_public(&listen) && server.boundary.starts_with("not a boundary") {
-            context.ui.note(&format!("warning: {listen} is reachable from other machines, and {}", server.boundary));
+            context.ui.note(&format!(
+                "warning: {listen} is reachable from other machines, and {}",
+                server.boundary
+            ));
         }
         tokio::select! {
             told = serving::told_to_end() => told?,

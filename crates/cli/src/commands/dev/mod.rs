@@ -59,7 +59,7 @@ impl Dev {
         }
         let server = self.start(context).await?;
         serving::note_use(&server);
-        let transport = Transport::InProcess(server.local());
+        let transport = Transport::InProcess(server.inside());
         let client = Client::local(transport, "the development server".to_owned());
         let outcome = tokio::select! {
             biased;
@@ -174,6 +174,8 @@ fn banner(project: &Project, server: &Server, ui: Ui) -> anyhow::Result<String> 
          curl     curl -s {base}/runsync -H 'Content-Type: application/json' -d '{{\"input\":{input}}}'\n  \
          call     runyard run {ENDPOINT} -d '{input}' --url {url}\n  {keys}",
         url = server.url,
-        keys = ui.err.tone("watching for saved files · i test request · r restart · q quit (with Enter)", Tone::Dim),
+        keys = ui
+            .err
+            .tone("watching for saved files · i test request · r restart · q quit (with Enter)", Tone::Dim),
     ))
 }

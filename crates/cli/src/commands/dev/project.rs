@@ -20,9 +20,9 @@ pub struct Project {
 impl Project {
     /// Finds the handler by reading sources, never by importing them.
     pub fn find(given: &Path, env: &[String]) -> anyhow::Result<Self> {
-        let path = given
-            .canonicalize()
-            .map_err(|error| Failure::new(Code::NotFound, format!("cannot open {}: {error}", given.display())))?;
+        let path = given.canonicalize().map_err(|error| {
+            Failure::new(Code::NotFound, format!("cannot open {}: {error}", given.display()))
+        })?;
         let found = runyard_build::find_handler(&path);
         let (folder, handler) = if path.is_dir() {
             let handler = found.map_err(|error| Failure::usage(error.to_string()))?.file;
@@ -37,7 +37,8 @@ impl Project {
 
     /// The input of the first test request, as JSON text.
     pub fn test_input(&self) -> anyhow::Result<Option<String>> {
-        let cases = runyard_build::tests_of(&self.folder).map_err(|error| Failure::usage(error.to_string()))?;
+        let cases =
+            runyard_build::tests_of(&self.folder).map_err(|error| Failure::usage(error.to_string()))?;
         Ok(cases.into_iter().next().map(|case| case.input))
     }
 }

@@ -54,16 +54,18 @@ fn is_source(path: &Path) -> bool {
     let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
     let name = parts.last().copied().unwrap_or_default();
     !parts.iter().any(|part| hidden(part) || skipped.contains(part))
+        && !matches!(path.extension().and_then(|e| e.to_str()), Some("swp" | "pyc" | "log"))
         && !name.ends_with('~')
-        && !name.ends_with(".swp")
-        && !name.ends_with(".pyc")
-        && !name.ends_with(".log")
         && name != "4913"
 }
 
 /// Prints what the worker prints, until it is aborted.
 pub async fn print_logs(client: Client, ui: Ui) {
-    let follow = [("endpoint", Some(ENDPOINT.to_owned())), ("follow", Some("true".to_owned())), ("limit", Some("1".to_owned()))];
+    let follow = [
+        ("endpoint", Some(ENDPOINT.to_owned())),
+        ("follow", Some("true".to_owned())),
+        ("limit", Some("1".to_owned())),
+    ];
     let call = Call::new(Method::GET, path::query(&path::api(&["logs"]), &follow));
     let Ok(mut lines) = client.lines(call).await else { return };
     while let Ok(Some(line)) = lines.next().await {

@@ -67,6 +67,11 @@ impl Run {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let body = input::request(&self.input, self.data.as_deref())?;
         let client = context.client().await?;
+        if client.is_offline() {
+            let text = format!("no server runs on {}, so nothing would run the job", client.target());
+            let hint = format!("runyard up --data {}", client.target());
+            return Err(Failure::new(Code::Failure, text).hint(hint).into());
+        }
         let call = Call::new(Method::POST, path::jobs_of(&self.endpoint, &["run"]));
         let reply = client.send(call.body("application/json", Bytes::from(body))).await?;
         let id = reply.parse::<JobAnswer>()?.id;
