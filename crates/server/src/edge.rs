@@ -12,11 +12,9 @@ use axum::response::Response;
 use runyard_domain::{Access, KeyId, KeyRecord};
 use runyard_engine::Engine;
 use runyard_runtime::Paths;
+use runyard_runtime::wire::KEY_HEADER;
 
 use crate::ServerError;
-
-/// The agent's key in its requests.
-const AGENT_KEY: &str = "x-runyard-agent";
 
 /// What it takes to know the agent.
 #[derive(Clone)]
@@ -41,7 +39,7 @@ pub async fn with_request_id(State(engine): State<Engine>, request: Request, nex
 /// Lets the agent's own calls in.
 pub async fn admit_agent(State(gate): State<AgentGate>, mut request: Request, next: Next) -> Response {
     let own_call = request.uri().path().starts_with("/agent/");
-    if own_call && let Some(shown) = request.headers().get(AGENT_KEY) {
+    if own_call && let Some(shown) = request.headers().get(KEY_HEADER) {
         let key = std::fs::read_to_string(&gate.key_file).unwrap_or_default();
         if !key.trim().is_empty() && shown.as_bytes() == key.trim().as_bytes() {
             request.extensions_mut().insert(gate.engine.vault().local_caller());
