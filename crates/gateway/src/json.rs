@@ -249,4 +249,31 @@ mod tests {
         assert!(pick(&deep, ["input"]).unwrap()[0].is_some());
         assert_eq!(depth(&deep), 1_000_001);
     }
+
+    #[test]
+    fn every_small_mistake_is_judged_as_a_parser_would_and_located_inside_the_text() {
+        let text = "{\"input\": {\"é\": [1, -2.5e3, \"a\\n\\u0041\"], \"b\": true},\n \"x\": null}";
+        let (ends, _): (Vec<usize>, Vec<char>) = text.char_indices().unzip();
+        for at in ends {
+            let rest = &text[at..];
+            let next = &rest[rest.chars().next().unwrap().len_utf8()..];
+            let inserted = ["", "}", "]", ",", "\"", "'", ":", "ü", "\n", "\u{1}", "0", ".", "\\"];
+            let mut mutations = vec![text[..at].to_owned()];
+            for insert in inserted {
+                mutations.push(format!("{}{insert}{next}", &text[..at]));
+                mutations.push(format!("{}{insert}{rest}", &text[..at]));
+            }
+            for mutation in mutations {
+                let judged = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&mutation);
+                let picked = pick(&mutation, ["input"]);
+                assert_eq!(judged.is_ok(), picked.is_ok(), "{mutation}");
+                if let Err(error) = picked {
+                    let found = Malformed::locate(&mutation, &error);
+                    let lines: Vec<&str> = mutation.split('\n').collect();
+                    assert!(found.line <= lines.len(), "{mutation}: {found}");
+                    assert!(found.column <= lines[found.line - 1].chars().count() + 1, "{mutation}: {found}");
+                }
+            }
+        }
+    }
 }

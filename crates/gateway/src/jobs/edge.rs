@@ -29,6 +29,9 @@ pub(crate) async fn edge(State(gateway): State<Gateway>, request: Request, next:
         next.run(request).await
     };
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+        if let Some(cause) = refusal.cause() {
+            tracing::error!(request.id = id, cause, "a call of the job API failed");
+        }
         let (kind, body) = refusal.body(response.status(), &id);
         let (mut parts, _) = response.into_parts();
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -46,14 +49,19 @@ pub(crate) async fn edge(State(gateway): State<Gateway>, request: Request, next:
             HeaderValue::from_static("x-request-id, retry-after"),
         );
     }
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert(REQUEST_ID, id);
-    }
+    name(&mut response, &id);
     response
 }
 
+/// Says the request's id.
+pub(crate) fn name(response: &mut Response, id: &str) {
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+}
+
 /// The caller's own id where it is well formed, else a new one.
-fn request_id(gateway: &Gateway, headers: &HeaderMap) -> String {
+pub(crate) fn request_id(gateway: &Gateway, headers: &HeaderMap) -> String {
     let sent = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let well_formed = |id: &&str| {
         (1..=128).contains(&id.len())

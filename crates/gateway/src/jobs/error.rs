@@ -167,14 +167,17 @@ impl JobError {
 impl IntoResponse for JobError {
     fn into_response(self) -> Response {
         let status = self.status();
+        let hidden = status == StatusCode::INTERNAL_SERVER_ERROR;
         let refusal = Refusal {
-            message: match &self {
-                Self::Engine(error) if status == StatusCode::INTERNAL_SERVER_ERROR => {
-                    tracing::error!(%error, source = error.source().map(tracing::field::display), "a call of the job API failed");
-                    "the server failed to do this; its log says why, under this request id".to_owned()
-                }
-                error => error.to_string(),
+            message: if hidden {
+                "the server failed to do this; its log says why, under this request id".to_owned()
+            } else {
+                self.to_string()
             },
+            cause: hidden.then(|| match self.source() {
+                Some(source) => format!("{self}: {source}"),
+                None => self.to_string(),
+            }),
             code: self.code(),
             detail: self.detail(),
             plain: matches!(self, Self::TooLarge(_)),
@@ -202,12 +205,19 @@ impl IntoResponse for JobError {
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
     message: String,
+    /// What the caller is not told.
+    cause: Option<String>,
     code: &'static str,
     detail: Option<String>,
     plain: bool,
 }
 
 impl Refusal {
+    /// What belongs into the log instead of the answer.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
     /// The body and its type.
     pub(crate) fn body(&self, status: StatusCode, request_id: &str) -> (&'static str, String) {
         if self.plain {

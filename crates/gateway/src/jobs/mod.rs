@@ -14,6 +14,7 @@ mod submit;
 
 pub use access::is_local_request;
 
+pub(crate) use edge::{name, request_id};
 pub(crate) use stream::Notings;
 
 use std::future::{Ready, ready};

@@ -1,5 +1,6 @@
 //! `job-done` and `job-stream`: results, progress, streamed values. What arrived whole is taken also when its
-//! sender is gone meanwhile, so it is settled in a task of its own.
+//! sender is gone meanwhile (a worker may exit right after its answer), so each post is read and settled in a
+//! task of its own.
 
 use std::time::Duration;
 
@@ -35,8 +36,8 @@ pub(crate) async fn done(
 ) -> Result<Response, WorkerError> {
     let Some(job) = worker.job() else { return Ok(taken()) };
     let limit = gateway.options().result_limit;
-    let read = read(&gateway, &headers, body, limit).await?;
     settle(async move {
+        let read = read(&gateway, &headers, body, limit).await?;
         let said = match &read {
             Ok(held) => answer::done(&held.bytes, limit),
             Err(bytes) => {
@@ -44,15 +45,15 @@ pub(crate) async fn done(
             }
         };
         match said {
-            Said::Progress(value) => gateway.engine().progress(&worker.who, &job, value).await,
+            Said::Progress(value) => gateway.engine().progress(&worker.who, &job, value).await?,
             Said::Done { answer, output, refresh } => {
                 finish(&gateway, &worker.who, &job, answer, output).await?;
                 if refresh {
                     (gateway.options().on_refresh)(worker.who.worker().clone());
                 }
-                Ok(())
             }
         }
+        Ok(())
     })
     .await
 }
@@ -67,17 +68,18 @@ pub(crate) async fn chunk(
     let Some(job) = worker.job() else { return Ok(taken()) };
     let number = headers.get(CHUNK_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
     let limit = gateway.options().result_limit;
-    let read = read(&gateway, &headers, body, limit).await?;
     settle(async move {
+        let read = read(&gateway, &headers, body, limit).await?;
         let value = match &read {
             Ok(held) => answer::chunk(&held.bytes, limit),
             Err(bytes) => Err(answer::oversized(*bytes, limit)),
         };
         match value {
-            Ok(value) => gateway.engine().chunk(&worker.who, &job, number, value).await,
+            Ok(value) => gateway.engine().chunk(&worker.who, &job, number, value).await?,
             // A stream with a hole would be wrong without anybody noticing.
-            Err(answer) => finish(&gateway, &worker.who, &job, answer, None).await,
+            Err(answer) => finish(&gateway, &worker.who, &job, answer, None).await?,
         }
+        Ok(())
     })
     .await
 }
@@ -110,10 +112,9 @@ async fn finish(
 
 /// Runs to the end whatever becomes of the connection.
 async fn settle(
-    work: impl Future<Output = Result<(), EngineError>> + Send + 'static,
+    work: impl Future<Output = Result<(), WorkerError>> + Send + 'static,
 ) -> Result<Response, WorkerError> {
-    let settled = tokio::spawn(work).await.unwrap_or(Err(EngineError::Stopped));
-    settled?;
+    tokio::spawn(work).await.unwrap_or(Err(WorkerError::Engine(EngineError::Stopped)))?;
     Ok(taken())
 }
 

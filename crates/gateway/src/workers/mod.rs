@@ -22,6 +22,7 @@ use axum::routing::{any, get, post};
 use http::StatusCode;
 
 use crate::Gateway;
+use crate::jobs::{name, request_id};
 use error::WorkerError;
 
 /// The header that numbers the chunks of a job, so that a repeated post changes nothing. Set by the agent.
@@ -42,7 +43,7 @@ pub fn worker_routes(state: Gateway) -> Router {
         .route("/w/{token}/v2/{endpoint}/job-stream/{worker}/{job}", post(done::chunk))
         .route("/w/{token}/{*rest}", any(unknown))
         .route("/agent/give-back", post(give_back::give_back))
-        .layer(middleware::from_fn_with_state(state.clone(), slow_errors))
+        .layer(middleware::from_fn_with_state(state.clone(), edge))
         .with_state(state)
 }
 
@@ -50,9 +51,11 @@ async fn unknown() -> WorkerError {
     WorkerError::NoSuchRoute
 }
 
-/// Answers errors after a pause.
-async fn slow_errors(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+/// Answers errors after a pause, and names the request in the answer.
+async fn edge(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let id = request_id(&gateway, request.headers());
+    let mut response = next.run(request).await;
+    name(&mut response, &id);
     let timing = gateway.timing();
     if response.status() == StatusCode::UNAUTHORIZED {
         tokio::time::sleep(timing.auth_pause).await;
