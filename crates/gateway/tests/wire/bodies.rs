@@ -184,6 +184,8 @@ async fn bytes_in_flight_have_a_budget() {
         let body = Body::new(StreamBody::new(receive(receiver)));
         let call = tokio::spawn(async move { house.call(Method::POST, "/v2/ep1/run", body).await });
         sender.send(Bytes::from(sized(100 << 10))).await.unwrap();
+        // The second empty piece fits into the channel only when the first was asked for: there is room by then.
+        sender.send(Bytes::new()).await.unwrap();
         sender.send(Bytes::new()).await.unwrap();
         senders.push((sender, call));
     }
