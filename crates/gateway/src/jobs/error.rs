@@ -36,7 +36,7 @@ pub(crate) enum JobError {
     #[error("the stream of job '{0}' is over: it was cancelled; its status is still kept")]
     StreamOver(String),
     #[error(
-        "there is no such operation: the job API has run, runsync, status, status-sync, stream, cancel, retry, purge-queue, health, metrics and requests"
+        "there is no such operation: the job API has run, runsync, status, status-sync, stream, cancel, retry, purge-queue, health, metrics, requests and openai/v1"
     )]
     NoSuchOperation,
     #[error("this operation answers {0} only")]

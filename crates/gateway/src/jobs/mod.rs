@@ -6,6 +6,7 @@ mod control;
 mod edge;
 mod error;
 mod health;
+mod openai;
 mod query;
 mod request;
 mod status;
@@ -42,6 +43,7 @@ pub fn job_routes(state: Gateway) -> Router {
         .route("/v2/{endpoint}/health", gets(get(health::health)))
         .route("/v2/{endpoint}/metrics", gets(get(health::metrics)))
         .route("/v2/{endpoint}/requests", gets(get(health::requests)))
+        .route("/v2/{endpoint}/openai/{*route}", any(openai::call))
         .route("/v2/{endpoint}/{*operation}", any(unknown))
         .layer(middleware::from_fn_with_state(state.clone(), edge::edge))
         .with_state(state)

@@ -57,8 +57,8 @@ pub(crate) enum BadBody {
     },
 }
 
-/// Reads a body.
-pub(crate) fn parse(body: &Bytes) -> Result<Submission, BadBody> {
+/// The text of a body that is one JSON object, not too deep.
+pub(crate) fn object(body: &Bytes) -> Result<&str, BadBody> {
     let text = match std::str::from_utf8(body) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => return Err(BadBody::Malformed(Malformed::not_utf8(body, error.valid_up_to()))),
@@ -72,13 +72,22 @@ pub(crate) fn parse(body: &Bytes) -> Result<Submission, BadBody> {
         serde_json::from_str::<&RawValue>(text).map_err(malformed)?;
         return Err(BadBody::NotAnObject(kind(first)));
     }
+    // One scan finds what is malformed; the depth is that of a text that is not.
+    let deep = depth(text);
+    if deep > MAX_DEPTH {
+        serde_json::from_str::<&RawValue>(text).map_err(malformed)?;
+        return Err(BadBody::TooDeep(deep));
+    }
+    Ok(text)
+}
+
+/// Reads a body.
+pub(crate) fn parse(body: &Bytes) -> Result<Submission, BadBody> {
+    let text = object(body)?;
+    let malformed = |error| BadBody::Malformed(Malformed::locate(text, &error));
     let [input, webhook, policy, s3] =
         pick(text, ["input", "webhook", "policy", "s3Config"]).map_err(malformed)?;
     let input = input.ok_or(BadBody::NoInput)?;
-    let deep = depth(text);
-    if deep > MAX_DEPTH {
-        return Err(BadBody::TooDeep(deep));
-    }
     let policy = read_policy(policy)?;
     Ok(Submission {
         input: body.slice_ref(input.get().as_bytes()),

@@ -32,6 +32,7 @@ pub(crate) fn exception(error: &str) -> Option<FailReason> {
 
 fn reason(kind: String, message: String, traceback: &str) -> FailReason {
     let (file, line) = frame(traceback).unzip();
+    let file = file.map(|file| as_deployed(&file).to_owned());
     FailReason::HandlerException { kind, message, file, line }
 }
 
@@ -39,6 +40,13 @@ fn reason(kind: String, message: String, traceback: &str) -> FailReason {
 fn type_name(text: &str) -> String {
     let inner = text.strip_prefix("<class '").and_then(|rest| rest.strip_suffix("'>")).unwrap_or(text);
     short(inner)
+}
+
+/// The file as its author knows it: below the deployed folder, not below where the server unpacked it.
+fn as_deployed(file: &str) -> &str {
+    let Some((_, rest)) = file.split_once("/bundles/") else { return file };
+    let digest = |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    rest.split_once('/').filter(|(name, _)| digest(name)).map_or(file, |(_, own)| own)
 }
 
 /// The last part of a dotted name.

@@ -10,6 +10,7 @@ mod connections;
 mod conversations;
 mod jobs;
 mod local;
+mod openai;
 mod results;
 mod streams;
 mod support;

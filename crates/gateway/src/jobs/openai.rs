@@ -1,0 +1,230 @@
+//! `/v2/{endpoint}/openai/v1/*`: an OpenAI call becomes a job whose input names the route and carries the body
+//! as it came; what the worker yields becomes the answer (facts: worker-vllm's input and output shapes).
+//!
+//! With `"stream": true` the yielded texts are the server-sent events themselves, cut anywhere, and are passed
+//! on verbatim as they come. Otherwise the answer is the one object that was yielded or returned. A client that
+//! goes away cancels its job.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use runyard_domain::{Job, JobId, Outcome, Phase};
+use runyard_engine::NewJob;
+use runyard_vault::Caller;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::access::Runs;
+use super::error::JobError;
+use super::request::{self, BadBody};
+use crate::Gateway;
+use crate::body::Limits;
+use crate::json::{Malformed, pick};
+
+/// How much of a stream is read from the store at once.
+const READ_BYTES: u64 = 1 << 20;
+
+/// Any method on any path below `openai/`.
+pub(crate) async fn call(
+    State(gateway): State<Gateway>,
+    Runs(target): Runs,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, JobError> {
+    let route = uri.path().split_once("/openai").map_or("/", |(_, rest)| rest).to_owned();
+    let asked = match method {
+        Method::GET => Asked { input: json!({"openai_route": route}).to_string().into(), streams: false },
+        Method::POST => read(&gateway, &route, &headers, body).await?,
+        _ => return Err(JobError::Method("GET and POST")),
+    };
+    let new = NewJob { sync: true, ..NewJob::new(target.endpoint.clone(), asked.input) };
+    let accepted = gateway.engine().submit(&target.caller, new).await?;
+    let following = Following { gateway, caller: target.caller, job: accepted.job.id, over: false };
+    if asked.streams { Ok(events(following).await) } else { whole(following).await }
+}
+
+struct Asked {
+    input: Bytes,
+    streams: bool,
+}
+
+async fn read(gateway: &Gateway, route: &str, headers: &HeaderMap, body: Body) -> Result<Asked, JobError> {
+    let (size, timing) = (gateway.options().runsync_limit, gateway.timing());
+    let limits = Limits { size, room_wait: timing.budget_wait, silence: timing.body_silence };
+    let held = gateway.requests().read(headers, body, limits).await;
+    let held = held.map_err(|error| JobError::unread(&error, size, timing.body_silence))?;
+    let text = request::object(&held.bytes)?;
+    let [streams] =
+        pick(text, ["stream"]).map_err(|error| BadBody::Malformed(Malformed::locate(text, &error)))?;
+    let streams = streams.is_some_and(|raw| raw.get() == "true");
+    let mut input = format!("{{\"openai_route\":{},\"openai_input\":", json!(route)).into_bytes();
+    input.extend_from_slice(text.trim().as_bytes());
+    input.push(b'}');
+    Ok(Asked { input: input.into(), streams })
+}
+
+/// A job that a client waits for. Dropped before the job's end, it cancels it: nobody will read the answer.
+struct Following {
+    gateway: Gateway,
+    caller: Caller,
+    job: JobId,
+    over: bool,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let (gateway, caller, job) = (self.gateway.clone(), self.caller.clone(), self.job.clone());
+        tokio::spawn(async move {
+            if let Err(error) = gateway.engine().cancel(&caller, &job).await {
+                tracing::debug!(job.id = %job, %error, "a job whose client went away was not cancelled");
+            }
+        });
+    }
+}
+
+impl Following {
+    /// The next yielded values, or the job once it has ended and nothing is left.
+    async fn next(&mut self) -> Result<Step, JobError> {
+        let engine = self.gateway.engine();
+        let waiter = engine.waiter(&self.job);
+        loop {
+            let changed = waiter.changed();
+            tokio::pin!(changed);
+            let job = engine
+                .job(&self.job)?
+                .ok_or_else(|| JobError::NoSuchJob { job: self.job.to_string(), endpoint: String::new() })?;
+            let (chunks, _) = engine.reader().undelivered(&self.job, READ_BYTES)?;
+            if let Some(last) = chunks.last() {
+                let upto = last.index;
+                let mut values = Vec::with_capacity(chunks.len());
+                for chunk in chunks {
+                    values.push(engine.bytes(chunk.value).await?);
+                }
+                // Nobody else reads this stream; what breaks off here breaks off for its one client.
+                engine.delivered(&self.job, upto).await?;
+                return Ok(Step::Values(values));
+            }
+            if job.is_done() {
+                self.over = true;
+                return Ok(Step::Ended(Box::new(job)));
+            }
+            changed.await;
+        }
+    }
+}
+
+enum Step {
+    Values(Vec<Bytes>),
+    Ended(Box<Job>),
+}
+
+/// The answer of a call that does not stream.
+async fn whole(mut following: Following) -> Result<Response, JobError> {
+    let mut first = None;
+    let job = loop {
+        match following.next().await? {
+            Step::Values(values) => first = first.or_else(|| values.into_iter().next()),
+            Step::Ended(job) => break job,
+        }
+    };
+    if let Some((status, error)) = failure(&job) {
+        return Ok(json_answer(status, error.to_string().into()));
+    }
+    let output = match following.gateway.engine().reader().output(&job.id)? {
+        Some(payload) => following.gateway.engine().bytes(payload).await?,
+        None => Bytes::from_static(b"null"),
+    };
+    // `return_aggregate_stream` makes a list of what was yielded; without it the list is empty.
+    let answer = match serde_json::from_slice::<Vec<Box<RawValue>>>(&output) {
+        Ok(list) => list.into_iter().next().map(|raw| Bytes::from(raw.get().to_owned())).or(first),
+        Err(_) if output.as_ref() == b"null" => first,
+        Err(_) => Some(output),
+    };
+    let answer = answer.unwrap_or_else(|| Bytes::from_static(b"{}"));
+    let status = match serde_json::from_slice::<Value>(&answer) {
+        Ok(value) if value.get("error").is_some_and(|e| !e.is_null()) => error_status(&value["error"]),
+        _ => StatusCode::OK,
+    };
+    Ok(json_answer(status, answer))
+}
+
+/// The status that an OpenAI error object asks for, else 500.
+fn error_status(error: &Value) -> StatusCode {
+    let code = error.get("code").and_then(Value::as_u64).filter(|code| (400..600).contains(code));
+    code.and_then(|code| StatusCode::from_u16(code as u16).ok()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// How a job that did not succeed looks to an OpenAI client.
+fn failure(job: &Job) -> Option<(StatusCode, Value)> {
+    let Phase::Done { outcome, .. } = &job.phase else { return None };
+    let (status, code, message) = match outcome {
+        Outcome::Completed => return None,
+        Outcome::Failed { reason, .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, reason.code(), reason.sentence())
+        }
+        Outcome::TimedOut { reason } => (StatusCode::GATEWAY_TIMEOUT, reason.code(), reason.sentence()),
+        Outcome::Cancelled { by } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "cancelled", format!("the job was cancelled by {by}"))
+        }
+    };
+    let error = json!({"error": {"message": message, "type": "server_error", "param": null, "code": code}});
+    Some((status, error))
+}
+
+fn json_answer(status: StatusCode, body: Bytes) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// The answer of a call that streams. The status line waits for the first value, so that a job that fails
+/// before it yields anything is an error and not a broken stream.
+async fn events(mut following: Following) -> Response {
+    let first = match following.next().await {
+        Ok(Step::Values(values)) => joined(&values),
+        Ok(Step::Ended(job)) => match failure(&job) {
+            Some((status, error)) => return json_answer(status, error.to_string().into()),
+            None => Bytes::new(),
+        },
+        Err(error) => return error.into_response(),
+    };
+    let rest = stream::unfold((Some(first), following), |(first, mut following)| async move {
+        if let Some(first) = first {
+            return Some((Ok::<_, std::convert::Infallible>(first), (None, following)));
+        }
+        if following.over {
+            return None;
+        }
+        match following.next().await {
+            Ok(Step::Values(values)) => Some((Ok(joined(&values)), (None, following))),
+            Ok(Step::Ended(job)) => {
+                let (_, error) = failure(&job)?;
+                Some((Ok(Bytes::from(format!("data: {error}\n\n"))), (None, following)))
+            }
+            Err(_) => None,
+        }
+    });
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    (headers, Body::from_stream(rest)).into_response()
+}
+
+/// Yielded texts as they are; anything else as one event each.
+fn joined(values: &[Bytes]) -> Bytes {
+    let mut out = Vec::new();
+    for value in values {
+        if let Ok(text) = serde_json::from_slice::<String>(value) {
+            out.extend_from_slice(text.as_bytes());
+            continue;
+        }
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\n\n");
+    }
+    out.into()
+}

@@ -1,0 +1,111 @@
+//! The OpenAI route: calls become jobs of worker-vllm's shape, what workers yield becomes the answer.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Method, Request};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::support::{House, TestWorker, until};
+
+/// Calls in the background and hands the job to the worker: its id and input.
+async fn called(
+    house: &Arc<House>,
+    worker: &TestWorker,
+    method: Method,
+    path: &str,
+    body: &str,
+) -> (tokio::task::JoinHandle<(u16, String, String)>, String, Value) {
+    let (caller, path, body) = (house.clone(), path.to_owned(), body.to_owned());
+    let calling = tokio::spawn(async move {
+        let answer = caller.call(method, &path, body).await;
+        (answer.status.as_u16(), answer.header("content-type").to_owned(), answer.text().to_owned())
+    });
+    until(house, "the call became a job", || !house.all_jobs().is_empty()).await;
+    let job: Value = house.take(worker).await.json();
+    let id = job["id"].as_str().unwrap().to_owned();
+    (calling, id, job["input"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_was_yielded_is_the_answer() {
+    for output in [r#"[{"object":"chat.completion"}]"#, r#"{"object":"chat.completion"}"#] {
+        let house = Arc::new(House::patient().await);
+        let worker = house.worker("w1");
+        let body = r#"{"model":"m", "messages":[], "n":1.0}"#;
+        let path = "/v2/ep1/openai/v1/chat/completions";
+        let (calling, id, input) = called(&house, &worker, Method::POST, path, body).await;
+        let asked = json!({"model": "m", "messages": [], "n": 1.0});
+        assert_eq!(input, json!({"openai_route": "/v1/chat/completions", "openai_input": asked}));
+        house.done(&worker, &id, format!("{{\"output\":{output}}}")).await;
+        let (status, kind, text) = calling.await.unwrap();
+        assert_eq!((status, kind.as_str()), (200, "application/json"));
+        assert_eq!(text, r#"{"object":"chat.completion"}"#);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_without_a_body_is_named_alone() {
+    let house = Arc::new(House::patient().await);
+    let worker = house.worker("w1");
+    let (calling, id, input) = called(&house, &worker, Method::GET, "/v2/ep1/openai/v1/models", "").await;
+    assert_eq!(input, json!({"openai_route": "/v1/models"}));
+    house.chunk(&worker, &id, r#"{"object":"list","data":[]}"#).await;
+    house.done(&worker, &id, r#"{"output":[]}"#).await;
+    assert_eq!(calling.await.unwrap().2, r#"{"object":"list","data":[]}"#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_are_passed_on_as_they_were_cut() {
+    let house = Arc::new(House::patient().await);
+    let worker = house.worker("w1");
+    let path = "/v2/ep1/openai/v1/chat/completions";
+    let (calling, id, _) = called(&house, &worker, Method::POST, path, r#"{"stream":true}"#).await;
+    for piece in ["data: {\"a\"", ":1}\n\n", "data: [DONE]\n\n"] {
+        house.chunk(&worker, &id, &json!(piece).to_string()).await;
+    }
+    house.done(&worker, &id, r#"{"output":[]}"#).await;
+    let (status, kind, text) = calling.await.unwrap();
+    assert_eq!((status, kind.as_str()), (200, "text/event-stream"));
+    assert_eq!(text, "data: {\"a\":1}\n\ndata: [DONE]\n\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_have_the_shape_that_clients_read() {
+    for body in [r#"{"stream":true}"#, "{}"] {
+        let house = Arc::new(House::patient().await);
+        let worker = house.worker("w1");
+        let path = "/v2/ep1/openai/v1/completions";
+        let (calling, id, _) = called(&house, &worker, Method::POST, path, body).await;
+        house.done(&worker, &id, r#"{"error":"no model"}"#).await;
+        let (status, _, text) = calling.await.unwrap();
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((status, &answer["error"]["code"]), (500, &json!("handler_error")));
+        assert!(answer["error"]["message"].as_str().unwrap().contains("no model"));
+    }
+    let house = House::quick().await;
+    let answer = house.post("/v2/ep1/openai/v1/chat/completions", r#"{"messages":[],}"#).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("trailing comma"), "{}", answer.text());
+    assert!(house.all_jobs().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_cancels_its_job() {
+    let house = Arc::new(House::patient().await);
+    let worker = house.worker("w1");
+    let request = Request::post("/v2/ep1/openai/v1/completions").header("authorization", &house.key);
+    let request = request.body(Body::from(r#"{"stream":true}"#)).unwrap();
+    let router = house.router.clone();
+    let calling = tokio::spawn(async move { router.oneshot(request).await.unwrap() });
+    until(&house, "the call became a job", || !house.all_jobs().is_empty()).await;
+    let id = house.take(&worker).await.json()["id"].as_str().unwrap().to_owned();
+    house.chunk(&worker, &id, "\"data: 1\\n\\n\"").await;
+    let mut body = calling.await.unwrap().into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data: 1\n\n");
+    drop(body);
+    until(&house, "the job was cancelled", || house.job(&id).is_done()).await;
+    assert_eq!(house.status(&id).await["status"], "CANCELLED");
+}
