@@ -96,6 +96,10 @@ id!(
     /// The public part of an API key: what lists and audit lines show.
     KeyId
 );
+id!(
+    /// One delivery of a webhook: `msg_`, the job's id, `-`, and the job's `seq` when it ended.
+    DeliveryId
+);
 
 #[cfg(test)]
 mod tests {

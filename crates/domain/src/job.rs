@@ -255,9 +255,17 @@ impl Job {
         }
     }
 
-    /// Whether its retention is over.
-    pub fn is_forgettable(&self, now: Timestamp) -> bool {
-        self.is_done() && self.due_at() <= now
+    /// The same where a delivery that is not settled holds it until then: an ended job is not forgotten earlier.
+    pub fn due_while_held(&self, held_until: Option<Timestamp>) -> Timestamp {
+        match held_until {
+            Some(until) if self.is_done() => self.due_at().max(until),
+            _ => self.due_at(),
+        }
+    }
+
+    /// Whether it ended and nothing keeps it any more.
+    pub fn is_forgettable(&self, held_until: Option<Timestamp>, now: Timestamp) -> bool {
+        self.is_done() && self.due_while_held(held_until) <= now
     }
 }
 

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use runyard_domain::delivery::Try;
 use runyard_domain::job::{Answer, Loss};
 use runyard_domain::{
-    Access, Endpoint, EndpointId, Env, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerRecord,
+    Access, DeliveryId, Endpoint, EndpointId, Env, Job, JobId, KeyRecord, Payload, Release, Timestamp,
+    WorkerRecord,
 };
 use runyard_store::{Blobs, Command, Reader, Refused, Reply, Store, StoreError, Which};
 use runyard_vault::{Caller, Vault, WorkerCaller};
@@ -41,6 +43,7 @@ pub(crate) struct Memory {
     pub(crate) live: Live,
     pub(crate) polls: Polls,
     touched: HashSet<EndpointId>,
+    deliveries_touched: bool,
 }
 
 pub(crate) struct Shared {
@@ -324,6 +327,16 @@ impl Engine {
         }
     }
 
+    /// Keeps what came of a try to deliver a webhook; where it failed, the next one is at `again`.
+    pub async fn record_try(
+        &self,
+        delivery: &DeliveryId,
+        tried: Try,
+        again: Option<Timestamp>,
+    ) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::Tried { delivery: delivery.clone(), tried, again }).await.map(drop)
+    }
+
     /// Replaces an endpoint's record.
     pub async fn put_endpoint(&self, endpoint: Endpoint) -> Result<(), EngineError> {
         self.shared.writer.commit(Command::PutEndpoint(Box::new(endpoint))).await.map(drop)
@@ -418,6 +431,10 @@ fn start_writer(
             Reply::Submitted { job, existing: false } | Reply::Job(job) => job_changed(job),
             Reply::Taken(taken) => taken.iter().for_each(|t| job_changed(&t.job)),
             Reply::Jobs(jobs) => jobs.iter().for_each(job_changed),
+            Reply::Tried { due_at, .. } => {
+                memory.deliveries_touched = true;
+                timers.arm(*due_at);
+            }
             Reply::Forgotten(job) => {
                 memory.index.remove(job);
                 waiters.wake(job);
@@ -444,6 +461,9 @@ fn start_writer(
             memory.match_polls(&endpoint);
             let _ = feed_.send(Change::Jobs(endpoint));
         }
+        if std::mem::take(&mut memory.deliveries_touched) {
+            let _ = feed_.send(Change::Deliveries);
+        }
     };
     let fatal = move |_: &StoreError| failed.notify_one();
     Writer::start(store, env.clone(), Box::new(apply), Box::new(flush), Box::new(fatal))
@@ -467,5 +487,6 @@ impl Memory {
             let _ = feed.send(Change::Stopping { worker, job: job.id.clone() });
         }
         self.touched.insert(job.endpoint.clone());
+        self.deliveries_touched |= job.is_done() && job.webhook.is_some();
     }
 }

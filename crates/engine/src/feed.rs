@@ -8,6 +8,8 @@ use runyard_domain::{EndpointId, JobId, WorkerId};
 pub enum Change {
     /// Jobs of an endpoint were added, taken or ended.
     Jobs(EndpointId),
+    /// Deliveries of webhooks were made, tried or settled.
+    Deliveries,
     /// An endpoint's record changed, or it is gone.
     Endpoint(EndpointId),
     /// A worker asked for a job for the first time.

@@ -220,6 +220,7 @@ impl Fleet {
             Ok(Change::Unfit { worker, message }) => {
                 tracing::warn!(worker.id = %worker, message, "a worker says that it is not fit to work");
             }
+            Ok(Change::Deliveries) => {}
             Err(_) => state.dirty.extend(self.inner.engine.endpoints().iter().map(|e| e.id.clone())),
         }
     }

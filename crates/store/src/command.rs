@@ -1,7 +1,11 @@
 //! What can be asked of the store in a batch, and what it answers.
 
+use runyard_domain::delivery::Try;
 use runyard_domain::job::{Answer, Loss, Refusal};
-use runyard_domain::{Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, WorkerId, WorkerRecord};
+use runyard_domain::{
+    Delivery, DeliveryId, Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerId,
+    WorkerRecord,
+};
 
 /// A new job with its payloads.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +29,8 @@ pub enum Which {
     Jobs(Vec<JobId>),
 }
 
-/// One change. Job commands are decided by `domain::job::decide`; records are replaced as a whole.
+/// One change. Job commands are decided by `domain::job::decide`; records are replaced as a whole. Whatever
+/// ends a job that has a webhook adds its [`Delivery`] too.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Accepts a job. A job whose id is there already is not accepted again. Reply: [`Reply::Submitted`].
@@ -128,11 +133,22 @@ pub enum Command {
         /// Milliseconds.
         ttl_ms: i64,
     },
-    /// The clock: ends what is over its limits, forgets what is over its retention. Reply: [`Reply::Job`],
+    /// The clock: ends what is over its limits, forgets what is over its retention and not held by a pending
+    /// delivery. Reply: [`Reply::Job`],
     /// [`Reply::Forgotten`] or [`Reply::Refused`].
     Expire {
         /// Which job.
         job: JobId,
+    },
+    /// A try to deliver a webhook. Where it failed, the next one is at `again`, or the delivery is given up.
+    /// Reply: [`Reply::Tried`], or [`Reply::Nothing`] where the delivery is settled already, or gone with its job.
+    Tried {
+        /// Which delivery.
+        delivery: DeliveryId,
+        /// What came of it.
+        tried: Try,
+        /// When to try again, where it failed.
+        again: Option<Timestamp>,
     },
     /// Replaces an endpoint's record. Reply: [`Reply::Nothing`].
     PutEndpoint(Box<Endpoint>),
@@ -182,6 +198,13 @@ pub enum Reply {
     Job(Box<Job>),
     /// The jobs that changed, as they are now.
     Jobs(Vec<Job>),
+    /// A delivery after a try.
+    Tried {
+        /// It, as it is now.
+        delivery: Box<Delivery>,
+        /// When the clock alone changes its job: a settled delivery does not hold it any more.
+        due_at: Timestamp,
+    },
     /// The job and its payloads are gone.
     Forgotten(JobId),
     /// Nothing changed.

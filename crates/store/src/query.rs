@@ -1,8 +1,8 @@
 //! Queries. They read what the last finished batch wrote, beside the writer.
 
 use runyard_domain::{
-    Endpoint, EndpointId, Job, JobId, KeyRecord, Outcome, Payload, Phase, Release, Timestamp, WorkerId,
-    WorkerRecord,
+    Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord, Outcome, Payload, Phase, Release, Timestamp,
+    WorkerId, WorkerRecord,
 };
 
 use crate::StoreError;
@@ -113,9 +113,14 @@ pub trait Reader: Send + Sync {
     fn live(&self) -> Result<Vec<Job>, StoreError>;
     /// Counts of one endpoint.
     fn counts(&self, endpoint: &EndpointId) -> Result<Counts, StoreError>;
-    /// Jobs whose `due_at` has come, most overdue first.
+    /// A job's deliveries, oldest first.
+    fn deliveries(&self, job: &JobId) -> Result<Vec<Delivery>, StoreError>;
+    /// Deliveries that are to be tried, soonest first, without those to the given destinations.
+    fn pending_deliveries(&self, without: &[String], limit: usize) -> Result<Vec<Delivery>, StoreError>;
+    /// Jobs that the clock changes by now, most overdue first: `due_at` has come, and no pending delivery holds
+    /// an ended one.
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError>;
-    /// The earliest `due_at` of all jobs.
+    /// When the clock changes a job next.
     fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
     /// Every endpoint, by name.
     fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError>;

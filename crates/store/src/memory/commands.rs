@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
+use runyard_domain::delivery::Try;
 use runyard_domain::job::{self, Refusal, decide};
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{EndpointId, Job, JobId, Payload, Timestamp, WorkerId, WorkerRecord};
+use runyard_domain::{
+    Delivery, DeliveryId, EndpointId, Job, JobId, Payload, Timestamp, WorkerId, WorkerRecord,
+};
 
 use super::{Entry, State};
 use crate::command::output_refusal;
@@ -52,6 +55,7 @@ impl State {
                     self.select(|j| j.endpoint == *endpoint && Standing::of(j) == Standing::Waiting);
                 self.decide_all(now, &waiting, &job::Command::Cancel { by: by.clone() })
             }
+            Command::Tried { delivery, tried, again } => self.tried(now, delivery, tried, *again),
             Command::Retry { job } => self.retry(now, job),
             Command::SetTtl { job, ttl_ms } => {
                 self.decide_one(now, job, &job::Command::SetTtl { ttl_ms: *ttl_ms })
@@ -159,9 +163,21 @@ impl State {
         reply
     }
 
+    fn tried(&mut self, now: Timestamp, id: &DeliveryId, tried: &Try, again: Option<Timestamp>) -> Reply {
+        let Some(delivery) = self.deliveries.values_mut().find(|d| d.id == *id) else {
+            return Reply::Nothing;
+        };
+        let Some(next) = delivery.after(tried, again, now) else { return Reply::Nothing };
+        *delivery = next.clone();
+        let Some(entry) = self.jobs.get(&next.job) else { return Reply::Nothing };
+        Reply::Tried { due_at: self.due_at(&entry.job), delivery: Box::new(next) }
+    }
+
     fn expire(&mut self, now: Timestamp, id: &JobId) -> Reply {
-        if self.jobs.get(id).is_some_and(|e| e.job.is_forgettable(now)) {
+        let held_until = self.held_until(id);
+        if self.jobs.get(id).is_some_and(|e| e.job.is_forgettable(held_until, now)) {
             self.jobs.remove(id);
+            self.deliveries.retain(|_, d| d.job != *id);
             return Reply::Forgotten(id.clone());
         }
         self.decide_one(now, id, &job::Command::Expire)
@@ -172,6 +188,7 @@ impl State {
         self.releases.retain(|(endpoint, _), _| endpoint != id);
         self.workers.retain(|_, w| w.endpoint != *id);
         self.jobs.retain(|_, e| e.job.endpoint != *id);
+        self.deliveries.retain(|_, d| self.jobs.contains_key(&d.job));
         self.counts.remove(id);
         Reply::Nothing
     }
@@ -232,6 +249,7 @@ impl State {
             _ => {}
         }
         entry.job = next.clone();
+        self.deliveries.extend(Delivery::of(&next).map(|delivery| (delivery.seq, delivery)));
         Reply::Job(Box::new(next))
     }
 

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use runyard_domain::{
-    Endpoint, EndpointId, Job, JobId, KeyId, KeyRecord, Payload, Release, Timestamp, WorkerId, WorkerRecord,
+    Delivery, Endpoint, EndpointId, Job, JobId, KeyId, KeyRecord, Payload, Release, Timestamp, WorkerId,
+    WorkerRecord,
 };
 
 use crate::{Blobs, Command, Counts, Reader, Reply, Store, StoreError};
@@ -57,6 +58,8 @@ struct State {
     /// The highest `seq` given out.
     last_seq: u64,
     jobs: HashMap<JobId, Entry>,
+    /// The outbox of webhooks, by the `seq` of the end.
+    deliveries: BTreeMap<u64, Delivery>,
     /// The four counts that rise for ever; `waiting` and `running` stay 0 here.
     counts: HashMap<EndpointId, Counts>,
     endpoints: BTreeMap<EndpointId, Endpoint>,
@@ -93,6 +96,16 @@ impl Entry {
 }
 
 impl State {
+    /// Until when pending deliveries keep a job.
+    fn held_until(&self, job: &JobId) -> Option<Timestamp> {
+        self.deliveries.values().filter(|d| d.job == *job).filter_map(Delivery::held_until).max()
+    }
+
+    /// When the clock alone changes a job.
+    fn due_at(&self, job: &Job) -> Timestamp {
+        job.due_while_held(self.held_until(&job.id))
+    }
+
     /// The files that some job names.
     fn files(&self) -> BTreeSet<String> {
         let kept = |e: &Entry| -> Vec<String> {

@@ -4,7 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
-    Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerId, WorkerRecord,
+    Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerId,
+    WorkerRecord,
 };
 
 use super::{Entry, State};
@@ -91,15 +92,28 @@ impl Reader for MemoryReader {
         Ok(Counts { waiting, running, ..state.counts.get(endpoint).copied().unwrap_or_default() })
     }
 
+    fn deliveries(&self, job: &JobId) -> Result<Vec<Delivery>, StoreError> {
+        Ok(self.state().deliveries.values().filter(|d| d.job == *job).cloned().collect())
+    }
+
+    fn pending_deliveries(&self, without: &[String], limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        let state = self.state();
+        let mut pending: Vec<&Delivery> = state.deliveries.values().collect();
+        pending.retain(|d| d.next_at().is_some() && !without.contains(&d.destination()));
+        pending.sort_by_key(|d| (d.next_at(), d.seq));
+        Ok(pending.into_iter().take(limit).cloned().collect())
+    }
+
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
         let state = self.state();
-        let mut due: Vec<&Entry> = state.jobs.values().filter(|e| e.job.due_at() <= now).collect();
-        due.sort_by_key(|e| (e.job.due_at(), e.place));
+        let mut due: Vec<&Entry> = state.jobs.values().filter(|e| state.due_at(&e.job) <= now).collect();
+        due.sort_by_key(|e| (state.due_at(&e.job), e.place));
         Ok(due.into_iter().take(limit).map(|e| e.job.id.clone()).collect())
     }
 
     fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.state().jobs.values().map(|e| e.job.due_at()).min())
+        let state = self.state();
+        Ok(state.jobs.values().map(|e| state.due_at(&e.job)).min())
     }
 
     fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {

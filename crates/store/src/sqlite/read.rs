@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use runyard_domain::{
-    Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerId, WorkerRecord,
+    Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerId,
+    WorkerRecord,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::open_reader;
 use super::rows::{self, Kind, payload};
-use super::sql::{During, all, column, document, each, first};
+use super::sql::{During, all, column, document, each, first, to_document};
 use crate::{Chunk, Counts, Filter, Reader, Standing, StoreError};
 
 /// The pool of reading connections.
@@ -132,6 +133,26 @@ impl Reader for Readers {
             })
         })?;
         Ok(counts.unwrap_or_default())
+    }
+
+    fn deliveries(&self, job: &JobId) -> Result<Vec<Delivery>, StoreError> {
+        const SQL: &str = "SELECT deliveries.record FROM jobs JOIN deliveries ON deliveries.job = jobs.n
+                           WHERE jobs.id = ?1 ORDER BY deliveries.n";
+        self.with(|conn| {
+            all(conn, "list a job's deliveries", SQL, [job.as_str()], |row| document(row, 0, "delivery"))
+        })
+    }
+
+    fn pending_deliveries(&self, without: &[String], limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        const SQL: &str = "SELECT record FROM deliveries INDEXED BY deliveries_pending
+            WHERE next_at IS NOT NULL AND destination NOT IN (SELECT value FROM json_each(?1))
+            ORDER BY next_at, n LIMIT ?2";
+        let without = to_document(&without, "list of destinations")?;
+        self.with(|conn| {
+            all(conn, "list pending deliveries", SQL, (without, rows_at_most(limit)), |row| {
+                document(row, 0, "delivery")
+            })
+        })
     }
 
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {

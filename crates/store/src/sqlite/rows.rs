@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use runyard_domain::{Job, JobId, Payload, WorkerId};
+use runyard_domain::{Job, JobId, Payload, Timestamp, WorkerId};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, Row, ToSql, params};
 
@@ -92,7 +92,7 @@ pub(super) fn insert(conn: &Connection, job: &Job) -> Result<bool, StoreError> {
 }
 
 /// Writes what a decision may change of a job.
-pub(super) fn update(conn: &Connection, n: i64, job: &Job) -> Result<(), StoreError> {
+pub(super) fn update(conn: &Connection, n: i64, job: &Job, due_at: Timestamp) -> Result<(), StoreError> {
     run(
         conn,
         "change a job",
@@ -102,7 +102,7 @@ pub(super) fn update(conn: &Connection, n: i64, job: &Job) -> Result<(), StoreEr
             Standing::of(job),
             job.seq as i64,
             job.holder().map(WorkerId::as_str),
-            job.due_at().0,
+            due_at.0,
             to_document(job, "job")?,
         ],
     )?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use runyard_domain::{EndpointId, Job, JobId, Payload};
+use runyard_domain::{Delivery, EndpointId, Job, JobId, Payload};
 use runyard_store::{Blobs, Counts, Filter, Reader, Standing, Store};
 
 use crate::child::{bytes_of, open};
@@ -62,6 +62,13 @@ fn agrees_with_itself(reader: &dyn Reader, blobs: &Blobs, jobs: &[Job], dir: &Pa
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(there, named, "files and the rows that name them");
+    // The end of a job and its delivery are one transaction.
+    for job in jobs {
+        let ended = job.is_done() && job.webhook.is_some();
+        let wanted: Vec<Delivery> = Delivery::of(job).into_iter().collect();
+        assert_eq!(reader.deliveries(&job.id).unwrap(), wanted, "{}", job.id);
+        assert_eq!(wanted.len(), usize::from(ended));
+    }
     let count = |standing| jobs.iter().filter(|job| Standing::of(job) == standing).count() as u64;
     let counts = reader.counts(&EndpointId::new("e")).unwrap();
     // Forgotten jobs had completed too, so of these there may be more than are left.

@@ -79,7 +79,7 @@ pub fn submission(id: &str, input: Payload) -> Submission {
         requeues: 1,
         retention_ms: 1_000,
         pinned: None,
-        webhook: None,
+        webhook: id.contains("-a").then(|| "http://h/".into()),
         has_s3: false,
         attempt: 0,
         losses: 0,
@@ -101,7 +101,7 @@ fn say(line: &str) {
 }
 
 /// Each step: a job with its input in a file and one without are submitted; both are taken; the first is
-/// finished with an output in a file, the second is forgotten. Every step crosses every crash point.
+/// finished with an output in a file and has a webhook, the second is forgotten. Every step crosses every crash point.
 #[test]
 #[ignore = "the child of the other tests"]
 fn commits_until_it_dies() {

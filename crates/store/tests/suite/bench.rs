@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use runyard_domain::delivery::{Heard, Try};
 use runyard_domain::job::{Answer, Loss};
 use runyard_domain::{
-    Endpoint, EndpointId, FailReason, Job, JobId, KeyId, KeyRecord, Payload, Phase, Policy, Release,
-    ReleaseState, Settings, Timestamp, WorkerId, WorkerRecord, key, worker::WorkerState,
+    DeliveryId, Endpoint, EndpointId, FailReason, Job, JobId, KeyId, KeyRecord, Payload, Phase, Policy,
+    Release, ReleaseState, Settings, Timestamp, WorkerId, WorkerRecord, key, worker::WorkerState,
 };
 use runyard_store::{
     Blobs, Command, Filter, MemoryStore, Reader, Refused, Reply, SqliteStore, Store, Submission, Taken, Which,
@@ -193,6 +194,11 @@ pub fn of(endpoint: &str, mut submission: Submission) -> Submission {
     submission
 }
 
+pub fn webhook(url: &str, mut submission: Submission) -> Submission {
+    submission.job.webhook = Some(url.into());
+    submission
+}
+
 pub fn keyed(key: &str, mut submission: Submission) -> Submission {
     submission.idempotency_key = Some(key.into());
     submission
@@ -239,6 +245,12 @@ pub fn give_back(worker: &str, which: Which) -> Command {
 
 pub fn cancel(id: &str) -> Command {
     Command::Cancel { job: j(id), by: "me".into() }
+}
+
+/// A try to deliver that was answered with `status`.
+pub fn tried(delivery: &DeliveryId, at: i64, status: u16, again: Option<Timestamp>) -> Command {
+    let tried = Try { at: Timestamp(at), ms: 3, heard: Heard::Status(status) };
+    Command::Tried { delivery: delivery.clone(), tried, again }
 }
 
 pub fn retry(id: &str) -> Command {

@@ -23,3 +23,4 @@ mod queue;
 mod random;
 mod records;
 mod reopen;
+mod webhooks;

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{JobId, Payload, Timestamp};
+use runyard_domain::{DeliveryId, JobId, Payload, Timestamp};
 use runyard_store::{Command, Filter, Standing, Which};
 
 use crate::bench::*;
@@ -21,6 +21,7 @@ enum Step {
     Finish { id: u8, worker: u8, output: Option<Value> },
     Progress { id: u8, worker: u8, value: Value },
     Chunk { id: u8, worker: u8, number: Option<u64>, value: Value },
+    Tried { nth: usize, status: u16, again: Option<i64> },
     Plain(Command),
 }
 
@@ -83,6 +84,8 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(id, worker, value)| Step::Progress { id, worker, value }),
         5 => (id.clone(), worker.clone(), prop::option::of(0u64..6), value())
             .prop_map(|(id, worker, number, value)| Step::Chunk { id, worker, number, value }),
+        4 => (0usize..4, prop::sample::select(vec![200, 500]), prop::option::of(0i64..9_000))
+            .prop_map(|(nth, status, again)| Step::Tried { nth, status, again }),
         2 => (id.clone(), 0u64..4).prop_map(|(id, upto)| Step::Plain(delivered(job_id(id).as_str(), upto))),
         3 => held.clone().prop_map(|(worker, ids, spends)| {
             Step::Plain(lose(&worker_name(worker), which(&ids), spends))
@@ -138,6 +141,7 @@ fn command(b: &Bench, step: &Step, files: &mut u32) -> Command {
             made.job.pinned = release;
             made.idempotency_key = key.map(|key| format!("key{key}"));
             made.input = make(&input);
+            made.job.webhook = (input.size % 2 == 0).then(|| format!("http://h{}/", input.size % 4));
             made.s3 = (input.size % 3 == 0).then(|| text("sealed"));
             submit(made)
         }
@@ -149,6 +153,11 @@ fn command(b: &Bench, step: &Step, files: &mut u32) -> Command {
         }
         Step::Chunk { id, worker, number, value } => {
             Command::Chunk { job: job_id(id), worker: w(&worker_name(worker)), number, value: make(&value) }
+        }
+        Step::Tried { nth, status, again } => {
+            let pending = b.reader.pending_deliveries(&[], nth + 1).unwrap();
+            let id = pending.last().map_or_else(|| DeliveryId::new("msg_none"), |d| d.id.clone());
+            tried(&id, b.now, status, again.map(|ms| Timestamp(b.now + ms)))
         }
         Step::Plain(command) => command,
     }
@@ -171,6 +180,7 @@ fn picture(b: &Bench) -> String {
             r.undelivered(&id, 999).unwrap()
         )
         .unwrap();
+        writeln!(out, "{:?}", r.deliveries(&id).unwrap()).unwrap();
     }
     let standings = [
         None,
@@ -198,6 +208,9 @@ fn picture(b: &Bench) -> String {
     writeln!(out, "{:?} {:?}", r.live().unwrap(), r.due(Timestamp(b.now), 4).unwrap()).unwrap();
     writeln!(out, "{:?} {:?} {:?}", r.next_due().unwrap(), r.endpoints().unwrap(), r.keys().unwrap())
         .unwrap();
+    for without in [vec![], vec!["h0".to_owned()]] {
+        writeln!(out, "{:?}", r.pending_deliveries(&without, 5).unwrap()).unwrap();
+    }
     writeln!(out, "{:?}", b.files()).unwrap();
     out
 }

@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use runyard_domain::Timestamp;
 use runyard_domain::worker::WorkerState;
-use runyard_store::{Blobs, Command, Filter, Reply, SqliteStore, StoreError, Submission};
+use runyard_store::{Blobs, Command, Filter, Reply, SqliteStore, Store, StoreError, Submission};
 
 use crate::bench::*;
 
@@ -52,6 +53,47 @@ fn everything_comes_back() {
     let again = b.one(submit(keyed("k", submission("x", 9))));
     assert!(matches!(again, Reply::Submitted { existing: true, .. }));
     assert_eq!(b.take("w2", 9), ["c"]);
+}
+
+#[test]
+fn deliveries_come_back_as_they_were() {
+    let mut b = Bench::sqlite();
+    for id in ["heard", "tried", "new"] {
+        b.submit_as(webhook("http://h/", submission(id, 1)));
+        b.job(cancel(id));
+    }
+    let delivery = |b: &Bench, id: &str| b.reader.deliveries(&j(id)).unwrap().remove(0);
+    b.one(tried(&delivery(&b, "heard").id, 1_000, 200, None));
+    b.one(tried(&delivery(&b, "tried").id, 1_000, 500, Some(Timestamp(6_000))));
+    let before = ["heard", "tried", "new"].map(|id| delivery(&b, id));
+    let b = b.reopen();
+    assert_eq!(["heard", "tried", "new"].map(|id| delivery(&b, id)), before);
+    assert_eq!(b.reader.pending_deliveries(&[], 9).unwrap(), [before[2].clone(), before[1].clone()]);
+    assert_eq!(
+        b.reader.next_due().unwrap(),
+        Some(Timestamp(11_000)),
+        "the job of the delivery that was heard"
+    );
+}
+
+#[test]
+fn the_first_schema_is_brought_up_to_date() {
+    let mut b = Bench::sqlite();
+    b.submit_as(webhook("http://h/", submission("ended", 1)));
+    b.submit_as(webhook("http://h/", submission("lives", 1)));
+    b.job(cancel("ended"));
+    let path = b.dir.path().join("db/runyard.db");
+    let Bench { store, reader, blobs, now, dir } = b;
+    drop((store, reader));
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch("DROP TABLE deliveries; PRAGMA user_version = 1;").unwrap();
+    drop(old);
+    let store = SqliteStore::open(&dir.path().join("db"), blobs.clone()).unwrap();
+    let mut b = Bench { reader: store.reader(), store: Box::new(store), blobs, now, dir };
+    assert_eq!(b.listed(&Filter::default()).len(), 2);
+    b.job(cancel("lives"));
+    let pending = b.reader.pending_deliveries(&[], 9).unwrap();
+    assert_eq!(pending.iter().map(|d| d.job.as_str()).collect::<Vec<_>>(), ["lives"]);
 }
 
 #[test]
@@ -129,6 +171,6 @@ fn a_newer_schema_is_refused_and_left_alone() {
     drop(newer);
     let before = fs::read(&path).unwrap();
     let opened = SqliteStore::open(&dir.path().join("db"), blobs);
-    assert!(matches!(opened, Err(StoreError::Newer { found: 99, known: 1 })), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Newer { found: 99, known: 2 })), "{opened:?}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }

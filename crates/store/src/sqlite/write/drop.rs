@@ -8,7 +8,7 @@ use crate::sqlite::sql::{all, column, run};
 use crate::{Reply, StoreError};
 
 impl Batch<'_> {
-    /// Removes job `n` with its payloads, its stream and its idempotency key.
+    /// Removes job `n` with its payloads, its stream, its deliveries and its idempotency key.
     pub(super) fn forget(&mut self, n: i64) -> Result<(), StoreError> {
         const PAYLOADS: &str = "DELETE FROM payloads WHERE id BETWEEN ?1 AND ?1 + 3 RETURNING file";
         self.remove(PAYLOADS, Kind::Input.key(n))?;
@@ -17,6 +17,7 @@ impl Batch<'_> {
             run(self.conn, "forget chunk numbers", "DELETE FROM chunk_numbers WHERE job = ?1", [n])?;
         }
         run(self.conn, "forget an idempotency key", "DELETE FROM idempotency WHERE job = ?1", [n])?;
+        run(self.conn, "forget a job's deliveries", "DELETE FROM deliveries WHERE job = ?1", [n])?;
         run(self.conn, "forget a job", "DELETE FROM jobs WHERE n = ?1", [n])?;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A batch of commands inside the writer's transaction. Each command loads what it names, asks `domain` what
 //! becomes of it, and writes that; commands of one batch see each other. One file per kind of command.
 
+mod deliver;
 mod drop;
 mod output;
 mod records;
@@ -69,6 +70,7 @@ impl<'a> Batch<'a> {
             Command::GiveBack { worker, which } => self.give_back(worker, which),
             Command::Cancel { job, by } => self.cancel(job, by),
             Command::Purge { endpoint, by } => self.purge(endpoint, by),
+            Command::Tried { delivery, tried, again } => self.tried(delivery, tried, *again),
             Command::Retry { job } => self.retry(job),
             Command::SetTtl { job, ttl_ms } => self.set_ttl(job, *ttl_ms),
             Command::Expire { job } => self.expire(job),

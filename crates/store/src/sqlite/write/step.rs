@@ -66,13 +66,21 @@ impl Batch<'_> {
 
     pub(super) fn expire(&mut self, id: &JobId) -> Result<Reply, StoreError> {
         match rows::load(self.conn, id)? {
-            Some(row) if row.job.is_forgettable(self.now) => {
+            Some(row) if self.is_forgettable(&row)? => {
                 self.forget(row.n)?;
                 Ok(Reply::Forgotten(id.clone()))
             }
             Some(row) => self.step_row(row, &job::Command::Expire),
             None => Ok(no_such_job()),
         }
+    }
+
+    fn is_forgettable(&self, row: &JobRow) -> Result<bool, StoreError> {
+        let over = row.job.is_forgettable(None, self.now);
+        if !over || row.job.webhook.is_none() {
+            return Ok(over);
+        }
+        Ok(row.job.is_forgettable(self.held_until(row.n)?, self.now))
     }
 
     pub(super) fn purge(&mut self, endpoint: &EndpointId, by: &str) -> Result<Reply, StoreError> {
@@ -148,10 +156,11 @@ impl Batch<'_> {
         }
     }
 
-    /// Writes a job that became `next`, with what that entails: its counts, and for a job that returned to
-    /// the queue the end of what the last attempt left.
+    /// Writes a job that became `next`, with what that entails: its counts, for one that ended its delivery, and
+    /// for one that returned to the queue the end of what the last attempt left.
     pub(super) fn write(&mut self, row: &JobRow, next: &Job) -> Result<(), StoreError> {
-        rows::update(self.conn, row.n, next)?;
+        let held_until = self.add_delivery(row.n, next)?.and_then(|delivery| delivery.held_until());
+        rows::update(self.conn, row.n, next, next.due_while_held(held_until))?;
         self.count(Some(&row.job), next);
         if Standing::of(next) == Standing::Waiting && Standing::of(&row.job) != Standing::Waiting {
             self.clear_stream(row.n)?;
