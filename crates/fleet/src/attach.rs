@@ -41,6 +41,7 @@ impl Fleet {
                 wanted_gone: draining,
                 start_timed_out: false,
                 test: false,
+                start_timeout_s: None,
                 launched: true,
             };
             self.state().workers.insert(id.clone(), managed);

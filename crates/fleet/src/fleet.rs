@@ -190,8 +190,9 @@ impl Fleet {
         if worker.record.state != WorkerState::Starting || worker.start_timed_out {
             return None;
         }
-        let settings = self.inner.engine.endpoint_by_id(&worker.record.endpoint)?;
-        Some(worker.record.created_at.plus(i64::from(settings.settings.start_timeout_s) * 1000))
+        let endpoint = self.inner.engine.endpoint_by_id(&worker.record.endpoint)?;
+        let limit_s = worker.start_timeout_s.unwrap_or(endpoint.settings.start_timeout_s);
+        Some(worker.record.created_at.plus(i64::from(limit_s) * 1000))
     }
 
     fn on_change(&self, change: Result<Change, RecvError>) {

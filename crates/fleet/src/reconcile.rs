@@ -247,6 +247,7 @@ impl Fleet {
             wanted_gone: false,
             start_timed_out: false,
             test,
+            start_timeout_s: test.then_some(endpoint.settings.start_timeout_s),
             launched: false,
         };
         self.state().workers.insert(record.id.clone(), managed);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use runyard_domain::placement::Placement;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{EndpointId, Exit, FailReason, Job, Outcome, Phase, ReleaseState, WorkerId};
+use runyard_domain::{
+    Endpoint, EndpointId, Exit, FailReason, Job, Outcome, Phase, ReleaseState, Settings, WorkerId,
+};
 use runyard_engine::NewJob;
 use runyard_vault::Caller;
 
@@ -38,23 +40,30 @@ pub struct TestRun {
 
 impl Fleet {
     /// Starts a worker of a release that does not serve yet and runs its tests on it. The worker stays, so
-    /// that it can take traffic at once; on a failure it is ended.
+    /// that it can take traffic at once; on a failure it is ended. `settings` are those that the deploy brings:
+    /// they hold for the test already, and for the endpoint once it passed.
     pub async fn test_release(
         &self,
         caller: &Caller,
         endpoint: &EndpointId,
         number: u32,
+        settings: &Settings,
         tests: &[TestRequest],
     ) -> Result<TestRun, FleetError> {
-        let worker = self.start_test_worker(endpoint, number).await?;
-        let outcome = self.run_tests(caller, endpoint, number, &worker, tests).await;
+        let worker = self.start_test_worker(endpoint, number, settings).await?;
+        let outcome = self.run_tests(caller, endpoint, number, settings, &worker, tests).await;
         if outcome.is_err() {
             self.drain(&worker, "the test of its release failed", true).await;
         }
         outcome
     }
 
-    async fn start_test_worker(&self, id: &EndpointId, number: u32) -> Result<WorkerId, FleetError> {
+    async fn start_test_worker(
+        &self,
+        id: &EndpointId,
+        number: u32,
+        settings: &Settings,
+    ) -> Result<WorkerId, FleetError> {
         let _waiting = TestWaits::new(self);
         loop {
             let changed = self.inner.workers_changed.notified();
@@ -62,6 +71,7 @@ impl Fleet {
             changed.as_mut().enable();
             let endpoint =
                 self.inner.engine.endpoint_by_id(id).ok_or_else(|| FleetError::NoSuchEndpoint(id.clone()))?;
+            let endpoint = Endpoint { settings: settings.clone(), ..(*endpoint).clone() };
             if let Some(worker) = self.start_placed(&endpoint, number, "test", true).await? {
                 return Ok(worker);
             }
@@ -102,6 +112,7 @@ impl Fleet {
         caller: &Caller,
         id: &EndpointId,
         number: u32,
+        settings: &Settings,
         worker: &WorkerId,
         tests: &[TestRequest],
     ) -> Result<TestRun, FleetError> {
@@ -109,7 +120,7 @@ impl Fleet {
         self.wait_ready(id, number, worker).await?;
         let mut run = TestRun { start_ms: self.now().since(started), ..TestRun::default() };
         for test in tests {
-            let job = self.run_test(caller, id, number, test).await?;
+            let job = self.run_test(caller, id, number, settings, test).await?;
             let Phase::Done { outcome, execution_ms, .. } = &job.phase else { continue };
             let message = match outcome {
                 Outcome::Completed => {
@@ -161,13 +172,14 @@ impl Fleet {
         caller: &Caller,
         id: &EndpointId,
         number: u32,
+        settings: &Settings,
         test: &TestRequest,
     ) -> Result<Job, FleetError> {
         let engine = &self.inner.engine;
         let endpoint = engine.endpoint_by_id(id).ok_or_else(|| FleetError::NoSuchEndpoint(id.clone()))?;
         let mut new = NewJob::new(endpoint, test.input.clone());
         new.pinned = Some(number);
-        new.execution_timeout_ms = test.timeout_ms;
+        new.execution_timeout_ms = test.timeout_ms.or(Some(settings.execution_timeout_ms));
         let accepted = engine.submit(caller, new).await?;
         let waiter = engine.waiter(&accepted.job.id);
         loop {

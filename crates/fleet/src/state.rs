@@ -18,6 +18,8 @@ pub(crate) struct Managed {
     pub(crate) start_timed_out: bool,
     /// It belongs to the test of a release that does not serve yet.
     pub(crate) test: bool,
+    /// What the deploy asks for whose release is tested, until then; else the endpoint's setting holds.
+    pub(crate) start_timeout_s: Option<u32>,
     /// Whether the runtime has it; until then `list` does not know it.
     pub(crate) launched: bool,
 }

@@ -318,7 +318,8 @@ impl Deploy {
             if tests.is_empty() { "no test request: the worker has to come up" } else { "starting a worker" };
         self.say("test", "running", what);
         let (id, number) = (self.endpoint.id.clone(), self.release.number);
-        let run = self.manage.inner.fleet.test_release(&self.caller, &id, number, &tests).await;
+        let fleet = &self.manage.inner.fleet;
+        let run = fleet.test_release(&self.caller, &id, number, &self.settings, &tests).await;
         let run = run.map_err(reason_of)?;
         let (total, start) = (tests.len(), run.start_ms as f64 / 1000.0);
         let message = match total {
