@@ -33,9 +33,7 @@ pub fn run(
     python: &Path,
     env: &[(&'static str, String)],
 ) -> anyhow::Result<Report> {
-    let folder = target.join("xtask");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let junit = folder.join("pytest.xml");
+    let junit = target.join("xtask/pytest.xml");
     let _ = fs::remove_file(&junit);
     let mut pytest = Command::new(python);
     pytest.args(["-m", "pytest", "tests", "-q", "-rs", "-p", "no:cacheprovider"]);
