@@ -60,6 +60,10 @@ impl Paths {
     pub fn owner_key(&self) -> PathBuf {
         self.run.join("owner.key")
     }
+    /// What outgoing webhooks are signed with; mode 0600.
+    pub fn webhook_secret(&self) -> PathBuf {
+        self.data.join("webhook.secret")
+    }
     /// The configuration file.
     pub fn config(&self) -> PathBuf {
         self.data.join("server.toml")

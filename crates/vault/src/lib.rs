@@ -2,13 +2,16 @@
 //! as an argument, so an unchecked call does not compile.
 //!
 //! - [`Vault::key_caller`] opens with an API key, [`Vault::worker_caller`] with a worker's token.
+//! - [`Signer`] signs outgoing webhooks.
 //! - [`Vault::seal`] and [`Vault::unseal`] keep secrets (`s3Config`) unreadable in the data directory.
 
 mod caller;
 mod seal;
+mod signing;
 
 pub use caller::{Caller, Denied, WorkerCaller};
 pub use seal::{SealError, Sealer};
+pub use signing::Signer;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -25,6 +25,11 @@ pub enum SealError {
     /// The key file has the wrong size.
     #[error("the key file {0} is damaged: it must hold 32 bytes")]
     KeySize(String),
+    /// The file of the webhook secret holds something else.
+    #[error(
+        "the file {0} must hold a webhook secret: whsec_ and 24 to 64 bytes in base64; remove it to have a new one made"
+    )]
+    WebhookSecret(String),
     /// The sealed bytes were changed, or sealed with another key.
     #[error("a sealed secret cannot be opened: it is damaged, or the key file was replaced")]
     Broken,
