@@ -44,7 +44,7 @@ impl TargetArgs {
             Some(Named::Url(url)) => {
                 let key = match self.key_at_hand() {
                     Some(key) => Some(key),
-                    None => stored_key(&Credentials::load()?, &url),
+                    None => stored_key(&Credentials::load()?, &url).or_else(|| owner_key(&url)),
                 };
                 Ok(Client::http(&url, key)?)
             }
@@ -76,8 +76,11 @@ impl TargetArgs {
     async fn remembered(&self, ui: Ui) -> anyhow::Result<Client> {
         let credentials = Credentials::load()?;
         let url = credentials.current.clone().unwrap_or_else(|| DEFAULT_URL.to_owned());
-        let key =
-            self.own_key().or_else(|| stored_key(&credentials, &url)).or_else(|| key_from("RUNPOD_API_KEY"));
+        let key = self
+            .own_key()
+            .or_else(|| stored_key(&credentials, &url))
+            .or_else(|| owner_key(&url))
+            .or_else(|| key_from("RUNPOD_API_KEY"));
         let client = Client::http(&url, key)?;
         if !is_this_machine(&url) || client.answers(PROBE).await {
             return Ok(client);
@@ -118,6 +121,13 @@ fn server_socket(dir: &Path) -> PathBuf {
 fn stored_key(credentials: &Credentials, url: &str) -> Option<Key> {
     let value = credentials.key(url)?.to_owned();
     Some(Key { value, source: "the credentials file".to_owned() })
+}
+
+/// The key of a server that this user started here last: it lies in its data directory while it runs.
+fn owner_key(url: &str) -> Option<Key> {
+    let last = LastUsed::load().filter(|last| last.url.as_deref() == Some(url.trim_end_matches('/')))?;
+    let value = files::read_optional(&runyard_runtime::Paths::new(last.data).owner_key()).ok()??;
+    Some(Key { value, source: "the data directory".to_owned() })
 }
 
 fn key_from(name: &str) -> Option<Key> {

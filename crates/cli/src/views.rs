@@ -138,12 +138,51 @@ impl Job {
 
     /// What went wrong, or why it waits.
     pub fn remark(&self) -> String {
-        let error = self.error.as_deref().map(text_of);
-        error.or_else(|| self.reason.as_ref().map(|r| r.message.clone())).unwrap_or_default()
+        // The reason is a sentence; the error is what the worker sent, which may be JSON with a traceback.
+        let reason = self.reason.as_ref().map(|r| r.message.clone());
+        reason.or_else(|| self.error.as_deref().map(text_of)).unwrap_or_default()
+    }
+}
+
+impl Record {
+    /// What the line says: the message of the SDK's JSON lines (`{"requestId", "message", "level"}`), any other
+    /// line as it is.
+    pub fn said(&self) -> String {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(
+            non_snake_case,
+            dead_code,
+            reason = "the wire's names, which together make it the SDK's line"
+        )]
+        struct Sdk {
+            requestId: Option<String>,
+            message: String,
+            level: String,
+        }
+        let sdk = self.message.starts_with('{').then(|| serde_json::from_str::<Sdk>(&self.message));
+        match sdk {
+            Some(Ok(sdk)) => sdk.message,
+            _ => self.message.clone(),
+        }
     }
 }
 
 /// A JSON string without its quotes; any other value as JSON.
 pub fn text_of(value: &RawValue) -> String {
     serde_json::from_str::<String>(value.get()).unwrap_or_else(|_| value.get().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_sdk_are_shown_as_their_message() {
+        let said = |message: &str| Record { message: message.to_owned(), ..Record::default() }.said();
+        assert_eq!(said(r#"{"requestId": null, "message": "Started.", "level": "INFO"}"#), "Started.");
+        for other in [r#"{"message": "mine", "user": 1}"#, "{not json", "plain"] {
+            assert_eq!(said(other), other);
+        }
+    }
 }

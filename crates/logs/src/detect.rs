@@ -24,6 +24,7 @@ pub struct Found {
 pub fn detect(line: &str, running: &[JobId]) -> Found {
     let text = line.trim();
     let mut found = match text.starts_with('{').then(|| serde_json::from_str::<Value>(text)) {
+        Some(Ok(value)) if is_of_no_job(&value) => return json(&value, &[]),
         Some(Ok(value)) => json(&value, running),
         _ => bare(text, running),
     };
@@ -54,6 +55,11 @@ fn json(value: &Value, running: &[JobId]) -> Found {
         })
     });
     Found { level, job, inferred: false }
+}
+
+/// Whether the SDK itself says that a line belongs to no job.
+fn is_of_no_job(value: &Value) -> bool {
+    value.get("requestId").is_some_and(Value::is_null) && value["message"].is_string()
 }
 
 fn bare(text: &str, running: &[JobId]) -> Found {

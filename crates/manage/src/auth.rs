@@ -1,4 +1,5 @@
-//! Who calls: the owner of the data directory over its socket, a key, or the local user in open mode.
+//! Who calls: this very process, or whoever holds a key. Also a development server, whose job API needs none,
+//! manages nothing without its owner's key: any program of the machine, workers among them, can reach it.
 
 use axum::extract::FromRequestParts;
 use axum::http::header;
@@ -19,17 +20,9 @@ impl FromRequestParts<Manage> for Auth {
         if let Some(caller) = parts.extensions.get::<Caller>() {
             return Ok(Self(caller.clone()));
         }
-        let vault = manage.inner.engine.vault();
-        let checked = match parts.headers.get(header::AUTHORIZATION) {
-            None => Err(Denied::NoKey),
-            Some(value) => value.to_str().map_or(Err(Denied::UnknownKey), |text| vault.key_caller(text)),
-        };
-        let is_local = || manage.inner.open.is_some_and(|is_local| is_local(&parts.headers));
-        match checked {
-            // Where no key is needed, one that is not ours counts as none.
-            Err(Denied::NoKey | Denied::UnknownKey) if is_local() => Ok(Self(vault.local_caller())),
-            checked => Ok(Self(checked?)),
-        }
+        let value = parts.headers.get(header::AUTHORIZATION).ok_or(Denied::NoKey)?;
+        let value = value.to_str().map_err(|_| Denied::UnknownKey)?;
+        Ok(Self(manage.inner.engine.vault().key_caller(value)?))
     }
 }
 

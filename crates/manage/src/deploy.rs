@@ -41,9 +41,10 @@ pub(crate) struct Request {
     note: Option<String>,
     #[serde(default)]
     create: bool,
-    /// Whether the release is tried before it gets traffic.
+    /// Whether the folder's test requests run before the release gets traffic; its worker has to come up
+    /// in any case.
     #[serde(default = "yes")]
-    test: bool,
+    tests: bool,
 }
 
 fn yes() -> bool {
@@ -82,9 +83,10 @@ pub(crate) async fn create(
     let turn = manage.take_turn(&endpoint)?;
     let release = manage.new_release(&auth.0, &endpoint, &settings, &request).await?;
     let (lines, response) = lines();
-    let deploy = Deploy { manage, caller: auth.0, endpoint, settings, release, lines, log: None };
+    let changes = request.settings;
+    let deploy = Deploy { manage, caller: auth.0, endpoint, settings, changes, release, lines, log: None };
     tokio::spawn(async move {
-        deploy.run(code, request.handler, request.test).await;
+        deploy.run(code, request.handler, request.tests).await;
         drop(turn);
     });
     Ok(response)
@@ -105,7 +107,7 @@ pub(crate) async fn rollback(
     };
     let release = releases.iter().find(fits).cloned().ok_or_else(|| {
         let which =
-            request.to.map_or_else(|| "an earlier one that is ready".into(), |to| format!("release {to}"));
+            request.to.map_or_else(|| "earlier release that is ready".into(), |to| format!("release {to}"));
         Problem::not_found(format!("endpoint '{ep}' has no {which}")).hint(format!("runyard releases {ep}"))
     })?;
     if release.state != ReleaseState::Ready {
@@ -115,10 +117,12 @@ pub(crate) async fn rollback(
     let (lines, response) = lines();
     let settings = endpoint.settings.clone();
     let endpoint = (*endpoint).clone();
-    let mut deploy = Deploy { manage, caller: auth.0, endpoint, settings, release, lines, log: None };
+    let changes = Map::new();
+    let mut deploy =
+        Deploy { manage, caller: auth.0, endpoint, settings, changes, release, lines, log: None };
     tokio::spawn(async move {
         let moved = deploy.move_traffic().await;
-        deploy.finish(moved.map_err(reason_of)).await;
+        deploy.close(moved.map_err(reason_of));
         drop(turn);
     });
     Ok(response)
@@ -163,7 +167,7 @@ impl Manage {
     fn code_of(&self, caller: &Caller, request: &Request) -> Result<PathBuf, Problem> {
         match (&request.bundle, &request.folder) {
             (Some(bundle), None) => self.bundle_dir(bundle),
-            (None, Some(folder)) if caller.name() == "local" && folder.is_dir() => Ok(folder.clone()),
+            (None, Some(folder)) if caller.is_owner() && folder.is_dir() => Ok(folder.clone()),
             (None, Some(_)) => Err(Problem::invalid("'folder' is only for the owner of the data directory")),
             _ => Err(Problem::invalid("name the 'bundle' to deploy by its SHA-256")),
         }
@@ -204,7 +208,10 @@ struct Deploy {
     manage: Manage,
     caller: Caller,
     endpoint: Endpoint,
+    /// The settings that the release is tested with.
     settings: Settings,
+    /// Those of them that this deploy changes.
+    changes: Map<String, Value>,
     release: Release,
     lines: UnboundedSender<Value>,
     log: Option<Writer>,
@@ -227,18 +234,20 @@ impl Deploy {
             Origin { endpoint: self.endpoint.id.clone(), worker: None, release: self.release.number };
         self.log = Writer::open(&self.manage.inner.logs, origin).ok();
         let outcome = self.steps(&code, handler, test).await;
-        self.finish(outcome).await;
+        if let Err(reason) = &outcome {
+            let serving = self.manage.inner.engine.endpoint_by_id(&self.endpoint.id).and_then(|e| e.serving);
+            if serving != Some(self.release.number) {
+                let _ = self.write_release(ReleaseState::Failed { reason: reason.clone() }).await;
+            }
+        }
+        self.close(outcome);
     }
 
     async fn steps(&mut self, code: &FsPath, handler: Option<PathBuf>, test: bool) -> Result<(), FailReason> {
         self.prepare(code, handler).await?;
         self.write_release(ReleaseState::Testing).await?;
         self.say("release", "done", &format!("#{}  {}", self.release.number, self.release.handler));
-        if test {
-            self.test(code).await?;
-        } else {
-            self.say("test", "skipped", "not asked for");
-        }
+        self.test(code, test).await?;
         self.write_release(ReleaseState::Ready).await?;
         self.move_traffic().await.map_err(reason_of)
     }
@@ -303,9 +312,9 @@ impl Deploy {
             .map_err(|error| FailReason::Environment { message: error.message, last_lines: error.last_lines })
     }
 
-    async fn test(&mut self, code: &FsPath) -> Result<(), FailReason> {
+    async fn test(&mut self, code: &FsPath, requests: bool) -> Result<(), FailReason> {
         let started = self.manage.inner.engine.now();
-        let cases = runyard_build::tests_of(code).map_err(broken)?;
+        let cases = if requests { runyard_build::tests_of(code).map_err(broken)? } else { Vec::new() };
         let tests: Vec<TestRequest> = cases
             .into_iter()
             .map(|case| TestRequest {
@@ -338,7 +347,10 @@ impl Deploy {
         let (id, number) = (self.endpoint.id.clone(), self.release.number);
         let started = self.manage.inner.engine.now();
         if let Some(current) = self.manage.inner.engine.endpoint_by_id(&id) {
-            let next = Endpoint { settings: self.settings.clone(), ..(*current).clone() };
+            // What others changed meanwhile stays; what the request asked for was checked at its start.
+            let settings =
+                endpoints::changed(&current.settings, &self.changes).unwrap_or(self.settings.clone());
+            let next = Endpoint { settings, ..(*current).clone() };
             self.manage.inner.engine.put_endpoint(next).await?;
         }
         self.manage.inner.fleet.promote(&id, number).await?;
@@ -359,28 +371,21 @@ impl Deploy {
         self.manage.inner.engine.put_release(self.release.clone()).await.map_err(broken)
     }
 
-    async fn finish(mut self, outcome: Result<(), FailReason>) {
-        let number = self.release.number;
+    /// Says how it ended.
+    fn close(mut self, outcome: Result<(), FailReason>) {
+        let reason = outcome.err();
+        if let Some(reason) = &reason {
+            let step = match reason {
+                FailReason::Environment { .. } => "environment",
+                _ => "test",
+            };
+            self.say(step, "failed", &reason.sentence());
+        }
         let serving = self.manage.inner.engine.endpoint_by_id(&self.endpoint.id).and_then(|e| e.serving);
-        let reason = match outcome {
-            Ok(()) => Value::Null,
-            Err(reason) => {
-                let step = match &reason {
-                    FailReason::Environment { .. } => "environment",
-                    _ => "test",
-                };
-                self.say(step, "failed", &reason.sentence());
-                let view = views::fail_reason(&reason);
-                if serving != Some(number) {
-                    let _ = self.write_release(ReleaseState::Failed { reason }).await;
-                }
-                view
-            }
-        };
         let url = format!("{}/v2/{}", self.manage.inner.info.url, self.endpoint.name);
         let _ = self.lines.send(json!({
-            "done": true, "ok": reason.is_null(), "release": number, "url": url,
-            "serving": serving, "reason": reason,
+            "done": true, "ok": reason.is_none(), "release": self.release.number, "url": url,
+            "serving": serving, "reason": reason.as_ref().map(views::fail_reason),
         }));
     }
 

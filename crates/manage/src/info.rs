@@ -34,6 +34,8 @@ pub struct Info {
     pub config: Vec<ConfigValue>,
     /// When it started, in milliseconds since the Unix epoch.
     pub started_at: i64,
+    /// Whether the job API needs no key.
+    pub open: bool,
     /// Whether the data directory is only looked at, without workers.
     pub offline: bool,
 }
@@ -46,7 +48,7 @@ pub(crate) async fn show(State(manage): State<Manage>, _auth: Auth) -> Json<Valu
         "data": info.data,
         "listen": info.listen,
         "url": info.url,
-        "open": manage.inner.open.is_some(),
+        "open": info.open,
         "offline": info.offline,
         "draining": manage.inner.engine.is_draining(),
         "boundary": info.boundary,

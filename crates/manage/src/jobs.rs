@@ -57,10 +57,24 @@ pub(crate) async fn list(
         before,
         limit: which.limit.unwrap_or(0),
     };
-    let jobs = manage.inner.engine.reader().jobs(&filter)?;
-    let seen = jobs.iter().filter(|job| auth.0.sees(&job.endpoint));
-    let views: Vec<Value> = seen.map(|job| manage.job(job)).collect();
+    let jobs = visible(&manage, &auth.0, &filter)?;
+    let views: Vec<Value> = jobs.iter().map(|job| manage.job(job)).collect();
     Ok(Json(json!({"jobs": views})))
+}
+
+/// The jobs that the caller may see, newest first, as many as the filter asks for.
+fn visible(manage: &Manage, caller: &Caller, filter: &Filter) -> Result<Vec<Job>, Problem> {
+    let reader = manage.inner.engine.reader();
+    if filter.endpoint.is_some() || caller.endpoints().is_empty() {
+        return Ok(reader.jobs(filter)?);
+    }
+    let mut jobs = Vec::new();
+    for endpoint in caller.endpoints() {
+        jobs.extend(reader.jobs(&Filter { endpoint: Some(endpoint.clone()), ..filter.clone() })?);
+    }
+    jobs.sort_by_key(|job| std::cmp::Reverse((job.submitted_at, job.seq)));
+    jobs.truncate(filter.page());
+    Ok(jobs)
 }
 
 impl Manage {

@@ -21,7 +21,6 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::HeaderMap;
 use axum::routing::{get, post, put};
 use runyard_domain::EndpointId;
 use runyard_engine::Engine;
@@ -50,8 +49,6 @@ pub struct Options {
     pub logs: PathBuf,
     /// What the server says of itself.
     pub info: Info,
-    /// Whether a request without a key is the local user's: open mode on loopback.
-    pub open: Option<fn(&HeaderMap) -> bool>,
 }
 
 pub(crate) struct Inner {
@@ -62,7 +59,6 @@ pub(crate) struct Inner {
     pub(crate) tools: PathBuf,
     pub(crate) logs: PathBuf,
     pub(crate) info: Info,
-    pub(crate) open: Option<fn(&HeaderMap) -> bool>,
     pub(crate) deploying: Mutex<HashSet<EndpointId>>,
 }
 
@@ -75,9 +71,9 @@ pub struct Manage {
 impl Manage {
     /// The API over these parts.
     pub fn new(options: Options) -> Self {
-        let Options { engine, fleet, bundles, envs, tools, logs, info, open } = options;
+        let Options { engine, fleet, bundles, envs, tools, logs, info } = options;
         let deploying = Mutex::default();
-        Self { inner: Arc::new(Inner { engine, fleet, bundles, envs, tools, logs, info, open, deploying }) }
+        Self { inner: Arc::new(Inner { engine, fleet, bundles, envs, tools, logs, info, deploying }) }
     }
 
     /// Its routes.

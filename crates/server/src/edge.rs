@@ -53,7 +53,7 @@ pub fn write_owner_key(engine: &Engine, paths: &Paths) -> Result<(), ServerError
     let key = engine.env().token(40);
     let vault = engine.vault();
     vault.learn(KeyRecord {
-        id: KeyId::new("local"),
+        id: KeyId::new(runyard_vault::OWNER),
         name: "the owner of the data directory".to_owned(),
         hash: runyard_vault::hash(&key),
         access: Access::Admin,

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
 use axum::{Extension, Router, middleware};
 use runyard_domain::{Access, EndpointId, Job, WaitReason};
 use runyard_engine::{Engine, SystemEnv};
@@ -196,9 +195,9 @@ pub(crate) fn manage(
             boundary: face.boundary.to_owned(),
             config: config.values.clone(),
             started_at: engine.now().0,
+            open: face.open,
             offline: face.offline,
         },
-        open: face.open.then_some(runyard_gateway::is_local_request as fn(&HeaderMap) -> bool),
     })
 }
 
@@ -206,6 +205,14 @@ impl Server {
     /// Starts a server on `data`. `exe` is this program, which also is the agent.
     pub async fn start(data: &Path, config: Config, mode: Mode, exe: PathBuf) -> Result<Self, ServerError> {
         let (listener, address) = listen::tcp(&config.listen, mode == Mode::Dev).await?;
+        if mode == Mode::Dev && !address.ip().is_loopback() {
+            return Err(ServerError::Config {
+                origin: format!("listen = {}", config.listen),
+                message: "a development server needs no key and therefore listens on loopback only; \
+                          'runyard up' is for other machines"
+                    .to_owned(),
+            });
+        }
         let Core { engine, home } = core(data)?;
         let paths = home.paths.clone();
         let runtime: Arc<dyn Runtime> = Arc::new(ProcessRuntime::connect(paths.clone(), exe).await?);
@@ -291,28 +298,32 @@ impl Server {
     }
 }
 
-/// The first key, where there is none yet; `RUNYARD_API_KEY` is taken up whenever it is new.
+/// The shortest key that may be brought along.
+const SHORTEST_KEY: usize = 16;
+
+/// The first key, where there is none yet: made, or brought by `RUNYARD_API_KEY`. Later that variable changes
+/// nothing here: it is also what the command line sends, perhaps to another server.
 async fn first_key(engine: &Engine, mode: Mode) -> Result<Option<FirstKey>, ServerError> {
-    if mode == Mode::Dev {
+    if mode == Mode::Dev || !engine.reader().keys()?.is_empty() {
         return Ok(None);
     }
     let vault = engine.vault();
     let request =
         KeyRequest { name: "first".into(), access: Access::Admin, endpoints: Vec::new(), expires_at: None };
-    match std::env::var("RUNYARD_API_KEY") {
-        Ok(key) if !key.trim().is_empty() => {
-            let key = key.trim().to_owned();
-            if vault.knows(&key) {
-                return Ok(None);
-            }
-            engine.put_key(vault.record_of(&key, request)).await?;
-            Ok(Some(FirstKey { key, given: true }))
-        }
-        _ if engine.reader().keys()?.is_empty() => {
-            let (record, key) = vault.make_key(request);
-            engine.put_key(record).await?;
-            Ok(Some(FirstKey { key, given: false }))
-        }
-        _ => Ok(None),
+    let given = std::env::var("RUNYARD_API_KEY").unwrap_or_default().trim().to_owned();
+    if given.is_empty() {
+        let (record, key) = vault.make_key(request);
+        engine.put_key(record).await?;
+        return Ok(Some(FirstKey { key, given: false }));
     }
+    if given.len() < SHORTEST_KEY {
+        return Err(ServerError::Config {
+            origin: "RUNYARD_API_KEY".to_owned(),
+            message: format!(
+                "a key has at least {SHORTEST_KEY} characters; without the variable one is made"
+            ),
+        });
+    }
+    engine.put_key(vault.record_of(&given, request)).await?;
+    Ok(Some(FirstKey { key: given, given: true }))
 }

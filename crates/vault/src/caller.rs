@@ -2,6 +2,9 @@
 
 use runyard_domain::{Access, EndpointId, KeyRecord, WorkerId, WorkerRecord};
 
+/// What the owner of the data directory is called. Ids of keys that we make are longer.
+pub const OWNER: &str = "local";
+
 /// Why something stays closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
@@ -62,7 +65,17 @@ impl Caller {
     }
 
     pub(crate) fn local() -> Self {
-        Self { name: "local".to_owned(), access: Access::Admin, endpoints: Vec::new() }
+        Self { name: OWNER.to_owned(), access: Access::Admin, endpoints: Vec::new() }
+    }
+
+    /// Whether this is the owner of the data directory, who may do on this machine what a shell may.
+    pub fn is_owner(&self) -> bool {
+        self.name == OWNER && self.access == Access::Admin
+    }
+
+    /// The endpoints the caller is restricted to; empty means all.
+    pub fn endpoints(&self) -> &[EndpointId] {
+        &self.endpoints
     }
 
     /// What lists and audit lines show: a key's id, or `local`.

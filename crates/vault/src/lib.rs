@@ -9,7 +9,7 @@ mod caller;
 mod seal;
 mod signing;
 
-pub use caller::{Caller, Denied, WorkerCaller};
+pub use caller::{Caller, Denied, OWNER, WorkerCaller};
 pub use seal::{SealError, Sealer};
 pub use signing::Signer;
 
@@ -109,7 +109,7 @@ impl Vault {
         Ok(Caller::key(record))
     }
 
-    /// The same user on the same machine: over the data directory's own socket, or in open mode on loopback.
+    /// The owner of the data directory: this very process, or a call on loopback to a job API without keys.
     pub fn local_caller(&self) -> Caller {
         Caller::local()
     }

@@ -222,7 +222,8 @@ impl Printer {
         );
         let level = record.level.as_deref().unwrap_or_default();
         head.push_str(&paint.tone(&format!(" {:<5}", text::line(&level.to_uppercase(), 12)), tone(level)));
-        let message = text::clean(&record.message);
+        let said = record.said();
+        let message = text::clean(&said);
         // Further lines of a message stand apart from lines of their own.
         format!("{head} {}", message.trim_end().replace('\n', "\n    "))
     }

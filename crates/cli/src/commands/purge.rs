@@ -26,12 +26,14 @@ struct Purged {
 
 impl Purge {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let client = context.client().await?;
+        client.get(path::api(&["endpoints", &self.endpoint])).await?;
         if !self.yes {
             let question = format!("removing every waiting job of '{}'", text::line(&self.endpoint, 80));
             context.confirm(&question, &self.endpoint)?;
         }
         let path = path::api(&["endpoints", &self.endpoint, "purge"]);
-        let reply = context.client().await?.post(path, &json!({})).await?;
+        let reply = client.post(path, &json!({})).await?;
         if context.ui.json {
             return context.ui.document(&reply.text);
         }

@@ -80,13 +80,22 @@ fn banner(server: &Server, context: &Context) -> String {
 
 /// Puts a first key where commands find it, and shows it this once.
 fn keep_key(url: &str, first: &FirstKey, context: &Context) -> anyhow::Result<()> {
+    // Shown before it is saved: it exists by now, and nobody can ask for it again.
+    let shown = if first.given {
+        context.ui.write("  Key      the one of RUNYARD_API_KEY\n")
+    } else {
+        context.ui.write(&format!("  Key      {}   (shown this once)\n", first.key))
+    };
+    match save_key(url, first) {
+        Ok(file) => context.ui.note(&format!("the key is saved in {file}")),
+        Err(error) => context.ui.note(&format!("warning: the key could not be saved: {error:#}")),
+    }
+    shown
+}
+
+fn save_key(url: &str, first: &FirstKey) -> anyhow::Result<String> {
     let mut credentials = Credentials::load()?;
     credentials.set(url, Some(first.key.clone()));
     credentials.save()?;
-    let file = serving::short(&Credentials::path()?);
-    if first.given {
-        context.ui.note(&format!("the key of RUNYARD_API_KEY opens this server; saved in {file}"));
-        return Ok(());
-    }
-    context.ui.write(&format!("  Key      {}   (shown this once; saved in {file})\n", first.key))
+    Ok(serving::short(&Credentials::path()?))
 }

@@ -130,7 +130,8 @@ pub fn bytes(n: usize) -> String {
     match n {
         ..1_000 => format!("{n} B"),
         1_000..1_000_000 => format!("{} KB", n / 1_000),
-        _ => format!("{:.1} MB", n as f64 / 1e6),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", n as f64 / 1e6),
+        _ => format!("{:.1} GB", n as f64 / 1e9),
     }
 }
 

@@ -1,11 +1,13 @@
 //! `runyard dev [PATH]`: the real server with the real queue for one folder, on loopback, without a key. The
 //! code runs where it lies; saving a file drains the worker and starts one with the new code.
 
+mod keys;
 mod once;
 mod project;
 mod watch;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -13,12 +15,13 @@ use http::Method;
 use runyard_runtime::Paths;
 use runyard_server::{Config, Flags, Mode, Server, ServerError};
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::task::JoinHandle;
 
 use crate::client::{Call, Client, Transport, path};
 use crate::commands::deploy::rollout::Rollout;
 use crate::commands::serving;
 use crate::context::Context;
+use crate::errors::{Code, Failure};
 use crate::output::{Tone, Ui};
 use project::Project;
 
@@ -34,7 +37,7 @@ Examples:
   runyard dev examples/hello --once               send test_input.json, print the output, end
   runyard dev examples/hello --once --json        with job id, worker and SDK version
 
-While it runs: i sends test_input.json, r restarts the worker, q quits (each with Enter).")]
+While it runs on a terminal: i sends test_input.json, r restarts the worker, q quits.")]
 pub struct Dev {
     /// The folder, or the handler's file
     #[arg(value_name = "PATH", default_value = ".")]
@@ -53,7 +56,7 @@ pub struct Dev {
 impl Dev {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         serving::log_trouble_to_stderr();
-        let project = Project::find(&self.path, &self.env)?;
+        let project = Arc::new(Project::find(&self.path, &self.env)?);
         if self.once && project.test_input()?.is_none() {
             return Err(project::no_test_input(&project).into());
         }
@@ -64,6 +67,7 @@ impl Dev {
         let outcome = tokio::select! {
             biased;
             told = serving::told_to_end() => told,
+            () = server.failed() => Err(Failure::new(Code::Failure, "the store failed; see the log above").into()),
             done = self.work(&project, &server, &client, context) => done,
         };
         server.stop().await;
@@ -88,7 +92,7 @@ impl Dev {
 
     async fn work(
         &self,
-        project: &Project,
+        project: &Arc<Project>,
         server: &Server,
         client: &Client,
         context: &Context,
@@ -104,65 +108,87 @@ impl Dev {
         self.serve(project, client, talk).await
     }
 
-    /// Until the user quits: shows what the worker prints, takes up saved files, sends test requests.
-    async fn serve(&self, project: &Project, client: &Client, ui: Ui) -> anyhow::Result<()> {
+    /// Until the user quits: shows what the worker prints, takes up saved files, sends test requests. What is
+    /// under way never keeps a key or a saved file waiting: the newer one replaces it.
+    async fn serve(&self, project: &Arc<Project>, client: &Client, ui: Ui) -> anyhow::Result<()> {
         let mut saved = watch::watch(&project.folder)?;
-        let printing = tokio::spawn(watch::print_logs(client.clone(), ui));
-        let mut lines = BufReader::new(tokio::io::stdin()).lines();
-        let mut typing = true;
+        let mut keys = keys::read()?;
+        let printing = Ended(tokio::spawn(watch::print_logs(client.clone(), ui)));
+        let mut at_work: Option<Ended> = None;
         loop {
+            let begin = |work: Work| Some(Ended(tokio::spawn(work.run(project.clone(), client.clone(), ui))));
             tokio::select! {
                 file = saved.recv() => {
                     let Some(file) = file else { break };
-                    ui.note(&ui.err.tone(&format!("{file} was saved: restarting the worker"), Tone::Dim));
-                    again(project, client, ui).await;
+                    ui.note(&ui.err.tone(&format!("{file} was saved: starting a worker with it"), Tone::Dim));
+                    at_work = begin(Work::Restart);
                 }
-                line = lines.next_line(), if typing => match line?.as_deref().map(str::trim) {
-                    Some("q") => break,
-                    Some("r") => again(project, client, ui).await,
-                    Some("i") => send_test(project, client, ui).await,
-                    Some(_) => ui.note("i sends test_input.json, r restarts the worker, q quits"),
-                    None => typing = false,
+                key = keys.recv() => match key {
+                    Some('q') => break,
+                    Some('r') => at_work = begin(Work::Restart),
+                    Some('i') => at_work = begin(Work::Test),
+                    Some(c) if c.is_whitespace() => {}
+                    Some(_) => ui.note(KEYS),
+                    // No terminal: it runs until it is told to end.
+                    None => std::future::pending::<()>().await,
                 },
             }
         }
-        printing.abort();
+        drop((printing, at_work));
         Ok(())
     }
 }
 
-/// Makes a release of the folder as it is now; it gets traffic at once.
+/// What the keys do.
+const KEYS: &str = "i sends test_input.json · r restarts the worker · q quits";
+
+/// What a key or a saved file begins.
+enum Work {
+    Restart,
+    Test,
+}
+
+impl Work {
+    async fn run(self, project: Arc<Project>, client: Client, ui: Ui) {
+        let done = match self {
+            Self::Restart => release(&project, &client, ui).await,
+            Self::Test => send_test(&project, &client, ui).await,
+        };
+        if let Err(error) = done {
+            crate::errors::report(&error, ui);
+        }
+    }
+}
+
+/// A task that ends with this value.
+struct Ended(JoinHandle<()>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Makes a release of the folder as it is now. It gets traffic when its worker asks for a job; until then, and
+/// where it does not come up, the worker of the code before it goes on.
 async fn release(project: &Project, client: &Client, ui: Ui) -> anyhow::Result<()> {
     let body = json!({
         "folder": project.folder,
         "handler": project.handler,
         "env": project.env,
         "create": true,
-        "test": false,
+        "tests": false,
         "settings": {"workers_min": 1, "workers_max": 1},
     });
     let call = Call::new(Method::POST, path::api(&["endpoints", ENDPOINT, "releases"])).json(&body);
     Rollout::new(client, ENDPOINT, ui).follow(call).await.map(drop)
 }
 
-async fn again(project: &Project, client: &Client, ui: Ui) {
-    if let Err(error) = release(project, client, ui).await {
-        crate::errors::report(&error, ui);
+async fn send_test(project: &Project, client: &Client, ui: Ui) -> anyhow::Result<()> {
+    if project.test_input()?.is_none() {
+        return Err(project::no_test_input(project).into());
     }
-}
-
-async fn send_test(project: &Project, client: &Client, ui: Ui) {
-    match project.test_input() {
-        Ok(None) => ui.note("there is no test_input.json"),
-        Ok(Some(_)) => {
-            if let Err(error) = once::run(project, client, ui).await {
-                crate::errors::report(&error, ui);
-            }
-        }
-        Err(error) => {
-            crate::errors::report(&error, ui);
-        }
-    }
+    once::run(project, client, ui).await
 }
 
 fn banner(project: &Project, server: &Server, ui: Ui) -> anyhow::Result<String> {
@@ -174,8 +200,6 @@ fn banner(project: &Project, server: &Server, ui: Ui) -> anyhow::Result<String> 
          curl     curl -s {base}/runsync -H 'Content-Type: application/json' -d '{{\"input\":{input}}}'\n  \
          call     runyard run {ENDPOINT} -d '{input}' --url {url}\n  {keys}",
         url = server.url,
-        keys = ui
-            .err
-            .tone("watching for saved files · i test request · r restart · q quit (with Enter)", Tone::Dim),
+        keys = ui.err.tone(&format!("watching for saved files · {KEYS}"), Tone::Dim),
     ))
 }

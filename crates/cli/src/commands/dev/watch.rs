@@ -75,7 +75,7 @@ pub async fn print_logs(client: Client, ui: Ui) {
             Some("warn") => Tone::Warn,
             _ => Tone::Dim,
         };
-        ui.note(&format!("  {}", ui.err.tone(&text::clean(&record.message), tone)));
+        ui.note(&format!("  {}", ui.err.tone(&text::clean(&record.said()), tone)));
     }
 }
 

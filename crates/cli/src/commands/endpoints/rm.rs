@@ -23,13 +23,15 @@ pub struct Rm {
 impl Rm {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let name = text::line(&self.endpoint, 80);
+        let client = context.client().await?;
+        client.get(path::api(&["endpoints", &self.endpoint])).await?;
         if !self.yes {
             let question = format!("removing endpoint '{name}' with its jobs, logs and releases");
             context.confirm(&question, &self.endpoint)?;
         }
         // Draining its workers may take as long as their jobs do.
         let call = Call::new(Method::DELETE, path::api(&["endpoints", &self.endpoint]));
-        let reply = context.client().await?.send(call.timeout(Duration::from_mins(10))).await?;
+        let reply = client.send(call.timeout(Duration::from_mins(10))).await?;
         if context.ui.json {
             return context.ui.document(&reply.text);
         }
