@@ -5,12 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use runyard_domain::delivery::Try;
 use runyard_domain::job::{Answer, Loss};
-use runyard_domain::{
-    Access, DeliveryId, Endpoint, EndpointId, Env, Job, JobId, KeyRecord, Payload, Release, Timestamp,
-    WorkerRecord,
-};
+use runyard_domain::{Access, Endpoint, EndpointId, Env, Job, JobId, Payload, Timestamp, WorkerId};
 use runyard_store::{Blobs, Command, Reader, Refused, Reply, Store, StoreError, Which};
 use runyard_vault::{Caller, Vault, WorkerCaller};
 use tokio::sync::{Notify, broadcast};
@@ -18,7 +14,8 @@ use tokio::sync::{Notify, broadcast};
 use crate::catalog::Catalog;
 use crate::index::{Index, Place, Snapshot};
 use crate::live::Live;
-use crate::take::{Ended as _, Polls};
+use crate::polls::Polls;
+use crate::stops::Ended as _;
 use crate::timers::Timers;
 use crate::waiters::{Waiter, Waiters};
 use crate::writer::Writer;
@@ -87,6 +84,9 @@ impl Engine {
         let (feed, _) = broadcast::channel(4096);
         let waiters = Arc::new(Waiters::default());
         let timers = Arc::new(Timers::default());
+        if lock(&memory).index.running() > 0 {
+            timers.grant_grace(env.now());
+        }
         let failed = Arc::new(Notify::new());
         let writer = start_writer(store, &env, &memory, &waiters, &catalog, &feed, &timers, &failed);
         let shared = Arc::new(Shared {
@@ -111,6 +111,8 @@ impl Engine {
     /// Resolves when the store has failed for good: the server has to stop.
     pub async fn failed(&self) {
         self.shared.failed.notified().await;
+        // It stays so, for whoever asks next.
+        self.shared.failed.notify_one();
     }
 
     /// The clock.
@@ -161,6 +163,11 @@ impl Engine {
     /// One endpoint's jobs at a glance; `depth` bounds the list of waiting times.
     pub fn snapshot(&self, endpoint: &EndpointId, depth: usize) -> Snapshot {
         lock(&self.shared.memory).index.snapshot(endpoint, depth)
+    }
+
+    /// How many waiting jobs none of these workers may take, because each of them had them before.
+    pub fn fenced_out(&self, endpoint: &EndpointId, workers: &[WorkerId]) -> usize {
+        lock(&self.shared.memory).index.fenced_out(endpoint, workers)
     }
 
     /// A waiting job's place in its queue.
@@ -258,14 +265,13 @@ impl Engine {
             Ok(job) => Ok(Some(job)),
             Err(EngineError::Refused { refusal, .. }) => {
                 tracing::info!(job.id = %job, worker.id = %who.worker(), %refusal, "a result changed nothing");
-                self.discard(output.as_ref());
                 Ok(None)
             }
-            Err(EngineError::NoSuchJob(_)) => {
-                self.discard(output.as_ref());
-                Ok(None)
+            Err(EngineError::NoSuchJob(_)) => Ok(None),
+            Err(error) => {
+                self.discard_after(&error, output.as_ref());
+                Err(error)
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -273,7 +279,8 @@ impl Engine {
     pub async fn progress(&self, who: &WorkerCaller, job: &JobId, value: Bytes) -> Result<(), EngineError> {
         let value = self.keep(value).await?;
         let worker = who.worker().clone();
-        self.output_of(job, Command::Progress { job: job.clone(), worker, value }).await
+        self.output_of(job, &value, Command::Progress { job: job.clone(), worker, value: value.clone() })
+            .await
     }
 
     /// One streamed value of a running job. Late and foreign ones change nothing.
@@ -286,13 +293,17 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let value = self.keep(value).await?;
         let worker = who.worker().clone();
-        self.output_of(job, Command::Chunk { job: job.clone(), worker, number, value }).await
+        let command = Command::Chunk { job: job.clone(), worker, number, value: value.clone() };
+        self.output_of(job, &value, command).await
     }
 
-    async fn output_of(&self, job: &JobId, command: Command) -> Result<(), EngineError> {
+    async fn output_of(&self, job: &JobId, value: &Payload, command: Command) -> Result<(), EngineError> {
         match self.commit_job(job, command).await {
             Ok(_) | Err(EngineError::Refused { .. } | EngineError::NoSuchJob(_)) => Ok(()),
-            Err(error) => Err(error),
+            Err(error) => {
+                self.discard_after(&error, Some(value));
+                Err(error)
+            }
         }
     }
 
@@ -302,12 +313,7 @@ impl Engine {
     }
 
     /// A worker is gone, or has to give up jobs: back to the queue, or failed where that was the last try.
-    pub async fn lose(
-        &self,
-        worker: &runyard_domain::WorkerId,
-        which: Which,
-        loss: Loss,
-    ) -> Result<Vec<Job>, EngineError> {
+    pub async fn lose(&self, worker: &WorkerId, which: Which, loss: Loss) -> Result<Vec<Job>, EngineError> {
         let command = Command::Lose { worker: worker.clone(), which, loss };
         match self.shared.writer.commit(command).await? {
             Reply::Jobs(jobs) => Ok(jobs),
@@ -316,52 +322,11 @@ impl Engine {
     }
 
     /// A worker never received these jobs: back to the queue as if nothing had been.
-    pub async fn give_back(
-        &self,
-        worker: &runyard_domain::WorkerId,
-        which: Which,
-    ) -> Result<Vec<Job>, EngineError> {
+    pub async fn give_back(&self, worker: &WorkerId, which: Which) -> Result<Vec<Job>, EngineError> {
         match self.shared.writer.commit(Command::GiveBack { worker: worker.clone(), which }).await? {
             Reply::Jobs(jobs) => Ok(jobs),
             _ => Ok(Vec::new()),
         }
-    }
-
-    /// Keeps what came of a try to deliver a webhook; where it failed, the next one is at `again`.
-    pub async fn record_try(
-        &self,
-        delivery: &DeliveryId,
-        tried: Try,
-        again: Option<Timestamp>,
-    ) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::Tried { delivery: delivery.clone(), tried, again }).await.map(drop)
-    }
-
-    /// Replaces an endpoint's record.
-    pub async fn put_endpoint(&self, endpoint: Endpoint) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::PutEndpoint(Box::new(endpoint))).await.map(drop)
-    }
-
-    /// Removes an endpoint with everything that is kept of it.
-    pub async fn drop_endpoint(&self, endpoint: &EndpointId) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::DropEndpoint(endpoint.clone())).await.map(drop)
-    }
-
-    /// Replaces a release's record.
-    pub async fn put_release(&self, release: Release) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::PutRelease(Box::new(release))).await.map(drop)
-    }
-
-    /// Replaces a worker's record.
-    pub async fn put_worker(&self, worker: WorkerRecord) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::PutWorker(Box::new(worker))).await.map(drop)
-    }
-
-    /// Replaces a key's record and lets the vault know it.
-    pub async fn put_key(&self, key: KeyRecord) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::PutKey(Box::new(key.clone()))).await?;
-        self.shared.vault.learn(key);
-        Ok(())
     }
 
     /// The keeper of keys and tokens.
@@ -383,9 +348,10 @@ impl Engine {
         }
     }
 
-    /// Drops a payload that no command names after all.
-    pub(crate) fn discard(&self, payload: Option<&Payload>) {
-        if let Some(payload @ Payload::File { .. }) = payload
+    /// Drops the file of a payload whose command was not committed. Only a full disk says so for sure; what
+    /// other failures leave is swept at the next start, and the store keeps house over what it was given.
+    pub(crate) fn discard_after(&self, error: &EngineError, payload: Option<&Payload>) {
+        if let (EngineError::DiskFull, Some(payload)) = (error, payload)
             && let Err(error) = self.shared.blobs.remove(payload)
         {
             tracing::warn!(%error, "a payload that is not needed cannot be removed; the next start does");
@@ -449,7 +415,10 @@ fn start_writer(
             }
             Command::DropEndpoint(id) => {
                 catalog.remove(id);
-                memory.index.drop_endpoint(id);
+                for job in memory.index.drop_endpoint(id) {
+                    waiters.wake(&job);
+                }
+                memory.wake_all_polls(id);
                 let _ = feed.send(Change::Endpoint(id.clone()));
             }
             _ => {}
@@ -465,7 +434,7 @@ fn start_writer(
             let _ = feed_.send(Change::Deliveries);
         }
     };
-    let fatal = move |_: &StoreError| failed.notify_one();
+    let fatal = move || failed.notify_one();
     Writer::start(store, env.clone(), Box::new(apply), Box::new(flush), Box::new(fatal))
 }
 
@@ -480,11 +449,15 @@ impl Memory {
         if let Some(worker) = &shift.idle {
             self.live.shift(worker, false, now);
         }
-        if let Some(worker) = holder
-            && job.is_ended_from_outside()
-            && self.must_stop(&worker, &job.id)
-        {
-            let _ = feed.send(Change::Stopping { worker, job: job.id.clone() });
+        if let Some(worker) = holder {
+            if job.is_answered_by(&worker)
+                && let Some(entry) = self.live.workers.get_mut(&worker)
+            {
+                entry.view.answered = true;
+            }
+            if job.is_ended_without(&worker) && self.must_stop(&worker, &job.id) {
+                let _ = feed.send(Change::Stopping { worker, job: job.id.clone() });
+            }
         }
         self.touched.insert(job.endpoint.clone());
         self.deliveries_touched |= job.is_done() && job.webhook.is_some();

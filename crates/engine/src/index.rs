@@ -36,7 +36,6 @@ struct Running {
 struct Queue {
     waiting: BTreeMap<Order, Waiting>,
     running: u64,
-    running_tests: u64,
     usual_ms: Option<f64>,
 }
 
@@ -63,8 +62,6 @@ pub struct Place {
 pub struct Snapshot {
     /// What the scaler sees.
     pub demand: Demand,
-    /// Releases whose tests wait or run.
-    pub tested: Vec<u32>,
     /// How long jobs of this endpoint usually run, where measured.
     pub usual_ms: Option<i64>,
 }
@@ -72,8 +69,6 @@ pub struct Snapshot {
 /// What a change of a job meant for workers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shift {
-    /// A job became takeable.
-    pub(crate) waits: bool,
     /// This worker lost its last job.
     pub(crate) idle: Option<WorkerId>,
     /// This worker got its first job.
@@ -93,12 +88,10 @@ impl Index {
                 let waiting = Waiting { since: *since, pinned: job.pinned, lost_by: job.lost_by.clone() };
                 queue.waiting.insert(order, waiting);
                 self.orders.insert(job.id.clone(), (job.endpoint.clone(), order));
-                shift.waits = true;
             }
             Phase::Running { worker, started, .. } => {
                 let test = job.pinned.is_some();
                 queue.running += u64::from(!test);
-                queue.running_tests += u64::from(test);
                 let running = Running {
                     endpoint: job.endpoint.clone(),
                     worker: worker.clone(),
@@ -113,7 +106,8 @@ impl Index {
                 }
             }
             Phase::Done { outcome, execution_ms, .. } => {
-                if let (Outcome::Completed, Some(ms)) = (outcome, execution_ms) {
+                // Once each: a repeated chunk shows an ended job again.
+                if let (Outcome::Completed, Some(ms), Some(_)) = (outcome, execution_ms, &before) {
                     let usual = queue.usual_ms.get_or_insert(*ms as f64);
                     *usual += (*ms as f64 - *usual) * 0.2;
                 }
@@ -137,7 +131,6 @@ impl Index {
         if let Some(running) = self.running.remove(job) {
             if let Some(queue) = self.queues.get_mut(&running.endpoint) {
                 queue.running -= u64::from(!running.test);
-                queue.running_tests -= u64::from(running.test);
             }
             if let Some(held) = self.by_worker.get_mut(&running.worker) {
                 held.retain(|id| id != job);
@@ -148,14 +141,16 @@ impl Index {
         }
     }
 
-    /// Forgets an endpoint with all its jobs.
-    pub(crate) fn drop_endpoint(&mut self, endpoint: &EndpointId) {
+    /// Forgets an endpoint with all its jobs; says which.
+    pub(crate) fn drop_endpoint(&mut self, endpoint: &EndpointId) -> Vec<JobId> {
         let waiting = self.orders.iter().filter(|(_, (e, _))| e == endpoint).map(|(id, _)| id.clone());
         let running = self.running.iter().filter(|(_, r)| r.endpoint == *endpoint).map(|(id, _)| id.clone());
-        for job in waiting.chain(running).collect::<Vec<_>>() {
-            self.remove(&job);
+        let jobs: Vec<JobId> = waiting.chain(running).collect();
+        for job in &jobs {
+            self.remove(job);
         }
         self.queues.remove(endpoint);
+        jobs
     }
 
     /// How many jobs wait that this incarnation may take.
@@ -168,16 +163,23 @@ impl Index {
         enough: usize,
     ) -> usize {
         let Some(queue) = self.queues.get(endpoint) else { return 0 };
+        let last = if pinned_only { NORMAL } else { LOW + 1 };
         queue
             .waiting
-            .values()
-            .filter(|w| match w.pinned {
-                Some(pinned) => pinned == release,
-                None => !pinned_only,
-            })
+            .range(..(last, 0))
+            .map(|(_, waiting)| waiting)
+            .filter(|w| w.pinned.is_none_or(|pinned| pinned == release))
             .filter(|w| !w.lost_by.contains(worker))
             .take(enough)
             .count()
+    }
+
+    /// How many of the first jobs that wait were lost by every one of `workers`, so that none of them may take
+    /// them. Tests are not counted.
+    pub(crate) fn fenced_out(&self, endpoint: &EndpointId, workers: &[WorkerId]) -> usize {
+        let Some(queue) = self.queues.get(endpoint) else { return 0 };
+        let first = queue.waiting.range((NORMAL, 0)..).take(EXACT_PLACES);
+        first.filter(|(_, w)| workers.iter().all(|worker| w.lost_by.contains(worker))).count()
     }
 
     /// The incarnation that holds a job.
@@ -210,9 +212,6 @@ impl Index {
         let Some(queue) = self.queues.get(endpoint) else { return Snapshot::default() };
         let class_len = |class: u8| queue.waiting.range((class, 0)..(class + 1, 0)).count() as u64;
         let normal = queue.waiting.range((NORMAL, 0)..(LOW, 0));
-        let mut tested: Vec<u32> = queue.waiting.values().filter_map(|w| w.pinned).collect();
-        tested.sort_unstable();
-        tested.dedup();
         Snapshot {
             demand: Demand {
                 waiting_since: normal.map(|(_, w)| w.since).take(depth).collect(),
@@ -220,7 +219,6 @@ impl Index {
                 waiting_low: class_len(LOW),
                 running: queue.running,
             },
-            tested,
             usual_ms: queue.usual_ms.map(|ms| ms as i64),
         }
     }

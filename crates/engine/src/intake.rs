@@ -68,6 +68,9 @@ impl Engine {
         if self.is_draining() {
             return Err(EngineError::Draining);
         }
+        if self.endpoint_by_id(&new.endpoint.id).is_none() {
+            return Err(EngineError::NoSuchEndpoint(new.endpoint.id.clone()));
+        }
         let s3 = match &new.s3 {
             Some(secret) => Some(Payload::inline(self.shared.vault.seal(secret)?)),
             None => None,
@@ -80,17 +83,10 @@ impl Engine {
         }
         let submission = Submission { job, input: input.clone(), s3, idempotency_key: new.idempotency_key };
         match self.shared.writer.commit(Command::Submit(Box::new(submission))).await {
-            Ok(Reply::Submitted { job, existing }) => {
-                if existing {
-                    self.discard(Some(&input));
-                }
-                Ok(Accepted { job: *job, existing })
-            }
+            Ok(Reply::Submitted { job, existing }) => Ok(Accepted { job: *job, existing }),
             Ok(_) => Err(EngineError::Stopped),
             Err(error) => {
-                if matches!(error, EngineError::DiskFull) {
-                    self.discard(Some(&input));
-                }
+                self.discard_after(&error, Some(&input));
                 Err(error)
             }
         }

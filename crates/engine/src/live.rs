@@ -37,6 +37,8 @@ pub struct LiveWorker {
     pub sdk: Option<String>,
     /// Why it says it is not fit.
     pub unfit: Option<String>,
+    /// Whether it has answered a job yet.
+    pub answered: bool,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,7 @@ impl Live {
             ready_at,
             sdk: None,
             unfit: None,
+            answered: false,
         };
         self.next_rank += 1;
         let entry = Entry {
@@ -120,6 +123,11 @@ impl Live {
             entry.view.presence = Presence::Idle(now);
         }
         true
+    }
+
+    /// Whether a worker may be given jobs.
+    pub(crate) fn takes(&self, worker: &WorkerId) -> bool {
+        self.workers.get(worker).is_some_and(|entry| !entry.view.draining)
     }
 
     /// Notes that a worker got its first job or lost its last one.

@@ -1,22 +1,20 @@
-//! Workers that ask: held polls, their matching with waiting jobs, orders to stop jobs, draining.
+//! Workers that ask: jobs at once or when there are some, their hand-over, draining. Who is woken for which job
+//! is decided in `polls`.
 //!
-//! A job that becomes takeable wakes exactly one poll that may take it; the worker that has been there
-//! longest is preferred, so that younger ones can go when there is less to do. A poll whose client goes away
-//! passes its wake-up on; jobs that were taken for it and not handed over go back to the queue unspent.
+//! Jobs that were taken for a poll and not handed over go back to the queue unspent.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use runyard_domain::job::Loss;
-use runyard_domain::{EndpointId, FailReason, Job, JobId, Outcome, Phase, Timestamp, WorkerId};
+use runyard_domain::{EndpointId, FailReason, Job, JobId, Timestamp, WorkerId};
 use runyard_store::{Command, Reply, Taken, Which};
 use runyard_vault::WorkerCaller;
-use tokio::sync::oneshot;
 
-use crate::engine::{Memory, lock};
-use crate::live::{LiveWorker, Stopping};
+use crate::engine::lock;
+use crate::live::LiveWorker;
+use crate::polls::Poll;
 use crate::{Change, Engine, EngineError};
 
 /// A job that its worker holds for longer than this, and that the worker does not know of when it asks for
@@ -83,92 +81,6 @@ impl Drop for Handover {
     }
 }
 
-/// Held polls by endpoint.
-#[derive(Default)]
-pub(crate) struct Polls {
-    endpoints: HashMap<EndpointId, EndpointPolls>,
-    next: u64,
-}
-
-#[derive(Default)]
-struct EndpointPolls {
-    held: Vec<Held>,
-    /// Polls that were woken or are asking right now; each may still take a waiting job.
-    asking: usize,
-}
-
-struct Held {
-    id: u64,
-    rank: u64,
-    worker: WorkerId,
-    release: u32,
-    pinned_only: bool,
-    max: usize,
-    wake: oneshot::Sender<()>,
-}
-
-impl Memory {
-    /// Wakes as many held polls as there are takeable jobs that nobody is asking for yet.
-    pub(crate) fn match_polls(&mut self, endpoint: &EndpointId) {
-        let Some(polls) = self.polls.endpoints.get_mut(endpoint) else { return };
-        let mut covered = polls.asking;
-        let mut kept = Vec::with_capacity(polls.held.len());
-        for held in std::mem::take(&mut polls.held) {
-            let (worker, release) = (&held.worker, held.release);
-            let takeable = self.index.takeable(endpoint, worker, release, held.pinned_only, covered + 1);
-            if takeable <= covered {
-                kept.push(held);
-                continue;
-            }
-            covered += held.max;
-            if held.wake.send(()).is_ok() {
-                polls.asking += 1;
-            } else {
-                covered -= held.max;
-            }
-        }
-        polls.held = kept;
-    }
-
-    /// Lets every held poll of an endpoint look anew: another release serves now.
-    pub(crate) fn wake_all_polls(&mut self, endpoint: &EndpointId) {
-        let Some(polls) = self.polls.endpoints.get_mut(endpoint) else { return };
-        for held in std::mem::take(&mut polls.held) {
-            polls.asking += usize::from(held.wake.send(()).is_ok());
-        }
-    }
-
-    /// Orders a worker to let go of a job; false where the worker is not there any more.
-    pub(crate) fn must_stop(&mut self, worker: &WorkerId, job: &JobId) -> bool {
-        let Some(entry) = self.live.workers.get_mut(worker) else { return false };
-        entry.stopping.insert(job.clone(), Stopping { told: false });
-        entry.stop.notify_waiters();
-        true
-    }
-}
-
-/// A poll's place among those that ask; leaving it lets others be matched.
-struct Asking {
-    memory: Arc<Mutex<Memory>>,
-    endpoint: EndpointId,
-    held: Option<u64>,
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        let mut memory = lock(&self.memory);
-        if let Some(polls) = memory.polls.endpoints.get_mut(&self.endpoint) {
-            let still_held = self.held.is_some_and(|id| polls.held.iter().any(|h| h.id == id));
-            if still_held {
-                polls.held.retain(|h| Some(h.id) != self.held);
-            } else {
-                polls.asking = polls.asking.saturating_sub(1);
-            }
-        }
-        memory.match_polls(&self.endpoint);
-    }
-}
-
 impl Engine {
     /// Expects a worker from now on.
     pub fn register_worker(
@@ -220,26 +132,23 @@ impl Engine {
         }
     }
 
-    /// Jobs that a worker was told to stop, or should have been, and still seems to run.
-    pub fn unstopped(&self, worker: &WorkerId) -> Vec<JobId> {
-        let memory = lock(&self.shared.memory);
-        memory.live.workers.get(worker).map_or(Vec::new(), |e| e.stopping.keys().cloned().collect())
-    }
-
     /// Jobs for a worker: at once where there are some, else when there are, else nothing.
     pub async fn take(&self, who: &WorkerCaller, ask: Ask) -> Result<Take, EngineError> {
         let deadline = tokio::time::Instant::now() + ask.hold;
+        let max = ask.max.max(1);
         self.note_asking(who, &ask).await?;
+        let mut entered = None;
         loop {
             let Some((released, rank, pinned_only)) = self.standing(who) else { return Ok(Take::Drained) };
-            let mut asking = self.ask_now(who);
-            if let Some(jobs) = self.take_now(who, pinned_only, ask.max).await? {
+            // A poll that was woken keeps its place: giving it up would wake the next one for the same job.
+            let poll = &*entered.get_or_insert_with(|| Poll::enter(self, who, max));
+            if let Some(jobs) = self.take_now(who, pinned_only, max).await? {
                 return Ok(Take::Jobs(jobs));
             }
             let released = released.notified();
             tokio::pin!(released);
             released.as_mut().enable();
-            let woken = self.hold(&mut asking, who, rank, pinned_only, ask.max);
+            let woken = poll.hold(who, rank, pinned_only);
             if self.is_released(who.worker()) {
                 return Ok(Take::Nothing);
             }
@@ -249,7 +158,6 @@ impl Engine {
                 () = released => return Ok(Take::Nothing),
                 () = tokio::time::sleep_until(deadline) => return Ok(Take::Nothing),
             }
-            drop(asking);
         }
     }
 
@@ -292,43 +200,6 @@ impl Engine {
         Ok(())
     }
 
-    fn ask_now(&self, who: &WorkerCaller) -> Asking {
-        let mut memory = lock(&self.shared.memory);
-        memory.polls.endpoints.entry(who.endpoint().clone()).or_default().asking += 1;
-        Asking { memory: self.shared.memory.clone(), endpoint: who.endpoint().clone(), held: None }
-    }
-
-    /// Turns an asking poll into a held one.
-    fn hold(
-        &self,
-        asking: &mut Asking,
-        who: &WorkerCaller,
-        rank: u64,
-        pinned_only: bool,
-        max: usize,
-    ) -> oneshot::Receiver<()> {
-        let (wake, woken) = oneshot::channel();
-        let mut memory = lock(&self.shared.memory);
-        memory.polls.next += 1;
-        let id = memory.polls.next;
-        let polls = memory.polls.endpoints.entry(who.endpoint().clone()).or_default();
-        polls.asking = polls.asking.saturating_sub(1);
-        let held = Held {
-            id,
-            rank,
-            worker: who.worker().clone(),
-            release: who.release(),
-            pinned_only,
-            max: max.max(1),
-            wake,
-        };
-        let at = polls.held.partition_point(|h| h.rank <= rank);
-        polls.held.insert(at, held);
-        asking.held = Some(id);
-        memory.match_polls(who.endpoint());
-        woken
-    }
-
     async fn take_now(
         &self,
         who: &WorkerCaller,
@@ -357,6 +228,10 @@ impl Engine {
         }
         let open = taken.iter().map(|t| t.job.id.clone()).collect();
         let mut handover = Handover { jobs: Vec::new(), engine: self.clone(), worker, open };
+        if self.live_worker(&handover.worker).is_none() {
+            // It ended meanwhile, and its jobs were settled before these were its own.
+            return Ok(None);
+        }
         for Taken { job, input, s3 } in taken {
             let s3 = match s3 {
                 Some(sealed) => Some(Bytes::from(self.shared.vault.unseal(&self.bytes(sealed).await?)?)),
@@ -368,88 +243,6 @@ impl Engine {
         Ok(Some(handover))
     }
 
-    /// Jobs that a worker has to stop, told once each; waits for one up to `hold`. `None` where the worker
-    /// is draining and was told so before: answer slowly.
-    pub async fn stop_orders(&self, who: &WorkerCaller, hold: Duration) -> Option<Vec<JobId>> {
-        let deadline = tokio::time::Instant::now() + hold;
-        loop {
-            let notify = {
-                let mut memory = lock(&self.shared.memory);
-                let entry = memory.live.workers.get_mut(who.worker())?;
-                let untold = entry.stopping.iter_mut().filter(|(_, s)| !s.told);
-                let orders: Vec<JobId> = untold
-                    .map(|(job, stopping)| {
-                        stopping.told = true;
-                        job.clone()
-                    })
-                    .collect();
-                if !orders.is_empty() {
-                    return Some(orders);
-                }
-                if entry.released {
-                    return None;
-                }
-                entry.stop.clone()
-            };
-            let changed = notify.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if !self.unstopped_untold(who.worker()) {
-                tokio::select! {
-                    () = changed => {}
-                    () = tokio::time::sleep_until(deadline) => return Some(Vec::new()),
-                }
-                if self.is_released(who.worker()) {
-                    return Some(Vec::new());
-                }
-            }
-        }
-    }
-
-    fn unstopped_untold(&self, worker: &WorkerId) -> bool {
-        let memory = lock(&self.shared.memory);
-        memory
-            .live
-            .workers
-            .get(worker)
-            .is_some_and(|entry| entry.released || entry.stopping.values().any(|s| !s.told))
-    }
-
-    fn is_released(&self, worker: &WorkerId) -> bool {
-        lock(&self.shared.memory).live.workers.get(worker).is_none_or(|entry| entry.released)
-    }
-
-    /// A worker's sign of life, with the jobs it has where it told them.
-    pub fn ping(&self, who: &WorkerCaller, jobs: &[JobId], sdk: Option<&str>) {
-        let mut memory = lock(&self.shared.memory);
-        if let Some(entry) = memory.live.workers.get_mut(who.worker()) {
-            if let Some(sdk) = sdk
-                && entry.view.sdk.is_none()
-            {
-                entry.view.sdk = Some(sdk.to_owned());
-            }
-            let now: std::collections::HashSet<JobId> = jobs.iter().cloned().collect();
-            let before = entry.last_ping.replace(now.clone());
-            entry.stopping.retain(|job, stopping| {
-                !stopping.told || now.contains(job) || before.as_ref().is_none_or(|b| b.contains(job))
-            });
-        }
-    }
-
-    /// A worker says that it is not fit to work.
-    pub fn unfit(&self, who: &WorkerCaller, message: String) {
-        if let Some(entry) = lock(&self.shared.memory).live.workers.get_mut(who.worker()) {
-            entry.view.unfit = Some(message.clone());
-        }
-        let _ = self.shared.feed.send(Change::Unfit { worker: who.worker().clone(), message });
-    }
-
-    pub(crate) fn settle_stop(&self, worker: &WorkerId, is: impl Fn(&JobId) -> bool) {
-        if let Some(entry) = lock(&self.shared.memory).live.workers.get_mut(worker) {
-            entry.stopping.retain(|job, _| !is(job));
-        }
-    }
-
     /// After a restart: jobs that the store says a worker holds, and that were never handed to it, go back.
     pub async fn reconcile(&self, worker: &WorkerId, holds: &[JobId]) -> Result<Vec<Job>, EngineError> {
         let lost: Vec<JobId> =
@@ -458,19 +251,5 @@ impl Engine {
             return Ok(Vec::new());
         }
         self.give_back(worker, Which::Jobs(lost)).await
-    }
-}
-
-/// Whether a job ended while its worker did not end it.
-pub(crate) trait Ended {
-    fn is_ended_from_outside(&self) -> bool;
-}
-
-impl Ended for Job {
-    fn is_ended_from_outside(&self) -> bool {
-        matches!(
-            &self.phase,
-            Phase::Done { outcome: Outcome::Cancelled { .. } | Outcome::TimedOut { .. }, .. }
-        )
     }
 }

@@ -18,20 +18,39 @@ const ROUND: usize = 500;
 /// The longest sleep: a wall clock that was set forward is noticed by then.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
+/// After a start with running jobs nothing is ended for so long: what their workers answered while nobody was
+/// here (the agent keeps it) comes first.
+const GRACE_MS: i64 = 10_000;
+
 /// The earliest known limit.
 #[derive(Debug)]
 pub(crate) struct Timers {
     earliest: AtomicI64,
+    not_before: AtomicI64,
     earlier: Notify,
 }
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { earliest: AtomicI64::new(i64::MAX), earlier: Notify::new() }
+        Self {
+            earliest: AtomicI64::new(i64::MAX),
+            not_before: AtomicI64::new(i64::MIN),
+            earlier: Notify::new(),
+        }
     }
 }
 
 impl Timers {
+    /// Jobs run already at this start.
+    pub(crate) fn grant_grace(&self, now: Timestamp) {
+        self.not_before.store(now.plus(GRACE_MS).0, Ordering::Release);
+    }
+
+    /// When to act next.
+    fn next(&self) -> i64 {
+        self.earliest.load(Ordering::Acquire).max(self.not_before.load(Ordering::Acquire))
+    }
+
     /// Notes a limit; wakes the task where it is earlier than what it sleeps for.
     pub(crate) fn arm(&self, at: Timestamp) {
         if at.0 < self.earliest.fetch_min(at.0, Ordering::AcqRel) {
@@ -66,16 +85,30 @@ pub(crate) fn spawn(engine: &Engine) -> Result<(), EngineError> {
 
 fn until_earliest(shared: &Weak<Shared>, timers: &Timers) -> Option<Duration> {
     let now = shared.upgrade()?.env.now();
-    let wait = timers.earliest.load(Ordering::Acquire).saturating_sub(now.0).max(0);
+    let wait = timers.next().saturating_sub(now.0).max(0);
     Some(Duration::from_millis(wait as u64).min(LONGEST_SLEEP))
 }
 
 async fn enforce(engine: &Engine) -> Result<(), EngineError> {
     let shared = &engine.shared;
-    if shared.timers.earliest.load(Ordering::Acquire) > shared.env.now().0 {
+    if shared.timers.next() > shared.env.now().0 {
         return Ok(());
     }
-    shared.timers.earliest.store(i64::MAX, Ordering::Release);
+    let armed = Timestamp(shared.timers.earliest.swap(i64::MAX, Ordering::AcqRel));
+    let outcome = expire_due(engine).await;
+    match shared.reader.next_due() {
+        Ok(at) => at.into_iter().for_each(|at| shared.timers.arm(at)),
+        Err(error) => {
+            // What was due is still due.
+            shared.timers.arm(armed);
+            return Err(error.into());
+        }
+    }
+    outcome
+}
+
+async fn expire_due(engine: &Engine) -> Result<(), EngineError> {
+    let shared = &engine.shared;
     let due = shared.reader.due(shared.env.now(), ROUND)?;
     let expire = |job| shared.writer.commit(Command::Expire { job });
     let mut outcome = Ok(());
@@ -83,9 +116,6 @@ async fn enforce(engine: &Engine) -> Result<(), EngineError> {
         if let Err(error) = done.await {
             outcome = Err(error);
         }
-    }
-    if let Some(at) = shared.reader.next_due()? {
-        shared.timers.arm(at);
     }
     outcome
 }

@@ -34,7 +34,7 @@ pub(crate) type Apply = Box<dyn FnMut(Timestamp, &Command, &Reply) + Send>;
 pub(crate) type Flush = Box<dyn FnMut() + Send>;
 
 /// Called once when the store has failed for good.
-pub(crate) type Fatal = Box<dyn FnOnce(&StoreError) + Send>;
+pub(crate) type Fatal = Box<dyn FnOnce() + Send>;
 
 impl Writer {
     /// Starts the writer's thread. It ends when the last handle is dropped.
@@ -47,7 +47,10 @@ impl Writer {
     ) -> Self {
         let (queue, items) = channel();
         let spawned = std::thread::Builder::new().name("writer".into()).spawn(move || {
-            run(store, &*env, &items, apply, flush, fatal);
+            let mut ending = Ending(Some(fatal));
+            if run(store, &*env, &items, apply, flush).is_ok() {
+                ending.0 = None;
+            }
         });
         if let Err(error) = spawned {
             tracing::error!(%error, "cannot start the writer's thread");
@@ -55,11 +58,17 @@ impl Writer {
         Self { queue }
     }
 
-    /// Commits one command; resolves when it is durable.
-    pub(crate) async fn commit(&self, command: Command) -> Answer {
+    /// Commits one command; resolves when it is durable. It stands in the queue when this returns, so that
+    /// several make one batch before the first of them is awaited.
+    pub(crate) fn commit(&self, command: Command) -> impl Future<Output = Answer> + Send + use<> {
         let (answer, reply) = oneshot::channel();
-        self.queue.send(Item { command, answer: Some(answer) }).map_err(|_| EngineError::Stopped)?;
-        reply.await.map_err(|_| EngineError::Stopped)?
+        let queued = self.queue.send(Item { command, answer: Some(answer) }).is_ok();
+        async move {
+            if !queued {
+                return Err(EngineError::Stopped);
+            }
+            reply.await.map_err(|_| EngineError::Stopped)?
+        }
     }
 
     /// Commits one command some time; nobody waits.
@@ -75,9 +84,7 @@ fn run(
     items: &Receiver<Item>,
     mut apply: Apply,
     mut flush: Flush,
-    fatal: Fatal,
-) {
-    let mut fatal = Some(fatal);
+) -> Result<(), StoreError> {
     while let Ok(first) = items.recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH
@@ -89,10 +96,19 @@ fn run(
         flush();
         if let Some(error) = failed {
             tracing::error!(error = %Chain(&error), "the store failed; the server stops");
-            if let Some(fatal) = fatal.take() {
-                fatal(&error);
-            }
-            return;
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Reports the end of the writer, also one by a panic: a server without a writer must not live on.
+struct Ending(Option<Fatal>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(fatal) = self.0.take() {
+            fatal();
         }
     }
 }

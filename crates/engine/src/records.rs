@@ -1,0 +1,52 @@
+//! Records of the control plane that the engine keeps: endpoints, releases, workers, keys, tries of webhooks.
+//! They are replaced as a whole; jobs never come this way.
+
+use runyard_domain::delivery::Try;
+use runyard_domain::{DeliveryId, Endpoint, EndpointId, KeyRecord, Release, Timestamp, WorkerRecord};
+use runyard_store::Command;
+
+use crate::{Engine, EngineError};
+
+impl Engine {
+    /// Keeps what came of a try to deliver a webhook; where it failed, the next one is at `again`.
+    pub async fn record_try(
+        &self,
+        delivery: &DeliveryId,
+        tried: Try,
+        again: Option<Timestamp>,
+    ) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::Tried { delivery: delivery.clone(), tried, again }).await.map(drop)
+    }
+
+    /// Replaces an endpoint's record.
+    pub async fn put_endpoint(&self, endpoint: Endpoint) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::PutEndpoint(Box::new(endpoint))).await.map(drop)
+    }
+
+    /// Removes an endpoint with everything that is kept of it.
+    pub async fn drop_endpoint(&self, endpoint: &EndpointId) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::DropEndpoint(endpoint.clone())).await.map(drop)
+    }
+
+    /// Replaces a release's record.
+    pub async fn put_release(&self, release: Release) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::PutRelease(Box::new(release))).await.map(drop)
+    }
+
+    /// Replaces a worker's record.
+    pub async fn put_worker(&self, worker: WorkerRecord) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::PutWorker(Box::new(worker))).await.map(drop)
+    }
+
+    /// Replaces a worker's record some time, in the order of the calls: it is for people and for the next start.
+    pub fn note_worker(&self, worker: WorkerRecord) {
+        self.shared.writer.submit(Command::PutWorker(Box::new(worker)));
+    }
+
+    /// Replaces a key's record and lets the vault know it.
+    pub async fn put_key(&self, key: KeyRecord) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::PutKey(Box::new(key.clone()))).await?;
+        self.shared.vault.learn(key);
+        Ok(())
+    }
+}

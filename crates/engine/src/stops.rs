@@ -1,0 +1,144 @@
+//! Jobs that ended while their worker still runs them: the order to let go of them, and how it is seen that
+//! the worker did.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use runyard_domain::{Job, JobId, Outcome, Phase, WorkerId};
+use runyard_vault::WorkerCaller;
+
+use crate::engine::{Memory, lock};
+use crate::live::Stopping;
+use crate::{Change, Engine};
+
+impl Memory {
+    /// Orders a worker to let go of a job; false where the worker is not there any more.
+    pub(crate) fn must_stop(&mut self, worker: &WorkerId, job: &JobId) -> bool {
+        let Some(entry) = self.live.workers.get_mut(worker) else { return false };
+        entry.stopping.entry(job.clone()).or_insert(Stopping { told: false });
+        entry.stop.notify_waiters();
+        true
+    }
+}
+
+impl Engine {
+    /// Jobs that a worker was told to stop, or should have been, and still seems to run.
+    pub fn unstopped(&self, worker: &WorkerId) -> Vec<JobId> {
+        let memory = lock(&self.shared.memory);
+        memory.live.workers.get(worker).map_or(Vec::new(), |e| e.stopping.keys().cloned().collect())
+    }
+
+    /// Orders a worker to let go of a job that ended before the worker was known here (a restart).
+    pub fn order_stop(&self, worker: &WorkerId, job: &JobId) {
+        if lock(&self.shared.memory).must_stop(worker, job) {
+            let _ = self.shared.feed.send(Change::Stopping { worker: worker.clone(), job: job.clone() });
+        }
+    }
+
+    /// Jobs that a worker has to stop, told once each; waits for one up to `hold`. `None` where the worker
+    /// is draining and was told so before: answer slowly.
+    pub async fn stop_orders(&self, who: &WorkerCaller, hold: Duration) -> Option<Vec<JobId>> {
+        let deadline = tokio::time::Instant::now() + hold;
+        loop {
+            let notify = {
+                let mut memory = lock(&self.shared.memory);
+                let entry = memory.live.workers.get_mut(who.worker())?;
+                let untold = entry.stopping.iter_mut().filter(|(_, s)| !s.told);
+                let orders: Vec<JobId> = untold
+                    .map(|(job, stopping)| {
+                        stopping.told = true;
+                        job.clone()
+                    })
+                    .collect();
+                if !orders.is_empty() {
+                    return Some(orders);
+                }
+                if entry.released {
+                    return None;
+                }
+                entry.stop.clone()
+            };
+            let changed = notify.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if !self.unstopped_untold(who.worker()) {
+                tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep_until(deadline) => return Some(Vec::new()),
+                }
+                if self.is_released(who.worker()) && !self.has_untold(who.worker()) {
+                    return Some(Vec::new());
+                }
+            }
+        }
+    }
+
+    fn unstopped_untold(&self, worker: &WorkerId) -> bool {
+        self.is_released(worker) || self.has_untold(worker)
+    }
+
+    fn has_untold(&self, worker: &WorkerId) -> bool {
+        let memory = lock(&self.shared.memory);
+        memory.live.workers.get(worker).is_some_and(|entry| entry.stopping.values().any(|s| !s.told))
+    }
+
+    pub(crate) fn is_released(&self, worker: &WorkerId) -> bool {
+        lock(&self.shared.memory).live.workers.get(worker).is_none_or(|entry| entry.released)
+    }
+
+    /// A worker's sign of life, with the jobs it has where it told them.
+    pub fn ping(&self, who: &WorkerCaller, jobs: &[JobId], sdk: Option<&str>) {
+        let mut memory = lock(&self.shared.memory);
+        if let Some(entry) = memory.live.workers.get_mut(who.worker()) {
+            if let Some(sdk) = sdk
+                && entry.view.sdk.is_none()
+            {
+                entry.view.sdk = Some(sdk.to_owned());
+            }
+            let now: HashSet<JobId> = jobs.iter().cloned().collect();
+            let before = entry.last_ping.replace(now.clone());
+            // Two pings in a row without the job: one alone may have been on its way when the job came.
+            entry.stopping.retain(|job, stopping| {
+                !stopping.told || now.contains(job) || before.as_ref().is_none_or(|b| b.contains(job))
+            });
+        }
+    }
+
+    /// A worker says that it is not fit to work.
+    pub fn unfit(&self, who: &WorkerCaller, message: String) {
+        if let Some(entry) = lock(&self.shared.memory).live.workers.get_mut(who.worker()) {
+            entry.view.unfit = Some(message.clone());
+        }
+        let _ = self.shared.feed.send(Change::Unfit { worker: who.worker().clone(), message });
+    }
+
+    pub(crate) fn settle_stop(&self, worker: &WorkerId, is: impl Fn(&JobId) -> bool) {
+        if let Some(entry) = lock(&self.shared.memory).live.workers.get_mut(worker) {
+            entry.stopping.retain(|job, _| !is(job));
+        }
+    }
+}
+
+/// How a job ended, as its holder sees it.
+pub(crate) trait Ended {
+    /// Whether it ended while this worker held it, and not by this worker.
+    fn is_ended_without(&self, holder: &WorkerId) -> bool;
+    /// Whether it ended by this worker's own answer.
+    fn is_answered_by(&self, holder: &WorkerId) -> bool;
+}
+
+impl Ended for Job {
+    fn is_ended_without(&self, holder: &WorkerId) -> bool {
+        match &self.phase {
+            Phase::Done { outcome: Outcome::Cancelled { .. } | Outcome::TimedOut { .. }, .. } => true,
+            // An earlier holder answered late, and its answer counted.
+            Phase::Done { worker, .. } => worker.as_ref() != Some(holder),
+            _ => false,
+        }
+    }
+
+    fn is_answered_by(&self, holder: &WorkerId) -> bool {
+        matches!(&self.phase, Phase::Done { worker: Some(worker), .. } if worker == holder)
+            && !self.is_ended_without(holder)
+    }
+}

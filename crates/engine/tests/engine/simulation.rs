@@ -1,0 +1,227 @@
+//! Workers that take, answer, answer twice, answer late, forget, hang and die, with cancels, retries and purges
+//! between, each run from a seed. `RUNYARD_SEED=n` runs one of them again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use runyard_domain::job::{Answer, Loss};
+use runyard_domain::{FailReason, JobId, Outcome, Phase};
+use runyard_engine::{Ask, Engine, NewJob, Take};
+use runyard_store::{Filter, Which};
+use runyard_vault::WorkerCaller;
+
+use crate::stage::*;
+
+/// A small generator of numbers, the same for the same seed.
+#[derive(Clone)]
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// What the workers saw: who holds what, and which answers were accepted.
+#[derive(Default)]
+struct Ledger {
+    accepted: HashMap<JobId, u32>,
+}
+
+async fn work(engine: Engine, who: WorkerCaller, mut chance: Chance, ledger: Arc<Mutex<Ledger>>) {
+    loop {
+        let ask = Ask {
+            max: 1 + chance.below(3) as usize,
+            hold: Duration::from_secs(1 + chance.below(20)),
+            in_progress: chance.below(4) == 0,
+            sdk: None,
+        };
+        let take = if chance.below(6) == 0 {
+            // Its connection breaks some time.
+            let patience = Duration::from_millis(chance.below(3_000));
+            match tokio::time::timeout(patience, engine.take(&who, ask)).await {
+                Ok(take) => take,
+                Err(_) => continue,
+            }
+        } else {
+            engine.take(&who, ask).await
+        };
+        let jobs = match take.unwrap() {
+            Take::Drained => return,
+            Take::Nothing => continue,
+            Take::Jobs(handover) if chance.below(8) == 0 => {
+                drop(handover);
+                continue;
+            }
+            Take::Jobs(mut handover) => {
+                handover.delivered();
+                handover.jobs.iter().map(|handed| handed.job.id.clone()).collect::<Vec<_>>()
+            }
+        };
+        for job in jobs {
+            tokio::time::sleep(Duration::from_millis(chance.below(4_000))).await;
+            let answers = match chance.below(10) {
+                0 => 0,
+                1 => 2,
+                2 => {
+                    tokio::time::sleep(Duration::from_secs(20)).await;
+                    1
+                }
+                _ => 1,
+            };
+            for _ in 0..answers {
+                let answer = if chance.below(5) == 0 {
+                    let reason = FailReason::HandlerError { message: "no".into() };
+                    Answer::Failure { error: "no".into(), reason }
+                } else {
+                    Answer::Success
+                };
+                if engine.finish(&who, &job, answer, Some("1".into())).await.unwrap().is_some() {
+                    *ledger.lock().unwrap().accepted.entry(job.clone()).or_default() += 1;
+                }
+            }
+        }
+    }
+}
+
+/// What must hold at every moment.
+fn check(stage: &Stage, attempts: &mut HashMap<JobId, u32>) {
+    let mut held: HashSet<JobId> = HashSet::new();
+    for n in 0..200 {
+        for (job, _) in stage.engine.held_by(&runyard_domain::WorkerId::new(format!("w{n}"))) {
+            assert!(held.insert(job.clone()), "{job} is held twice");
+        }
+    }
+    let (mut waiting, mut running) = (0, 0);
+    for job in stage.engine.reader().jobs(&Filter { limit: 1_000, ..Filter::default() }).unwrap() {
+        let before = attempts.entry(job.id.clone()).or_default();
+        // A hand-over that was not delivered counts one back.
+        assert!(job.attempt + 1 >= *before, "{}: attempts fell from {before} to {}", job.id, job.attempt);
+        *before = job.attempt;
+        match &job.phase {
+            Phase::Waiting { .. } => waiting += 1,
+            Phase::Running { worker, .. } => {
+                running += 1;
+                assert!(!job.lost_by.contains(worker), "{} is back with {worker}", job.id);
+                assert!(held.contains(&job.id), "{} runs and nobody holds it", job.id);
+            }
+            Phase::Done { .. } => {}
+        }
+    }
+    let demand = stage.engine.snapshot(&ep(), 10).demand;
+    assert_eq!((demand.waiting + demand.waiting_low, demand.running), (waiting, running));
+    assert_eq!(stage.engine.running() as u64, running);
+}
+
+async fn run(seed: u64) {
+    let stage = Stage::seeded(seed).await;
+    let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let (mut workers, mut next, mut jobs, mut retries) = (vec![], 0, vec![], HashMap::<JobId, u32>::new());
+    let mut attempts = HashMap::new();
+    let mut start = |stage: &Stage, chance: &mut Chance| {
+        let who = stage.worker(&format!("w{next}"), 1);
+        next += 1;
+        let seed = Chance(chance.below(u64::MAX >> 33));
+        let task = tokio::spawn(work(stage.engine.clone(), who.clone(), seed, ledger.clone()));
+        (who, task)
+    };
+    for _ in 0..3 {
+        workers.push(start(&stage, &mut chance));
+    }
+    let loss = |spends| Loss { reason: FailReason::WorkerLost { exit: None, attempts: 0 }, spends };
+    for _ in 0..40 {
+        match chance.below(12) {
+            0..5 => {
+                let low_priority = chance.below(4) == 0;
+                jobs.push(stage.submit_as(NewJob { low_priority, ..stage.new_job() }).await);
+            }
+            5 | 6 => {
+                // One dies: what it runs is lost, what it was about to be given must not be.
+                let at = chance.below(workers.len() as u64) as usize;
+                let (who, task) = workers.swap_remove(at);
+                if chance.below(2) == 0 {
+                    task.abort();
+                }
+                stage.engine.unregister_worker(who.worker());
+                let held = stage.engine.held_by(who.worker()).into_iter().map(|(job, _)| job).collect();
+                stage.engine.lose(who.worker(), Which::Jobs(held), loss(chance.below(2) == 0)).await.unwrap();
+                workers.push(start(&stage, &mut chance));
+            }
+            7 if !jobs.is_empty() => {
+                let job = &jobs[chance.below(jobs.len() as u64) as usize];
+                let _ = stage.engine.cancel(&stage.caller, job).await;
+            }
+            8 if !jobs.is_empty() => {
+                let job = &jobs[chance.below(jobs.len() as u64) as usize];
+                if stage.engine.retry(&stage.caller, job).await.is_ok() {
+                    *retries.entry(job.clone()).or_default() += 1;
+                }
+            }
+            9 if chance.below(5) == 0 => {
+                stage.engine.purge(&stage.caller, &ep()).await.unwrap();
+            }
+            _ => {
+                let ms = 1 + chance.below(3_000) as i64;
+                stage.jump(ms);
+                tokio::time::advance(Duration::from_millis(ms as u64)).await;
+            }
+        }
+        stage.settle().await;
+        check(&stage, &mut attempts);
+    }
+    // Every worker is replaced by one that is in order: the queue has to drain.
+    for (who, task) in workers.drain(..) {
+        task.abort();
+        stage.engine.unregister_worker(who.worker());
+        stage.engine.lose(who.worker(), Which::All, loss(false)).await.unwrap();
+    }
+    stage.settle().await;
+    let honest = stage.worker("honest", 1);
+    let polls = [stage.poll_as(&honest, ask(1)), stage.poll_as(&honest, ask(100))];
+    stage.settle().await;
+    for poll in polls {
+        if poll.is_finished() {
+            for job in ids(answered(poll).await) {
+                assert!(stage.finish(&honest, &job).await.is_some());
+                *ledger.lock().unwrap().accepted.entry(job).or_default() += 1;
+            }
+        } else {
+            poll.abort();
+        }
+    }
+    stage.settle().await;
+    check(&stage, &mut attempts);
+    let accepted = std::mem::take(&mut ledger.lock().unwrap().accepted);
+    for id in jobs {
+        let job = stage.job(&id);
+        let Phase::Done { outcome, .. } = &job.phase else { panic!("{id} never ended: {job:?}") };
+        let answers = accepted.get(&id).copied().unwrap_or(0);
+        assert!(
+            answers <= 1 + retries.get(&id).copied().unwrap_or(0),
+            "{id}: {answers} answers were accepted"
+        );
+        if matches!(outcome, Outcome::Completed) {
+            assert!(answers >= 1, "{id} completed and nobody answered");
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_every_job_ends_once() {
+    let seeds = match std::env::var("RUNYARD_SEED") {
+        Ok(seed) => {
+            let seed: u64 = seed.parse().unwrap();
+            seed..seed + 1
+        }
+        Err(_) => 0..300,
+    };
+    for seed in seeds {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        let runtime = runtime.unwrap();
+        let ran = std::panic::catch_unwind(|| runtime.block_on(run(seed)));
+        assert!(ran.is_ok(), "seed {seed} failed: RUNYARD_SEED={seed} runs it again");
+    }
+}
