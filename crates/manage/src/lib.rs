@@ -28,7 +28,7 @@ use runyard_fleet::Fleet;
 
 pub use deploy::fail_interrupted;
 pub use info::{ConfigValue, Info};
-pub use problem::Problem;
+pub use problem::{Problem, nothing_there};
 
 /// The largest bundle, packed, in bytes.
 pub const MAX_BUNDLE: usize = 512 * 1024 * 1024;
@@ -105,6 +105,7 @@ impl Manage {
             .route("/api/v1/keys", get(keys::list).post(keys::create))
             .route("/api/v1/keys/{id}", axum::routing::delete(keys::revoke))
             .route("/api/v1/{*rest}", axum::routing::any(problem::no_such_call))
+            .method_not_allowed_fallback(problem::wrong_method)
             .with_state(self.clone())
     }
 }

@@ -1,7 +1,7 @@
 //! Errors in RFC 9457's shape, with a stable code and what to do next.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use runyard_engine::EngineError;
 use runyard_fleet::FleetError;
@@ -116,6 +116,18 @@ impl IntoResponse for Problem {
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
     }
+}
+
+/// There is nothing at this path.
+pub async fn nothing_there(uri: Uri) -> Problem {
+    Problem::not_found(format!("there is nothing at {}", uri.path()))
+        .hint("the job API is at /v2/ENDPOINT/run, the management API at /api/v1")
+}
+
+pub(crate) async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not take {method}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", detail)
+        .hint("docs/api.md lists every call")
 }
 
 pub(crate) async fn no_such_call(uri: Uri) -> Problem {

@@ -133,6 +133,7 @@ pub(crate) fn routes(
     let public = runyard_gateway::job_routes(gateway.clone())
         .merge(runyard_gateway::worker_routes(gateway))
         .merge(manage.routes())
+        .fallback(runyard_manage::nothing_there)
         .layer(middleware::from_fn_with_state(engine.clone(), edge::with_request_id));
     let agent = AgentGate { engine: engine.clone(), key_file: paths.agent_key() };
     let socket = public.clone().layer(middleware::from_fn_with_state(agent, edge::admit_agent));
