@@ -59,7 +59,15 @@ view!(
         submitted_by: Option<String>, ended_at: Option<i64>, delay_ms: Option<i64>, execution_ms: Option<i64>,
         attempt: Option<u32>, retries: Option<u32>, worker: Option<String>, release: Option<u32>,
         sdk: Option<String>, queue: Option<Queue>, phase: Option<String>, reason: Option<Reason>,
-        error: Option<Box<RawValue>>, output: Option<Box<RawValue>>, }
+        error: Option<Box<RawValue>>, output: Option<Box<RawValue>>, webhooks: Vec<Webhook>, }
+);
+view!(
+    /// An end of a job on its way to the job's webhook.
+    Webhook { state: String, tried: u32, next_at: Option<i64>, tries: Vec<Try>, }
+);
+view!(
+    /// One try to deliver it.
+    Try { status: Option<u16>, error: Option<String>, }
 );
 view!(
     /// A place in the queue.

@@ -104,7 +104,9 @@ pub(crate) async fn show(
     let output = reader.output(&job.id)?.or(reader.progress(&job.id)?);
     let input = manage.raw(reader.input(&job.id)?).await?;
     let output = manage.raw(output).await?;
-    let mut body = manage.job(&job).to_string();
+    let mut view = manage.job(&job);
+    view["webhooks"] = manage.webhooks(&job.id)?.into();
+    let mut body = view.to_string();
     // The view is an object that is never empty: the payloads go before its closing brace.
     body.truncate(body.len() - 1);
     body = format!("{body},\"input\":{input},\"output\":{output}}}");

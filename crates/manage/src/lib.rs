@@ -12,6 +12,7 @@ mod logs;
 mod problem;
 mod stream;
 mod views;
+mod webhooks;
 mod why;
 mod workers;
 
@@ -101,6 +102,7 @@ impl Manage {
             .route("/api/v1/jobs/{id}/why", get(why::job))
             .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
             .route("/api/v1/jobs/{id}/retry", post(jobs::retry))
+            .route("/api/v1/webhooks/secret", get(webhooks::secret))
             .route("/api/v1/logs", get(logs::read))
             .route("/api/v1/keys", get(keys::list).post(keys::create))
             .route("/api/v1/keys/{id}", axum::routing::delete(keys::revoke))

@@ -34,6 +34,14 @@ pub struct Config {
     pub drain_grace_s: u64,
     /// Bytes of request bodies in memory at once, in MiB.
     pub in_flight_mib: u64,
+    /// How often a webhook is tried.
+    pub webhook_tries: u32,
+    /// No try begins later than this after the end of the job, in seconds.
+    pub webhook_max_age_s: u64,
+    /// Whether webhooks may go to private addresses.
+    pub webhook_allow_private: bool,
+    /// Whether webhooks are signed.
+    pub webhook_sign: bool,
     /// Each value with its origin.
     pub values: Vec<ConfigValue>,
 }
@@ -47,6 +55,10 @@ struct File {
     gpu_name: Option<String>,
     drain_grace_s: Option<u64>,
     in_flight_mib: Option<u64>,
+    webhook_tries: Option<u32>,
+    webhook_max_age_s: Option<u64>,
+    webhook_allow_private: Option<bool>,
+    webhook_sign: Option<bool>,
 }
 
 /// What a first start writes: every key, commented out, with its default.
@@ -71,6 +83,19 @@ pub const TEMPLATE: &str = r#"# runyard server. Every key is optional; flags and
 
 # Request bodies in memory at once, in MiB.                              RUNYARD_IN_FLIGHT_MIB
 # in_flight_mib = 256
+
+# How often a webhook is tried: at once, after 5 s, 15 s, 45 s … an hour. RUNYARD_WEBHOOK_TRIES
+# webhook_tries = 3
+
+# For how long after the end of its job, in seconds; a day at most.     RUNYARD_WEBHOOK_MAX_AGE_S
+# webhook_max_age_s = 86400
+
+# Whether webhooks may go into private networks and to this machine.    RUNYARD_WEBHOOK_ALLOW_PRIVATE
+# webhook_allow_private = false
+
+# Whether webhooks are signed (Standard Webhooks), with the secret in the file webhook.secret.
+#                                                                       RUNYARD_WEBHOOK_SIGN
+# webhook_sign = true
 "#;
 
 struct Layers {
@@ -126,7 +151,19 @@ impl Config {
         let gpu_name = layers.pick("gpu_name", None, parsed.gpu_name, Some("GPU".to_owned()))?;
         let drain_grace_s = layers.pick("drain_grace_s", None, parsed.drain_grace_s, Some(30))?;
         let in_flight_mib = layers.pick("in_flight_mib", None, parsed.in_flight_mib, Some(256))?;
+        let tries = layers.pick("webhook_tries", None, parsed.webhook_tries, Some(3))?.unwrap_or(3);
+        let max_age_s = layers.pick("webhook_max_age_s", None, parsed.webhook_max_age_s, Some(DAY_S))?;
+        let allow_private =
+            layers.pick("webhook_allow_private", None, parsed.webhook_allow_private, Some(false))?;
+        let sign = layers.pick("webhook_sign", None, parsed.webhook_sign, Some(true))?;
+        let max_age_s = max_age_s.unwrap_or(DAY_S);
+        within("webhook_tries", u64::from(tries), 100)?;
+        within("webhook_max_age_s", max_age_s, DAY_S)?;
         Ok(Self {
+            webhook_tries: tries,
+            webhook_max_age_s: max_age_s,
+            webhook_allow_private: allow_private.unwrap_or(false),
+            webhook_sign: sign.unwrap_or(true),
             listen: listen.unwrap_or_else(default_listen),
             public_url,
             gpus,
@@ -136,6 +173,17 @@ impl Config {
             values: layers.values,
         })
     }
+}
+
+/// The longest time that a webhook is tried for.
+const DAY_S: u64 = 86_400;
+
+fn within(key: &str, value: u64, most: u64) -> Result<(), ServerError> {
+    if (1..=most).contains(&value) {
+        return Ok(());
+    }
+    let message = format!("{key} is {value}; it must be 1 to {most}");
+    Err(ServerError::Config { origin: "configuration".to_owned(), message })
 }
 
 /// Where a server listens unless told otherwise.
@@ -180,6 +228,23 @@ mod tests {
     }
 
     #[test]
+    fn webhooks_have_bounds() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("server.toml");
+        for (text, wrong) in [
+            ("webhook_tries = 20\nwebhook_sign = false", ""),
+            ("webhook_tries = 0", "webhook_tries is 0"),
+            ("webhook_max_age_s = 86401", "webhook_max_age_s is 86401"),
+        ] {
+            std::fs::write(&file, text).expect("written");
+            match Config::load(&file, &Flags::default()) {
+                Ok(config) => assert_eq!((wrong, config.webhook_tries, config.webhook_sign), ("", 20, false)),
+                Err(error) => assert!(!wrong.is_empty() && error.to_string().contains(wrong), "{error}"),
+            }
+        }
+    }
+
+    #[test]
     fn the_template_is_all_comments_and_valid_without_them() {
         let parsed: File = toml::from_str(TEMPLATE).expect("comments only");
         assert!(parsed.listen.is_none());
@@ -189,5 +254,6 @@ mod tests {
         });
         let parsed: File = toml::from_str(&bare.collect::<Vec<_>>().join("\n")).expect("every key is known");
         assert_eq!(parsed.drain_grace_s, Some(30));
+        assert_eq!((parsed.webhook_tries, parsed.webhook_sign), (Some(3), Some(true)));
     }
 }

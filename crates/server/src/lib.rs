@@ -11,6 +11,7 @@ mod home;
 mod listen;
 pub mod offline;
 mod serve;
+mod webhooks;
 
 pub use config::{Config, Flags};
 pub use error::ServerError;

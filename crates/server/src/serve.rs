@@ -15,7 +15,8 @@ use runyard_runtime::process::ProcessRuntime;
 use runyard_runtime::{Paths, Runtime};
 use runyard_store::Blobs;
 use runyard_store::sqlite::SqliteStore;
-use runyard_vault::{KeyRequest, Sealer, Vault};
+use runyard_vault::{KeyRequest, Sealer, Signer, Vault};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, count_gpus};
@@ -104,6 +105,7 @@ pub(crate) fn core(data: &Path) -> Result<Core, ServerError> {
 }
 
 /// The routes of a server, as they are reached from different sides.
+    vault.sign_with(Signer::open(&home.paths.webhook_secret(), &*env)?);
 pub(crate) struct Sides {
     /// By users over TCP.
     pub(crate) public: Router,
@@ -240,6 +242,7 @@ impl Server {
         let drain_grace = Duration::from_secs(config.drain_grace_s);
         let data = paths.data.clone();
         Ok(Self {
+            tokio::spawn(config.webhooks(&engine, mode).run()),
             url,
             address,
             data,

@@ -14,7 +14,7 @@ pub use seal::{SealError, Sealer};
 pub use signing::Signer;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use runyard_domain::{Access, EndpointId, Env, KeyId, KeyRecord, Timestamp, WorkerRecord};
 use sha2::{Digest, Sha256};
@@ -27,6 +27,7 @@ pub const KEY_PREFIX: &str = "ry_";
 pub struct Vault {
     env: Arc<dyn Env>,
     sealer: Sealer,
+    signer: OnceLock<Signer>,
     keys: RwLock<HashMap<String, KeyRecord>>,
     workers: RwLock<HashMap<String, WorkerCaller>>,
 }
@@ -48,7 +49,7 @@ impl Vault {
     /// A vault that knows these keys.
     pub fn new(env: Arc<dyn Env>, sealer: Sealer, records: Vec<KeyRecord>) -> Self {
         let keys = records.into_iter().map(|record| (record.hash.clone(), record)).collect();
-        Self { env, sealer, keys: RwLock::new(keys), workers: RwLock::default() }
+        Self { env, sealer, signer: OnceLock::new(), keys: RwLock::new(keys), workers: RwLock::default() }
     }
 
     /// Makes a key: its record, to be committed and then [`learn`](Self::learn)ed, and the key itself, to be
@@ -137,6 +138,16 @@ impl Vault {
     pub fn worker_caller(&self, token: &str) -> Result<WorkerCaller, Denied> {
         let workers = self.workers.read().unwrap_or_else(PoisonError::into_inner);
         workers.get(&hash(token)).cloned().ok_or(Denied::UnknownToken)
+    }
+
+    /// Signs webhooks with this from now on. Only the first call counts.
+    pub fn sign_with(&self, signer: Signer) {
+        let _ = self.signer.set(signer);
+    }
+
+    /// What webhooks are signed with.
+    pub fn signer(&self) -> Option<&Signer> {
+        self.signer.get()
     }
 
     /// Seals a secret for the disk.

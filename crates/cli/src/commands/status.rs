@@ -8,7 +8,7 @@ use crate::commands::run::save;
 use crate::context::Context;
 use crate::job_ids;
 use crate::output::{Facts, Tone, Ui, json, text, time};
-use crate::views::{Job, Queue};
+use crate::views::{Job, Queue, Webhook};
 
 /// Show one job: its state, times, worker and output
 #[derive(Debug, Args)]
@@ -61,6 +61,9 @@ fn render(job: &Job, ui: Ui, saved: bool, now: i64) -> String {
     facts.add("attempt", job.attempt.filter(|a| *a > 1).map_or(String::new(), |a| a.to_string()));
     facts.add(if job.status == "IN_QUEUE" { "waits" } else { "reason" }, reason(job));
     facts.add("error", job.error.as_deref().map(crate::views::text_of).unwrap_or_default());
+    for told in &job.webhooks {
+        facts.add("webhook", webhook(told, now));
+    }
     facts.add("output", job.output.as_deref().filter(|_| !saved).map(|o| shown(o, ui)).unwrap_or_default());
     out.push_str(&facts.render(ui.out));
     out
@@ -80,6 +83,27 @@ fn reason(job: &Job) -> String {
     if said { String::new() } else { message }
 }
 
+/// `delivered after 1 try, answered with 200`, `answered with 500; next try in 5.0s`, `given up after 3 tries: …`.
+fn webhook(told: &Webhook, now: i64) -> String {
+    let last = told.tries.last().map(|last| match (last.status, &last.error) {
+        (Some(status), _) => format!("answered with {status}"),
+        (None, Some(words)) => text::line(words, 400),
+        (None, None) => String::new(),
+    });
+    let last = last.unwrap_or_default();
+    let tries = if told.tried == 1 { "1 try".to_owned() } else { format!("{} tries", told.tried) };
+    match (told.state.as_str(), told.next_at) {
+        ("delivered", _) => format!("delivered after {tries}, {last}"),
+        ("given_up", _) => format!("given up after {tries}: {last}"),
+        (_, Some(at)) if told.tried > 0 => format!("{last}; next try {}", until(at, now)),
+        _ => "on its way".to_owned(),
+    }
+}
+
+fn until(at: i64, now: i64) -> String {
+    if at > now { format!("in {}", time::span(Some(at - now))) } else { "now".to_owned() }
+}
+
 /// `position 3, expected in 12s`.
 pub fn place(queue: &Queue) -> String {
     let position = queue.position.map(|p| format!("position {p}"));
@@ -89,4 +113,28 @@ pub fn place(queue: &Queue) -> String {
 
 fn shown(output: &RawValue, ui: Ui) -> String {
     if ui.out_terminal { json::pretty_for_people(output.get()) } else { json::pretty(output.get()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_says_where_it_is() {
+        for (json, expected) in [
+            (r#"{"state":"pending","tried":0,"nextAt":5,"tries":[]}"#, "on its way"),
+            (
+                r#"{"state":"pending","tried":1,"nextAt":6000,"tries":[{"status":500}]}"#,
+                "answered with 500; next try in 5.0s",
+            ),
+            (
+                r#"{"state":"delivered","tried":1,"tries":[{"status":204}]}"#,
+                "delivered after 1 try, answered with 204",
+            ),
+            (r#"{"state":"given_up","tried":3,"tries":[{"error":"no"}]}"#, "given up after 3 tries: no"),
+        ] {
+            let told: Webhook = serde_json::from_str(json).expect("a webhook");
+            assert_eq!(webhook(&told, 1_000), expected);
+        }
+    }
 }
