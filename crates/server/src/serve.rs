@@ -16,7 +16,6 @@ use runyard_runtime::{Paths, Runtime};
 use runyard_store::Blobs;
 use runyard_store::sqlite::SqliteStore;
 use runyard_vault::{KeyRequest, Sealer, Signer, Vault};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, count_gpus};
