@@ -320,8 +320,12 @@ fn finish(job: &mut Job, worker: &WorkerId, answer: &Answer, now: Timestamp) -> 
         Answer::Success => Outcome::Completed,
         Answer::Failure { error, reason } => Outcome::Failed { error: error.clone(), reason: reason.clone() },
     };
+    let fenced = job.lost_by.clone();
     end(job, outcome, now);
-    if !held_now && let Phase::Done { worker: finisher, .. } = &mut job.phase {
+    if held_now {
+        // It let go of the job by answering it: a retry may come to it again.
+        job.lost_by = fenced;
+    } else if let Phase::Done { worker: finisher, .. } = &mut job.phase {
         *finisher = Some(worker.clone());
     }
     Ok(())

@@ -76,6 +76,8 @@ pub enum WaitReason {
         /// When, in milliseconds from now.
         in_ms: i64,
     },
+    /// It has low priority: it waits until a worker is there for other jobs.
+    LowPriority,
     /// The job may be taken, and a worker is about to.
     AboutToBeTaken,
     /// The server is shutting down.
@@ -95,6 +97,7 @@ impl WaitReason {
             Self::StartFailing { .. } => "start_failing",
             Self::ExitedBeforeAsking { .. } => "exited_before_asking",
             Self::ScalerWaits { .. } => "scaler_waits",
+            Self::LowPriority => "low_priority",
             Self::AboutToBeTaken => "about_to_be_taken",
             Self::ServerDraining => "server_draining",
         }
@@ -153,6 +156,10 @@ impl WaitReason {
             Self::ScalerWaits { in_ms } => {
                 format!("the scaler adds a worker in {} if the job still waits", seconds(*in_ms))
             }
+            Self::LowPriority => {
+                "the job has low priority: no worker is started for it, the next one that is free takes it"
+                    .to_owned()
+            }
             Self::AboutToBeTaken => "a worker is free and is about to take it".to_owned(),
             Self::ServerDraining => "the server is shutting down; the job stays queued".to_owned(),
         }
@@ -210,6 +217,11 @@ pub enum FailReason {
         /// Why.
         why: String,
     },
+    /// What the worker should have got cannot be read any more.
+    InputUnreadable {
+        /// What, and why.
+        why: String,
+    },
     /// The environment could not be made.
     Environment {
         /// What failed, in one sentence.
@@ -247,6 +259,7 @@ impl FailReason {
             Self::ExecutionTimeout { .. } => "execution_timeout",
             Self::TtlExpired { .. } => "ttl_expired",
             Self::ResultRejected { .. } => "result_rejected",
+            Self::InputUnreadable { .. } => "input_unreadable",
             Self::Environment { .. } => "environment_failed",
             Self::StartFailed { .. } => "start_failed",
             Self::TestFailed { .. } => "test_failed",
@@ -289,6 +302,9 @@ impl FailReason {
                 seconds(*ran_ms)
             ),
             Self::ResultRejected { why } => format!("the worker's result was rejected: {why}"),
+            Self::InputUnreadable { why } => {
+                format!("the job could not be handed to a worker: {why}; submit it again")
+            }
             Self::Environment { message, .. } => message.clone(),
             Self::StartFailed { exit, unset_env, timed_out } => start_failed(exit, unset_env, *timed_out),
             Self::TestFailed { test, message } => format!("test '{test}' did not pass: {message}"),

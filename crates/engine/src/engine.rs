@@ -55,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) feed: broadcast::Sender<Change>,
     pub(crate) timers: Arc<Timers>,
     pub(crate) draining: AtomicBool,
+    waiting_over: AtomicBool,
     failed: Arc<Notify>,
 }
 
@@ -101,6 +102,7 @@ impl Engine {
             feed,
             timers,
             draining: AtomicBool::new(false),
+            waiting_over: AtomicBool::new(false),
             failed,
         });
         let engine = Self { shared };
@@ -138,6 +140,17 @@ impl Engine {
     /// From now on new jobs are refused; everything else goes on.
     pub fn close_submissions(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on nobody waits any more: who waits for a job gets its state as it is.
+    pub fn end_waiting(&self) {
+        self.shared.waiting_over.store(true, Ordering::Release);
+        self.shared.waiters.wake_all();
+    }
+
+    /// Whether the server is about to end, so that nobody should wait.
+    pub fn is_waiting_over(&self) -> bool {
+        self.shared.waiting_over.load(Ordering::Acquire)
     }
 
     /// Whether new jobs are refused.

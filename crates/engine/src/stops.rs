@@ -4,12 +4,18 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use runyard_domain::{Job, JobId, Outcome, Phase, WorkerId};
+use runyard_domain::job::Loss;
+use runyard_domain::{FailReason, Job, JobId, Outcome, Phase, Timestamp, WorkerId};
+use runyard_store::Which;
 use runyard_vault::WorkerCaller;
 
 use crate::engine::{Memory, lock};
 use crate::live::Stopping;
 use crate::{Change, Engine};
+
+/// A job that its worker has held for longer than this, and that two of its pings in a row do not name, was
+/// forgotten.
+const UNNAMED_AFTER_MS: i64 = 30_000;
 
 impl Memory {
     /// Orders a worker to let go of a job; false where the worker is not there any more.
@@ -88,6 +94,7 @@ impl Engine {
 
     /// A worker's sign of life, with the jobs it has where it told them.
     pub fn ping(&self, who: &WorkerCaller, jobs: &[JobId], sdk: Option<&str>) {
+        let mut unnamed: Option<HashSet<JobId>> = None;
         let mut memory = lock(&self.shared.memory);
         if let Some(entry) = memory.live.workers.get_mut(who.worker()) {
             if let Some(sdk) = sdk
@@ -97,11 +104,32 @@ impl Engine {
             }
             let now: HashSet<JobId> = jobs.iter().cloned().collect();
             let before = entry.last_ping.replace(now.clone());
+            unnamed = before.as_ref().map(|before| now.union(before).cloned().collect());
             // Two pings in a row without the job: one alone may have been on its way when the job came.
             entry.stopping.retain(|job, stopping| {
                 !stopping.told || now.contains(job) || before.as_ref().is_none_or(|b| b.contains(job))
             });
         }
+        let Some(named) = unnamed else { return };
+        let now = self.now();
+        let old = |at: &Timestamp| now.since(*at) >= UNNAMED_AFTER_MS;
+        let held = memory.index.held(who.worker()).into_iter().filter(|(_, at)| old(at)).map(|(id, _)| id);
+        let forgotten: Vec<JobId> = held.filter(|id| !named.contains(id)).collect();
+        drop(memory);
+        if !forgotten.is_empty() {
+            let (engine, worker) = (self.clone(), who.worker().clone());
+            tokio::spawn(async move { engine.abandon(&worker, forgotten).await });
+        }
+    }
+
+    /// A worker does not know jobs that it was given: they go back, and the worker should be replaced.
+    pub(crate) async fn abandon(&self, worker: &WorkerId, jobs: Vec<JobId>) {
+        tracing::warn!(worker.id = %worker, jobs = jobs.len(), "a worker forgot jobs that it was given");
+        let loss = Loss { reason: FailReason::Abandoned { attempts: 0 }, spends: true };
+        if let Err(error) = self.lose(worker, Which::Jobs(jobs), loss).await {
+            tracing::error!(worker.id = %worker, %error, "forgotten jobs could not be settled");
+        }
+        let _ = self.shared.feed.send(Change::Forgetful(worker.clone()));
     }
 
     /// A worker says that it is not fit to work.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use runyard_domain::job::Loss;
+use runyard_domain::job::Answer;
 use runyard_domain::{EndpointId, FailReason, Job, JobId, Timestamp, WorkerId};
 use runyard_store::{Command, Reply, Taken, Which};
 use runyard_vault::WorkerCaller;
@@ -193,9 +193,7 @@ impl Engine {
             let _ = self.shared.feed.send(Change::Ready(who.worker().clone()));
         }
         if !forgotten.is_empty() {
-            let loss = Loss { reason: FailReason::Abandoned { attempts: 0 }, spends: true };
-            self.lose(who.worker(), Which::Jobs(forgotten), loss).await?;
-            let _ = self.shared.feed.send(Change::Forgetful(who.worker().clone()));
+            self.abandon(who.worker(), forgotten).await;
         }
         Ok(())
     }
@@ -232,15 +230,40 @@ impl Engine {
             // It ended meanwhile, and its jobs were settled before these were its own.
             return Ok(None);
         }
-        for Taken { job, input, s3 } in taken {
-            let s3 = match s3 {
-                Some(sealed) => Some(Bytes::from(self.shared.vault.unseal(&self.bytes(sealed).await?)?)),
-                None => None,
-            };
-            let input = self.bytes(input).await?;
-            handover.jobs.push(Handed { job, input, s3 });
+        for taken in taken {
+            let id = taken.job.id.clone();
+            match self.handed(taken).await {
+                Ok(handed) => handover.jobs.push(handed),
+                Err(error) => {
+                    // Given back, it would stand at the head of the queue for ever.
+                    self.fail_unreadable(&handover.worker, &id, &error).await?;
+                    handover.open.retain(|open| *open != id);
+                }
+            }
         }
-        Ok(Some(handover))
+        Ok(Some(handover).filter(|handover| !handover.jobs.is_empty()))
+    }
+
+    async fn handed(&self, taken: Taken) -> Result<Handed, EngineError> {
+        let Taken { job, input, s3 } = taken;
+        let s3 = match s3 {
+            Some(sealed) => Some(Bytes::from(self.shared.vault.unseal(&self.bytes(sealed).await?)?)),
+            None => None,
+        };
+        Ok(Handed { job, input: self.bytes(input).await?, s3 })
+    }
+
+    async fn fail_unreadable(
+        &self,
+        worker: &WorkerId,
+        job: &JobId,
+        error: &EngineError,
+    ) -> Result<(), EngineError> {
+        tracing::error!(job.id = %job, %error, "a job cannot be handed over");
+        let reason = FailReason::InputUnreadable { why: error.to_string() };
+        let answer = Answer::Failure { error: reason.sentence(), reason };
+        let command = Command::Finish { job: job.clone(), worker: worker.clone(), answer, output: None };
+        self.commit_job(job, command).await.map(drop)
     }
 
     /// After a restart: jobs that the store says a worker holds, and that were never handed to it, go back.

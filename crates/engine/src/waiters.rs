@@ -38,6 +38,14 @@ impl Waiters {
     }
 }
 
+impl Waiters {
+    /// Wakes everybody.
+    pub(crate) fn wake_all(&self) {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.values().for_each(|(_, notify)| notify.notify_waiters());
+    }
+}
+
 impl Waiter {
     /// A future that resolves at the next change; it counts from the moment it is made.
     pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::serve::ListenerExt as _;
 use runyard_runtime::Paths;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::ServerError;
@@ -26,15 +28,17 @@ pub async fn tcp(address: &str, or_free: bool) -> Result<(TcpListener, SocketAdd
     Ok((listener, local))
 }
 
-/// Serves `routes` over TCP until the task is aborted.
-pub fn serve_tcp(listener: TcpListener, routes: Router) -> JoinHandle<()> {
+/// Serves `routes` over TCP until `closing` rings: then nothing new is accepted, and what is being answered is
+/// answered.
+pub fn serve_tcp(listener: TcpListener, routes: Router, closing: Arc<Notify>) -> JoinHandle<()> {
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection could not be set to answer without delay");
         }
     });
     tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
+        let closing = async move { closing.notified().await };
+        if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(closing).await {
             tracing::error!(%error, "the listener failed");
         }
     })

@@ -16,12 +16,16 @@ use runyard_runtime::{Paths, Runtime};
 use runyard_store::Blobs;
 use runyard_store::sqlite::SqliteStore;
 use runyard_vault::{KeyRequest, Sealer, Signer, Vault};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, count_gpus};
 use crate::edge::{self, AgentGate};
 use crate::home::Home;
 use crate::{ServerError, home, listen};
+
+/// How long the last answers may take once nothing waits any more.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// What kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,8 @@ pub struct Server {
     mode: Mode,
     drain_grace: Duration,
     tasks: Vec<JoinHandle<()>>,
+    public: JoinHandle<()>,
+    closing: Arc<Notify>,
     _home: Home,
 }
 
@@ -99,12 +105,12 @@ pub(crate) fn core(data: &Path) -> Result<Core, ServerError> {
     let sealer = Sealer::open(&home.paths.vault_key(), &*env)?;
     let keys = runyard_store::Store::reader(&store).keys()?;
     let vault = Arc::new(Vault::new(env.clone(), sealer, keys));
+    vault.sign_with(Signer::open(&home.paths.webhook_secret(), &*env)?);
     let options = runyard_engine::Options { store: Box::new(store), blobs, env, vault };
     Ok(Core { engine: Engine::start(options)?, home })
 }
 
 /// The routes of a server, as they are reached from different sides.
-    vault.sign_with(Signer::open(&home.paths.webhook_secret(), &*env)?);
 pub(crate) struct Sides {
     /// By users over TCP.
     pub(crate) public: Router,
@@ -233,15 +239,16 @@ impl Server {
         edge::write_owner_key(&engine, &paths)?;
         let sides = routes(&engine, &fleet, &manage, &paths, open, in_flight);
         let reconciler = fleet.clone();
+        let closing = Arc::new(Notify::new());
+        let public = listen::serve_tcp(listener, sides.public, closing.clone());
         let tasks = vec![
+            tokio::spawn(config.webhooks(&engine, mode).run()),
             tokio::spawn(async move { reconciler.run().await }),
             listen::serve_unix(listen::unix(&paths)?, sides.socket),
-            listen::serve_tcp(listener, sides.public),
         ];
         let drain_grace = Duration::from_secs(config.drain_grace_s);
         let data = paths.data.clone();
         Ok(Self {
-            tokio::spawn(config.webhooks(&engine, mode).run()),
             url,
             address,
             data,
@@ -254,6 +261,8 @@ impl Server {
             mode,
             drain_grace,
             tasks,
+            public,
+            closing,
             _home: home,
         })
     }
@@ -281,6 +290,10 @@ impl Server {
             );
         }
         self.fleet.end_busy().await;
+        // Whoever still waits gets the state as it is, and the job's id with it.
+        self.engine.end_waiting();
+        self.closing.notify_one();
+        let _ = tokio::time::timeout(LAST_ANSWERS, self.public).await;
         for task in &self.tasks {
             task.abort();
         }

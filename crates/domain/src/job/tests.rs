@@ -150,3 +150,18 @@ fn a_test_request_runs_only_on_its_release() {
     let start = Command::Start { worker: w(1), release: 1 };
     assert_eq!(decide(&pinned, &start, Timestamp(1)), Err(Refusal::OtherRelease));
 }
+
+#[test]
+fn a_retry_may_go_to_the_worker_that_answered_and_not_to_one_that_never_let_go() {
+    let failure =
+        Answer::Failure { error: "x".into(), reason: FailReason::HandlerError { message: "x".into() } };
+    let taken = run(&job(), &Command::Start { worker: w(1), release: 1 }, 10);
+    let failed = run(&taken, &Command::Finish { worker: w(1), answer: failure }, 20);
+    let again = run(&failed, &Command::Retry { seq: 2 }, 30);
+    run(&again, &Command::Start { worker: w(1), release: 1 }, 40);
+
+    let overdue = run(&taken, &Command::Expire, 5_010);
+    let again = run(&overdue, &Command::Retry { seq: 2 }, 6_000);
+    let start = Command::Start { worker: w(1), release: 1 };
+    assert_eq!(decide(&again, &start, Timestamp(6_001)), Err(Refusal::Fenced));
+}

@@ -65,7 +65,8 @@ pub(crate) async fn ended(gateway: &Gateway, id: &JobId, wait: Duration) -> Resu
     loop {
         let changed = waiter.changed();
         let job = gateway.engine().job(id)?;
-        if job.as_ref().is_none_or(Job::is_done) || Instant::now() >= until {
+        let waits = Instant::now() < until && !gateway.engine().is_waiting_over();
+        if job.as_ref().is_none_or(Job::is_done) || !waits {
             return Ok(job);
         }
         tokio::select! {

@@ -41,7 +41,8 @@ pub(crate) async fn stream(
         if chunks.is_empty() && is_over(&gateway, &job) {
             return Err(JobError::StreamOver(id.to_string()));
         }
-        if !chunks.is_empty() || job.is_done() || Instant::now() >= until {
+        let waits = Instant::now() < until && !gateway.engine().is_waiting_over();
+        if !chunks.is_empty() || job.is_done() || !waits {
             return answer(&gateway, &job, chunks, more).await;
         }
         tokio::select! {
