@@ -23,7 +23,7 @@ use crate::leftovers::{self, Which};
 use crate::spool::Spool;
 use crate::upstream::Upstream;
 use crate::worker::{Table, locked};
-use crate::{control, listener, lock, post, reap, replay};
+use crate::{control, listener, lock, post, reap, replay, sandbox};
 
 /// How long workers may take to be gone once they are killed.
 const END: Duration = Duration::from_secs(10);
@@ -178,7 +178,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let spool = Spool::open(&paths.spool()).map_err(begin("open the spool"))?;
     let (returns, returned) = mpsc::unbounded_channel();
     let agent = Arc::new(Agent {
-        hidden: hidden(&data, &paths),
+        hidden: sandbox::hidden(&paths),
         boundary: Boundary::look(&paths),
         table: Mutex::default(),
         upstream: Upstream::new(paths.server_socket(), key.clone()),
@@ -269,20 +269,6 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     Ok(listener)
-}
-
-/// The data directory, the sockets, and the user's own credentials.
-fn hidden(data: &Path, paths: &Paths) -> Vec<PathBuf> {
-    let config = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))
-        .filter(|path| path.is_absolute());
-    let config = config.map(|config| fs::canonicalize(&config).unwrap_or(config).join("runyard"));
-    let real = |path: PathBuf| fs::canonicalize(&path).unwrap_or(path);
-    [Some(data.to_owned()), Some(real(paths.run().to_owned())), config.map(real)]
-        .into_iter()
-        .flatten()
-        .collect()
 }
 
 /// Resolves when no server was seen for the set time.

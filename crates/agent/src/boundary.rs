@@ -1,5 +1,6 @@
-//! What keeps workers away from the data directory: another user where we are root and everything the worker
-//! needs is open to other users, and Landlock where the kernel has it.
+//! What keeps workers and builds away from the data directory: another user where we are root, and Landlock
+//! where the kernel has it. Where something that the process needs is closed to other users, as an interpreter
+//! in root's home, and Landlock holds it anyway, that user may read past closed folders; never write.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,26 +8,36 @@ use std::path::{Path, PathBuf};
 
 use runyard_domain::EndpointId;
 use runyard_runtime::{Paths, WorkerSpec};
+use rustix::thread::CapabilitySet;
 
 use crate::sandbox;
 
-/// The first of a thousand user ids for workers, far above people's.
+/// The first of a thousand user ids for workers, far above people's. Those of builds are the thousand before.
 const FIRST_UID: u32 = 64_000;
+
+/// How many there are.
+const UIDS: u32 = 1000;
 
 /// What is possible here.
 #[derive(Debug, Clone)]
 pub struct Boundary {
+    /// We may become another user.
     root: bool,
+    /// We may let another user read what is closed to it.
+    may_read: bool,
     landlock: bool,
-    /// Why no worker can run as another user, although we are root.
+    /// Why other users cannot reach the data directory by themselves.
     closed: Option<PathBuf>,
 }
 
-/// What one worker gets.
+/// What one process gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fence {
     /// The user and group it runs as, where that is another.
     pub uid: Option<u32>,
+    /// That user may read what is closed to it, as far as Landlock lets it: its interpreter may be in a closed
+    /// home.
+    pub reads: bool,
     /// Whether Landlock holds it.
     pub landlock: bool,
 }
@@ -34,13 +45,16 @@ pub struct Fence {
 impl Boundary {
     /// Looks at what this machine offers.
     pub fn look(paths: &Paths) -> Self {
-        let root = rustix::process::geteuid().is_root();
-        Self { root, landlock: sandbox::available(), closed: closed_to_others(&paths.work(), 0o001) }
+        let root = rustix::process::geteuid().is_root() && maps_our_users();
+        let needed = CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SETPCAP;
+        let may_read = rustix::thread::capabilities(None).is_ok_and(|all| all.permitted.contains(needed));
+        let closed = closed_to_others(&paths.work(), 0o001);
+        Self { root, may_read, landlock: sandbox::available(), closed }
     }
 
     /// One line for people.
     pub fn line(&self) -> String {
-        match (self.root && self.closed.is_none(), self.landlock) {
+        match (self.root && (self.closed.is_none() || self.may_read && self.landlock), self.landlock) {
             (true, true) => "another user and Landlock".to_owned(),
             (true, false) => "another user".to_owned(),
             (false, true) => "Landlock".to_owned(),
@@ -58,17 +72,30 @@ impl Boundary {
         }
     }
 
+    /// What holds a process that shall run as `uid` and needs these paths.
+    pub fn fence<'a>(&self, uid: u32, needs: impl IntoIterator<Item = &'a Path>) -> Fence {
+        let open =
+            self.closed.is_none() && needs.into_iter().all(|path| closed_to_others(path, 0o005).is_none());
+        // Without Landlock, who may read everything may read the data directory.
+        let reads = !open && self.may_read && self.landlock;
+        let uid = (self.root && (open || reads)).then_some(uid);
+        Fence { uid, reads: uid.is_some() && reads, landlock: self.landlock }
+    }
+
     /// What holds a worker of this spec.
-    pub fn fence(&self, spec: &WorkerSpec) -> Fence {
+    pub fn worker(&self, spec: &WorkerSpec) -> Fence {
         let needs = spec.command.first().into_iter().chain([&spec.code_dir]).chain(&spec.read_dirs);
-        let open = self.closed.is_none()
-            && needs.into_iter().all(|path| closed_to_others(Path::new(path), 0o005).is_none());
-        Fence { uid: (self.root && open).then(|| uid(&spec.endpoint)), landlock: self.landlock }
+        let fence = self.fence(uid(&spec.endpoint), needs.map(Path::new));
+        if spec.in_place && self.landlock {
+            // It may write to the folder of the one who works on it, so it is that one.
+            return Fence { uid: None, reads: false, ..fence };
+        }
+        fence
     }
 }
 
 impl Fence {
-    /// One line for the worker's log.
+    /// One line for a log.
     pub fn line(&self) -> String {
         match (self.uid, self.landlock) {
             (Some(uid), true) => format!("as user {uid}, held by Landlock"),
@@ -81,11 +108,26 @@ impl Fence {
 
 /// The user id of an endpoint's workers.
 fn uid(endpoint: &EndpointId) -> u32 {
-    let hash = endpoint
-        .as_str()
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    FIRST_UID + hash % 1000
+    FIRST_UID + hash(endpoint.as_str().as_bytes()) % UIDS
+}
+
+/// The user id of a data directory's builds.
+pub fn build_uid(data: &Path) -> u32 {
+    FIRST_UID - UIDS + hash(data.as_os_str().as_encoded_bytes()) % UIDS
+}
+
+fn hash(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Whether our users exist here: a container may know fewer.
+fn maps_our_users() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.lines().any(|line| {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+        let [first, _, count] = numbers[..] else { return false };
+        first <= u64::from(FIRST_UID - UIDS) && first + count >= u64::from(FIRST_UID + UIDS)
+    })
 }
 
 /// The first part of the way to `path` that a user without rights of its own cannot pass or, at its end, use
@@ -126,7 +168,7 @@ mod tests {
 
     #[test]
     fn users_are_far_above_peoples() {
-        let uid = uid(&EndpointId::new("ep"));
-        assert!((FIRST_UID..FIRST_UID + 1000).contains(&uid));
+        assert!((64_000..65_000).contains(&uid(&EndpointId::new("ep"))));
+        assert!((63_000..64_000).contains(&build_uid(Path::new("/data"))));
     }
 }

@@ -1,16 +1,17 @@
-//! The launcher: what a worker's process does between its birth and the worker's first instruction. It runs
+//! The launcher: what a worker's (or a build's) process does between its birth and its first instruction. It runs
 //! as `runyard agent-exec` with a [`Plan`] on its standard input, gives up its rights one after another, and
 //! becomes the worker's program. A separate program rather than code between fork and exec, which only
 //! unsafe Rust can have.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use rustix::process::{Gid, Pid, Resource, Rlimit, Signal, Uid};
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::{self, View};
@@ -42,6 +43,8 @@ pub struct Plan {
     pub dir: PathBuf,
     /// The user and group to become.
     pub uid: Option<u32>,
+    /// That user may read what is closed to it.
+    pub reads: bool,
     /// What Landlock shall enforce.
     pub view: Option<View>,
     /// Bytes of data it may have.
@@ -50,6 +53,19 @@ pub struct Plan {
     pub open_files: u64,
     /// Bytes of a core dump.
     pub core_bytes: u64,
+}
+
+impl Plan {
+    /// The command that carries it out: `launcher agent-exec`, which starts with nothing else of ours.
+    pub fn launcher(&self, launcher: &Path) -> io::Result<Command> {
+        // A file in memory: a pipe would block us when the plan is longer than it holds.
+        let mut text = File::from(rustix::fs::memfd_create("plan", rustix::fs::MemfdFlags::CLOEXEC)?);
+        text.write_all(&serde_json::to_vec(self)?)?;
+        text.rewind()?;
+        let mut command = Command::new(launcher);
+        command.arg("agent-exec").env_clear().current_dir("/").stdin(text);
+        Ok(command)
+    }
 }
 
 /// The worker's program was not reached.
@@ -112,7 +128,7 @@ fn prepare() -> Result<(String, Command), LaunchError> {
         rules.restrict_self().map_err(failed("enforce Landlock rules"))?;
     }
     if let Some(uid) = plan.uid {
-        become_user(uid)?;
+        become_user(uid, plan.reads)?;
     }
     // After the change of user, which would clear it. The parent may have died before: look once more.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
@@ -123,7 +139,7 @@ fn prepare() -> Result<(String, Command), LaunchError> {
     let program = plan.command.first().cloned().unwrap_or_default();
     let mut command = Command::new(&program);
     command.args(plan.command.iter().skip(1)).env_clear().envs(&plan.env).stdin(Stdio::null());
-    std::env::set_current_dir(&plan.dir).map_err(failed("enter the code folder"))?;
+    std::env::set_current_dir(&plan.dir).map_err(failed("enter its folder"))?;
     Ok((program, command))
 }
 
@@ -167,9 +183,22 @@ fn drop_machine_rights() -> Result<(), LaunchError> {
     Ok(())
 }
 
-fn become_user(uid: u32) -> Result<(), LaunchError> {
+fn become_user(uid: u32, reads: bool) -> Result<(), LaunchError> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+    if reads {
+        // Else the kernel takes all rights with the user, and `access` does not count the one that is left.
+        rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)
+            .map_err(failed("keep the right to read"))?;
+    }
     rustix::thread::set_thread_groups(&[]).map_err(failed("leave root's groups"))?;
     rustix::thread::set_thread_res_gid(group, group, group).map_err(failed("change the group"))?;
-    rustix::thread::set_thread_res_uid(user, user, user).map_err(failed("change the user"))
+    rustix::thread::set_thread_res_uid(user, user, user).map_err(failed("change the user"))?;
+    if reads {
+        let right = CapabilitySet::DAC_READ_SEARCH;
+        let only = CapabilitySets { effective: right, permitted: right, inheritable: right };
+        rustix::thread::set_capabilities(None, only).map_err(failed("give up root's rights"))?;
+        rustix::thread::configure_capability_in_ambient_set(right, true)
+            .map_err(failed("pass the right to read on"))?;
+    }
+    Ok(())
 }

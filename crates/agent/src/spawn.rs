@@ -2,12 +2,12 @@
 //! thread of the agent, so that the process is in the table before its end can be seen.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Seek as _, Write as _};
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use runyard_domain::id::is_well_formed;
@@ -27,6 +27,10 @@ use crate::{leftovers, oom};
 /// Where programs are looked for.
 const PATH: &str = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Where a worker starts, in its working directory: its own, and showing the code. On RunPod a handler may write
+/// beside its code, so it may here, without changing what others run.
+const START: &str = "cwd";
+
 /// Variables that thread pools read.
 const THREADS: [&str; 5] = [
     "OMP_NUM_THREADS",
@@ -42,9 +46,9 @@ pub fn start(agent: &Arc<Agent>, spec: &WorkerSpec) -> Result<u32, RuntimeError>
     let ours = |doing: &str, error: &dyn std::fmt::Display| {
         refusal(spec, format!("cannot {doing}: {error}"), Whose::Engine, true)
     };
-    let fence = agent.boundary.fence(spec);
+    let fence = agent.boundary.worker(spec);
     let work = agent.options.paths.work().join(spec.id.as_str());
-    make_work_dir(&work, fence.uid).map_err(|error| ours("make its working directory", &error))?;
+    make_work_dir(&work, spec, fence.uid).map_err(|error| ours("make its working directory", &error))?;
     let origin =
         Origin { endpoint: spec.endpoint.clone(), worker: Some(spec.id.clone()), release: spec.release };
     let mut log =
@@ -100,33 +104,58 @@ fn check(agent: &Agent, spec: &WorkerSpec) -> Result<(), RuntimeError> {
     }
 }
 
-fn make_work_dir(work: &Path, uid: Option<u32>) -> io::Result<()> {
+fn make_work_dir(work: &Path, spec: &WorkerSpec, uid: Option<u32>) -> io::Result<()> {
     match fs::remove_dir_all(work) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    DirBuilder::new().mode(0o700).create(work)?;
-    DirBuilder::new().mode(0o700).create(work.join("tmp"))?;
+    let folders = [work.to_owned(), work.join("tmp"), work.join(START)];
+    for folder in &folders {
+        DirBuilder::new().mode(0o700).create(folder)?;
+    }
+    if !spec.in_place {
+        show_code(Path::new(&spec.code_dir), &work.join(START))?;
+    }
     if uid.is_some() {
-        std::os::unix::fs::chown(work.join("tmp"), uid, uid)?;
-        std::os::unix::fs::chown(work, uid, uid)?;
+        // From the inside out: nothing is done in a folder that is its own already.
+        for folder in folders.iter().rev() {
+            std::os::unix::fs::chown(folder, uid, uid)?;
+        }
+    }
+    Ok(())
+}
+
+/// Links what is in the code folder into the folder in which the worker starts.
+fn show_code(code: &Path, start: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(code) {
+        Ok(entries) => entries,
+        // The worker says so itself, in its log.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        std::os::unix::fs::symlink(entry.path(), start.join(entry.file_name()))?;
     }
     Ok(())
 }
 
 fn plan(agent: &Agent, spec: &WorkerSpec, fence: &Fence, work: &Path) -> Plan {
-    let real = |path: &str| fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let code = PathBuf::from(&spec.code_dir);
     let view = fence.landlock.then(|| View {
         hidden: agent.hidden.clone(),
-        readable: spec.read_dirs.iter().chain([&spec.code_dir]).map(|path| real(path)).collect(),
-        own: fs::canonicalize(work).unwrap_or_else(|_| work.to_owned()),
+        readable: spec.read_dirs.iter().map(Path::new).chain([code.as_path()]).map(real).collect(),
+        writable: [work].into_iter().chain(spec.in_place.then_some(code.as_path())).map(real).collect(),
+        shares: true,
     });
     Plan {
         parent: std::process::id().cast_signed(),
         command: spec.command.clone(),
         env: environment(agent, spec, work),
-        dir: PathBuf::from(&spec.code_dir),
+        dir: if spec.in_place { code } else { work.join(START) },
         uid: fence.uid,
+        reads: fence.reads,
         view,
         memory_bytes: spec.limits.memory_bytes,
         open_files: spec.limits.open_files,
@@ -140,6 +169,9 @@ fn environment(agent: &Agent, spec: &WorkerSpec, work: &Path) -> BTreeMap<String
         ("HOME", work.display().to_string()),
         ("TMPDIR", work.join("tmp").display().to_string()),
         ("LANG", "C.UTF-8".to_owned()),
+        // Its user has no name, which some programs insist on.
+        ("USER", "runyard".to_owned()),
+        ("LOGNAME", "runyard".to_owned()),
         ("PYTHONUNBUFFERED", "1".to_owned()),
     ]
     .into_iter()
@@ -154,18 +186,8 @@ fn environment(agent: &Agent, spec: &WorkerSpec, work: &Path) -> BTreeMap<String
 
 /// Makes the launcher's process with its pipes.
 fn spawn(agent: &Agent, plan: &Plan) -> io::Result<(u32, Pipes)> {
-    // A file in memory: a pipe would block us when the plan is longer than it holds.
-    let mut text = File::from(rustix::fs::memfd_create("plan", rustix::fs::MemfdFlags::CLOEXEC)?);
-    text.write_all(&serde_json::to_vec(plan)?)?;
-    text.rewind()?;
-    let mut child = Command::new(&agent.options.launcher)
-        .arg("agent-exec")
-        .env_clear()
-        .current_dir("/")
-        .stdin(text)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut child =
+        plan.launcher(&agent.options.launcher)?.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let out = child.stdout.take().map(OwnedFd::from);
     let err = child.stderr.take().map(OwnedFd::from);
     let (Some(out), Some(err)) = (out, err) else { return Err(io::Error::other("the pipes are missing")) };

@@ -31,6 +31,9 @@ pub struct Launch {
     pub command: Vec<String>,
     /// The folder with the user's code, read-only to the worker.
     pub code_dir: String,
+    /// The code runs where its author works on it: the worker starts in `code_dir` and may write there.
+    #[serde(default)]
+    pub in_place: bool,
     /// Folders beside the code that the worker may read (the Python environment).
     pub read_dirs: Vec<String>,
 }

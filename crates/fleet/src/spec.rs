@@ -54,6 +54,7 @@ pub(crate) fn worker_spec(
         token,
         command: launch.command.clone(),
         code_dir: launch.code_dir.clone(),
+        in_place: launch.in_place,
         read_dirs: launch.read_dirs.clone(),
         env,
         limits: Limits { threads, ..Limits::default() },

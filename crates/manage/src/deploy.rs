@@ -282,6 +282,7 @@ impl Deploy {
         self.release.launch = Some(Launch {
             command: vec![python, "-u".into(), handler_path],
             code_dir: code.display().to_string(),
+            in_place: self.release.bundle.is_empty(),
             read_dirs: vec![environment.dir.display().to_string()],
         });
         let cached = if environment.cached { " (cached)" } else { "" };

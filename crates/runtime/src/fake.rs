@@ -234,6 +234,7 @@ mod tests {
             token: "t".to_owned(),
             command: vec!["/bin/true".to_owned()],
             code_dir: "/".to_owned(),
+            in_place: false,
             read_dirs: Vec::new(),
             env: BTreeMap::new(),
             limits: crate::Limits::default(),

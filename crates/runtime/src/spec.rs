@@ -37,8 +37,12 @@ pub struct WorkerSpec {
     pub token: String,
     /// Program and arguments; the program is an absolute path.
     pub command: Vec<String>,
-    /// The folder with the user's code, and where the worker starts. Read-only to it.
+    /// The folder with the user's code. The worker starts in a folder of its own that shows what is in here, so
+    /// that relative paths read the code's files and write none of them.
     pub code_dir: String,
+    /// The worker starts in `code_dir` itself and may write to it: somebody works on that code where it lies.
+    #[serde(default)]
+    pub in_place: bool,
     /// Other folders it may read.
     pub read_dirs: Vec<String>,
     /// The whole environment beyond what every worker gets (`PATH`, `HOME`, `TMPDIR`, `LANG`).

@@ -72,6 +72,7 @@ impl Harness {
             token: format!("token-{id}"),
             command: command.iter().map(ToString::to_string).collect(),
             code_dir: self.code.display().to_string(),
+            in_place: false,
             read_dirs: Vec::new(),
             env: BTreeMap::new(),
             limits: Limits::default(),

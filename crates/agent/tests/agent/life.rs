@@ -1,5 +1,7 @@
 //! A worker's life: output from its first byte, how it ends, what it leaves behind.
 
+use std::fs;
+
 use runyard_domain::WorkerId;
 use runyard_logs::{Level, Source};
 use runyard_runtime::{Runtime as _, Stop};
@@ -74,7 +76,7 @@ async fn nothing_outlives_the_main_process() {
         pids.push(h.line("w1", name).await.parse::<u32>().unwrap());
     }
     assert!(pids.iter().all(|pid| lives(*pid)));
-    std::fs::write(h.paths.work().join("w1/tmp/go"), "").unwrap();
+    fs::write(h.paths.work().join("w1/tmp/go"), "").unwrap();
     assert_eq!(h.exit("w1").await.code, Some(1));
     assert!(pids.iter().all(|pid| !lives(*pid)), "{pids:?}");
 }
@@ -128,18 +130,58 @@ async fn the_environment_is_the_specs_and_little_else() {
     assert!(has("MODEL=tiny $ID") && has("OMP_NUM_THREADS=3") && has("PYTHONUNBUFFERED=1"), "{lines:?}");
     assert!(has(&format!("HOME={work}")) && has(&format!("TMPDIR={work}/tmp")), "{lines:?}");
     assert!(lines.iter().any(|line| line.starts_with("RUNYARD_INCARNATION=w1:")));
-    assert!(!lines.iter().any(|line| line.starts_with("CARGO") || line.starts_with("USER=")), "{lines:?}");
+    assert!(has("USER=runyard") && !lines.iter().any(|line| line.starts_with("CARGO")), "{lines:?}");
 }
 
 #[tokio::test]
-async fn the_code_folder_is_where_it_starts_and_limits_hold() {
+async fn a_worker_starts_in_a_folder_of_its_own_and_limits_hold() {
     let h = Harness::new().await;
-    let mut spec = h.spec("w1", &["/bin/sh", "-c", "pwd; ulimit -n; ulimit -c; id -u"]);
+    let mut spec = h.spec("w1", &["/bin/sh", "-c", "pwd; ulimit -n; ulimit -c"]);
     spec.limits.open_files = 100;
     h.start(spec).await;
     let exit = h.exit("w1").await;
-    let code = h.code.display().to_string();
-    assert_eq!(exit.last_lines[..3], [code.as_str(), "100", "0"]);
+    let start = h.paths.work().join("w1/cwd").display().to_string();
+    assert_eq!(exit.last_lines[..3], [start.as_str(), "100", "0"]);
+}
+
+/// What a handler does that reads and writes by relative paths, as it may on RunPod.
+const WRITES: &str = "cat weights/model.txt && echo new > out.txt && cat out.txt && mkdir made && ls -A \
+    && cat .hidden && if echo other > handler.py; then echo changed; fi 2> /dev/null";
+
+#[tokio::test]
+async fn relative_writes_stay_beside_the_code() {
+    let h = Harness::new().await;
+    fs::create_dir(h.code.join("weights")).unwrap();
+    for (file, text) in [("weights/model.txt", "weights\n"), (".hidden", "dot\n"), ("handler.py", "code\n")] {
+        fs::write(h.code.join(file), text).unwrap();
+    }
+    for id in ["w1", "w2"] {
+        // The second does not see what the first one wrote.
+        h.sh(id, WRITES).await;
+        let exit = h.exit(id).await;
+        let lines = exit.last_lines.join(" ");
+        assert_eq!(lines, "weights new .hidden handler.py made out.txt weights dot", "{exit:?}");
+    }
+    let mut left: Vec<_> = fs::read_dir(&h.code).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".hidden", "handler.py", "weights"]);
+    assert_eq!(fs::read_to_string(h.code.join("handler.py")).unwrap(), "code\n");
+}
+
+#[tokio::test]
+async fn code_that_runs_in_place_writes_there() {
+    let h = Harness::new().await;
+    let project = h.paths.data.parent().unwrap().join("project");
+    fs::create_dir(&project).unwrap();
+    let mut spec = h.spec("w1", &["/bin/sh", "-c", "pwd; echo new > out.txt; echo no > ../beside"]);
+    spec.code_dir = project.display().to_string();
+    spec.in_place = true;
+    h.start(spec).await;
+    let exit = h.exit("w1").await;
+    assert_eq!(exit.last_lines[0], project.display().to_string(), "{exit:?}");
+    assert_eq!(fs::read_to_string(project.join("out.txt")).unwrap(), "new\n", "{exit:?}");
+    let line = h.runtime.boundary().await.unwrap();
+    assert!(line.starts_with("not a boundary") || !project.with_file_name("beside").exists());
 }
 
 #[tokio::test]
