@@ -281,7 +281,7 @@ impl FailReason {
                 let how = exit.as_ref().map_or("was lost with its agent".to_owned(), Exit::sentence);
                 let last = exit
                     .as_ref()
-                    .and_then(|e| e.last_lines.last())
+                    .and_then(|e| telling_line(&e.last_lines))
                     .map_or(String::new(), |l| format!("; it last said: {l}"));
                 format!(
                     "the worker {how} while it ran the job, after {attempts} {}{last}",
@@ -329,8 +329,16 @@ fn start_failed(exit: &Exit, unset_env: &[String], timed_out: bool) -> String {
     if exit.code == Some(0) {
         return format!("the worker ended with code 0 before it asked for a job{env}");
     }
+    // It failed by itself and said why: variables that it also reads would only mislead.
     let last = exit.last_lines.last().map_or(String::new(), |l| format!(": {l}"));
-    format!("the worker {} before it asked for a job{last}{env}", exit.sentence())
+    format!("the worker {} before it asked for a job{last}", exit.sentence())
+}
+
+/// The last line that says something: not the SDK's own running commentary.
+fn telling_line(lines: &[String]) -> Option<&String> {
+    let noise =
+        ["Started.", "Finished.", "Jobs in queue:", "Jobs in progress:", "--- Starting Serverless Worker"];
+    lines.iter().rev().find(|line| !noise.iter().any(|n| line.trim_start().starts_with(n)))
 }
 
 fn unset(names: &[String]) -> String {

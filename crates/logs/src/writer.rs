@@ -230,7 +230,7 @@ impl Writer {
         if self.last.len() == LAST {
             self.last.pop_front();
         }
-        self.last.push_back(record.message);
+        self.last.push_back(record.text());
     }
 
     fn encode(&mut self, record: &Record) {

@@ -75,7 +75,10 @@ impl From<EngineError> for Problem {
             EngineError::Denied(denied) => denied.into(),
             EngineError::NoSuchEndpoint(_) | EngineError::NoSuchJob(_) => Self::not_found(error.to_string()),
             EngineError::Refused { .. } => Self::conflict(error.to_string()),
-            EngineError::Draining | EngineError::DiskFull | EngineError::Stopped => {
+            EngineError::DiskFull => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "disk_full", "Disk full", error.to_string())
+            }
+            EngineError::Draining | EngineError::Stopped => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "Unavailable", error.to_string())
             }
             other => Self::internal(&other),

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::ENDPOINT;
 use crate::client::{Call, Client, path};
-use crate::output::{Tone, Ui, text};
+use crate::output::{Tone, Ui, text, time};
 use crate::views::Record;
 
 /// Editors write a file in several steps: changes this close together are one.
@@ -64,7 +64,7 @@ pub async fn print_logs(client: Client, ui: Ui) {
     let follow = [
         ("endpoint", Some(ENDPOINT.to_owned())),
         ("follow", Some("true".to_owned())),
-        ("limit", Some("1".to_owned())),
+        ("since", Some(time::now_ms().to_string())),
     ];
     let call = Call::new(Method::GET, path::query(&path::api(&["logs"]), &follow));
     let Ok(mut lines) = client.lines(call).await else { return };
