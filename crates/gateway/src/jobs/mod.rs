@@ -12,6 +12,7 @@ mod request;
 mod status;
 mod stream;
 mod submit;
+mod worker_error;
 
 pub use access::is_local_request;
 

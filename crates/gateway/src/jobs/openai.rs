@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::access::Runs;
 use super::error::JobError;
 use super::request::{self, BadBody};
+use super::worker_error::object_of;
 use crate::Gateway;
 use crate::body::Limits;
 use crate::json::{Malformed, pick};
@@ -167,6 +168,10 @@ fn failure(job: &Job) -> Option<(StatusCode, Value)> {
     let Phase::Done { outcome, .. } = &job.phase else { return None };
     let (status, code, message) = match outcome {
         Outcome::Completed => return None,
+        Outcome::Failed { error, .. } if object_of(error).is_some() => {
+            let error = object_of(error)?;
+            return Some((error_status(&error), json!({"error": error})));
+        }
         Outcome::Failed { reason, .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, reason.code(), reason.sentence())
         }

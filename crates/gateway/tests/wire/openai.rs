@@ -85,6 +85,16 @@ async fn failures_have_the_shape_that_clients_read() {
         assert_eq!((status, &answer["error"]["code"]), (500, &json!("handler_error")));
         assert!(answer["error"]["message"].as_str().unwrap().contains("no model"));
     }
+    let house = Arc::new(House::patient().await);
+    let worker = house.worker("w1");
+    let (calling, id, _) = called(&house, &worker, Method::POST, "/v2/ep1/openai/v1/completions", "{}").await;
+    let repr = json!({"error": "{'message': 'too long', 'type': 'invalid', 'code': 400}"});
+    house.done(&worker, &id, repr.to_string()).await;
+    let (status, _, text) = calling.await.unwrap();
+    assert_eq!(
+        (status, text.as_str()),
+        (400, r#"{"error":{"code":400,"message":"too long","type":"invalid"}}"#)
+    );
     let house = House::quick().await;
     let answer = house.post("/v2/ep1/openai/v1/chat/completions", r#"{"messages":[],}"#).await;
     assert_eq!(answer.status, 400);
