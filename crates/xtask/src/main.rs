@@ -1,6 +1,7 @@
 //! `cargo xtask`: the chores of this repository. `layers` holds the house rules, `test` installs what the tests
-//! need and runs all of them. No part of the product.
+//! need and runs all of them, `bench` measures. No part of the product.
 
+mod bench;
 mod house;
 mod test;
 
@@ -17,7 +18,11 @@ cargo xtask COMMAND
   test [--fast] [--allow-skips] installs what the tests need and runs all of them
        --fast                   the crates' own tests alone: no Python environment, no end-to-end suites;
                                 skips are allowed
-       --allow-skips            a skipped test is named and is no failure";
+       --allow-skips            a skipped test is named and is no failure
+
+  bench [--quick] [--gate]      the loads beside their peers and floors, as a table
+       --quick                  one short run of each row
+       --gate                   fails where a ratio within the run does not hold";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +43,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
     match command {
         "layers" if flags.is_empty() => house::check(&root()?),
         "test" => test::run(&root()?, test::Flags::parse(flags)?),
+        "bench" => bench::run(&root()?, &bench::Flags::parse(flags)?),
         "help" | "-h" | "--help" => {
             println!("{HELP}");
             Ok(())
