@@ -38,6 +38,16 @@ pub enum Which {
         /// Its main process.
         pid: u32,
     },
+    /// All with one mark.
+    Marked {
+        /// The mark.
+        mark: String,
+    },
+    /// All of a user that is nobody's but ours.
+    User {
+        /// Its number.
+        uid: u32,
+    },
     /// All workers of one data directory.
     Everyone {
         /// The directory's name in marks.
@@ -47,12 +57,16 @@ pub enum Which {
 
 impl Which {
     fn matches(&self, process: &Path) -> bool {
+        if let Self::User { uid } = self {
+            return user(process) == Some(*uid);
+        }
         let Ok(environ) = fs::read(process.join("environ")) else { return self.leads(process) };
         let found = environ
             .split(|byte| *byte == 0)
             .filter_map(|entry| entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))
             .any(|value| match self {
-                Self::Worker { mark, .. } => value == mark.as_bytes(),
+                Self::Worker { mark, .. } | Self::Marked { mark } => value == mark.as_bytes(),
+                Self::User { .. } => false,
                 Self::Everyone { data_name } => {
                     value.rsplit(|b| *b == b':').next() == Some(data_name.as_bytes())
                 }
@@ -65,6 +79,14 @@ impl Which {
         let Self::Worker { pid, .. } = self else { return false };
         stat(process).is_some_and(|stat| stat.session == *pid && !stat.dead)
     }
+}
+
+/// The user of a process that lives. The owner of its folder does not tell: it is root where the process says so.
+fn user(process: &Path) -> Option<u32> {
+    let text = fs::read_to_string(process.join("status")).ok()?;
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+    let lives = !matches!(field("State:")?, "Z" | "X");
+    lives.then_some(field("Uid:")?.parse().ok()?)
 }
 
 struct Stat {

@@ -7,6 +7,7 @@
 //! - `spawn`, `supervise`, `reap` and `leftovers` are a worker's life; [`launch`] is what a new process does
 //!   between its birth and the worker's first instruction (`runyard agent-exec`).
 //! - `listener`, `forward`, `upstream`, `spool` and `replay` are the road of its requests.
+//! - [`Keeper`] holds the server's builds the way workers are held.
 //!
 //! It decides nothing about jobs.
 
@@ -16,6 +17,7 @@ mod control;
 mod delivery;
 mod events;
 mod forward;
+mod held;
 mod launch;
 mod leftovers;
 mod listener;
@@ -34,4 +36,5 @@ mod upstream;
 mod worker;
 
 pub use agent::{AgentError, Options, run};
+pub use held::{Held, Keeper, Wants};
 pub use launch::{LaunchError, launch, launch_main};

@@ -62,8 +62,8 @@ impl Folder {
 
     async fn prepare(&self) -> Result<Environment, EnvironmentError> {
         let plan = self.plan();
-        prepare(&plan, self.envs.path(), &tools(), |line| self.lines.lock().unwrap().push(line.to_owned()))
-            .await
+        let keep = |line: &str| self.lines.lock().unwrap().push(line.to_owned());
+        prepare(&plan, self.envs.path(), &tools(), None, keep).await
     }
 }
 
@@ -158,5 +158,5 @@ fn the_future_may_move_between_threads() {
     fn check<T: Send>(_: &T) {}
     let folder = Folder::new("");
     let plan = folder.plan();
-    check(&prepare(&plan, Path::new("/nowhere"), Path::new("/nowhere"), |_| ()));
+    check(&prepare(&plan, Path::new("/nowhere"), Path::new("/nowhere"), None, |_| ()));
 }

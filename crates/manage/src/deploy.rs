@@ -308,7 +308,8 @@ impl Deploy {
                 let _ = log.note(engine.now(), Source::Build, Level::Info, None, line);
             }
         };
-        environment::prepare(&plan, &envs, &tools, on_line)
+        let confine = self.manage.inner.confine.as_ref();
+        environment::prepare(&plan, &envs, &tools, confine, on_line)
             .await
             .map_err(|error| FailReason::Environment { message: error.message, last_lines: error.last_lines })
     }

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
+use runyard_build::environment::Confine;
 use runyard_domain::EndpointId;
 use runyard_engine::Engine;
 use runyard_fleet::Fleet;
@@ -46,6 +47,8 @@ pub struct Options {
     pub envs: PathBuf,
     /// Tools the server installed for itself.
     pub tools: PathBuf,
+    /// What holds installers; nothing does without.
+    pub confine: Option<Confine>,
     /// Logs.
     pub logs: PathBuf,
     /// What the server says of itself.
@@ -58,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) bundles: PathBuf,
     pub(crate) envs: PathBuf,
     pub(crate) tools: PathBuf,
+    pub(crate) confine: Option<Confine>,
     pub(crate) logs: PathBuf,
     pub(crate) info: Info,
     pub(crate) deploying: Mutex<HashSet<EndpointId>>,
@@ -72,9 +76,10 @@ pub struct Manage {
 impl Manage {
     /// The API over these parts.
     pub fn new(options: Options) -> Self {
-        let Options { engine, fleet, bundles, envs, tools, logs, info } = options;
+        let Options { engine, fleet, bundles, envs, tools, confine, logs, info } = options;
         let deploying = Mutex::default();
-        Self { inner: Arc::new(Inner { engine, fleet, bundles, envs, tools, logs, info, deploying }) }
+        let inner = Inner { engine, fleet, bundles, envs, tools, confine, logs, info, deploying };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Its routes.

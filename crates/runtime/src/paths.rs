@@ -96,6 +96,10 @@ impl Paths {
     pub fn tools(&self) -> PathBuf {
         self.data.join("tools")
     }
+    /// What installers keep and write while they build environments: their caches and temporary homes.
+    pub fn cache(&self) -> PathBuf {
+        self.data.join("cache")
+    }
     /// Working directories, one per worker, writable by that worker only.
     pub fn work(&self) -> PathBuf {
         self.data.join("work")

@@ -47,7 +47,7 @@ pub fn open(data: &Path) -> Result<Home, ServerError> {
     Ok(Home { paths, _lock: lock })
 }
 
-fn folders(paths: &Paths) -> [(PathBuf, u32); 9] {
+fn folders(paths: &Paths) -> [(PathBuf, u32); 10] {
     [
         (paths.run().to_owned(), 0o700),
         (paths.db(), 0o700),
@@ -57,6 +57,7 @@ fn folders(paths: &Paths) -> [(PathBuf, u32); 9] {
         (paths.bundles(), 0o755),
         (paths.envs(), 0o755),
         (paths.tools(), 0o755),
+        (paths.cache(), 0o711),
         (paths.work(), 0o711),
     ]
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router, middleware};
+use runyard_build::environment::Confine;
 use runyard_domain::{Access, EndpointId, Job, WaitReason};
 use runyard_engine::{Engine, SystemEnv};
 use runyard_fleet::Fleet;
@@ -195,6 +196,8 @@ pub(crate) fn manage(
         bundles: paths.bundles(),
         envs: paths.envs(),
         tools: paths.tools(),
+        // The link: it leads to the program that runs, also when its file was replaced by an upgrade.
+        confine: Some(Confine::new(paths, PathBuf::from("/proc/self/exe"))),
         logs: paths.logs(),
         info: Info {
             data: paths.data.display().to_string(),

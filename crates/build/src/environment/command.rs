@@ -1,5 +1,5 @@
 //! Running an installer: with an environment of its own, its lines shown as they come, its last ones kept for
-//! the error.
+//! the error. Where there is a room for it, it is held there.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use super::EnvironmentError;
+use super::confine::Room;
 
 /// How many lines an error carries.
 const LAST_LINES: usize = 40;
@@ -70,15 +71,17 @@ const KEPT_BACK: [&str; 16] = [
     "UV_PYTHON",
 ];
 
-/// Where the lines go, and the last of them.
+/// Where the lines go, the last of them, and what holds the commands that say them.
 pub struct Talk<'a> {
     on_line: &'a mut (dyn FnMut(&str) + Send),
     last: VecDeque<String>,
+    /// From the moment on that an environment is made.
+    pub room: Option<Room>,
 }
 
 impl<'a> Talk<'a> {
     pub fn new(on_line: &'a mut (dyn FnMut(&str) + Send)) -> Self {
-        Self { on_line, last: VecDeque::new() }
+        Self { on_line, last: VecDeque::new(), room: None }
     }
 
     /// Passes a line on.
@@ -114,6 +117,11 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 /// Runs a command to its end, its lines told as they come. `what` says in an error what failed.
 pub async fn run(mut command: Command, what: &str, talk: &mut Talk<'_>) -> Result<(), EnvironmentError> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
+    if let Some(room) = &talk.room {
+        command = room
+            .command(&command)
+            .map_err(|error| talk.error(format!("{what} failed: cannot hold {program}: {error}.")))?;
+    }
     let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child =
         spawned.map_err(|error| talk.error(format!("{what} failed: cannot start {program}: {error}.")))?;

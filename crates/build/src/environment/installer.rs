@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 use super::command::{Talk, command, run};
-use super::prepare::lock;
-use super::{EnvPlan, EnvironmentError, RUNPOD, Requirements};
+use super::prepare::{blocking, lock};
+use super::{EnvPlan, EnvironmentError, RUNPOD, Requirements, sources};
 
 /// Written last into a tool's folder.
 const COMPLETE: &str = ".complete";
@@ -45,7 +45,7 @@ impl Installer {
         }
     }
 
-    /// Makes the environment `dir`, which does not exist yet.
+    /// Makes the environment `dir`, which is there and empty.
     pub async fn install(
         &self,
         plan: &EnvPlan,
@@ -68,9 +68,10 @@ impl Installer {
         venv.args(["venv", "--quiet", "--no-project", "--python"]).arg(&plan.python.path).arg(dir);
         run(venv, "Making the environment", talk).await?;
 
+        let code = sources(plan, dir, talk).await?;
         let install = || {
             let mut install = self.uv();
-            install.current_dir(&plan.code_dir);
+            install.current_dir(&code);
             install.args(["pip", "install", "--compile-bytecode", "--python"]).arg(dir.join("bin/python"));
             install
         };
@@ -88,7 +89,7 @@ impl Installer {
             Requirements::Lock(file) => {
                 let exported = dir.join("locked-requirements.txt");
                 let mut export = self.uv();
-                export.current_dir(plan.code_dir.join(file.parent().unwrap_or(Path::new(""))));
+                export.current_dir(code.join(file.parent().unwrap_or(Path::new(""))));
                 export.args([
                     "export",
                     "--quiet",
@@ -100,7 +101,7 @@ impl Installer {
                 export.arg(&exported).arg("--python").arg(&plan.python.path);
                 run(export, &format!("Reading {}", file.display()), talk).await?;
                 let mut install = install();
-                install.current_dir(plan.code_dir.join(file.parent().unwrap_or(Path::new(""))));
+                install.current_dir(code.join(file.parent().unwrap_or(Path::new(""))));
                 install.arg("-r").arg(&exported);
                 run(install, &what, talk).await?;
             }
@@ -141,9 +142,10 @@ async fn install_with_pip(plan: &EnvPlan, dir: &Path, talk: &mut Talk<'_>) -> Re
     venv.args(["-m", "venv"]).arg(dir);
     run(venv, "Making the environment", talk).await?;
 
+    let code = sources(plan, dir, talk).await?;
     let install = || {
         let mut install = command(dir.join("bin/python"));
-        install.current_dir(&plan.code_dir).args(["-m", "pip", "install", "--progress-bar", "off"]);
+        install.current_dir(&code).args(["-m", "pip", "install", "--progress-bar", "off"]);
         install
     };
     let mut hashed = false;
@@ -177,6 +179,18 @@ async fn install_with_pip(plan: &EnvPlan, dir: &Path, talk: &mut Talk<'_>) -> Re
         run(second, "Installing runpod", talk).await?;
     }
     Ok(())
+}
+
+/// Where the requirements are installed from: the code, or a copy that may be written to.
+async fn sources(plan: &EnvPlan, dir: &Path, talk: &mut Talk<'_>) -> Result<PathBuf, EnvironmentError> {
+    let (plan, folder) = (plan.clone(), dir.to_owned());
+    let given = blocking(move || sources::provide(&plan, &folder)).await.and_then(|code| {
+        if let Some(room) = talk.room.as_ref().filter(|_| code.starts_with(dir)) {
+            room.give(&code)?;
+        }
+        Ok(code)
+    });
+    given.map_err(|error| talk.error(format!("Cannot copy the code to build from: {error}.")))
 }
 
 /// A uv on the `PATH` that works: a shim may be there without its program.
@@ -222,7 +236,9 @@ async fn uv_in_tools(
     venv.args(["-m", "venv"]).arg(&dir);
     run(venv, "Making an environment for uv", talk).await?;
     let mut install = command(dir.join("bin/python"));
-    install.args(["-m", "pip", "install", "--quiet", "--progress-bar", "off", "--retries", "2", "uv"]);
+    install.args(["-m", "pip", "install", "--quiet", "--progress-bar", "off", "--retries", "2"]);
+    // This runs as we do: nothing of it is built here.
+    install.args(["--only-binary", ":all:", "uv"]);
     run(install, "Installing uv", talk).await?;
     fs::write(dir.join(COMPLETE), b"").map_err(failed)?;
     Ok(program)
@@ -299,6 +315,7 @@ mod tests {
         fs::write(code.path().join("requirements.txt"), "# nothing\n").unwrap();
         let plan = crate::plan(code.path(), Path::new("handler.py")).unwrap();
         let dir = envs.path().join("env");
+        fs::create_dir(&dir).unwrap();
         let mut lines = Vec::new();
         let mut keep = |line: &str| lines.push(line.to_owned());
         Installer::Pip.install(&plan, &dir, &mut Talk::new(&mut keep)).await.unwrap();

@@ -1,13 +1,19 @@
 //! The Python environment of a release: what it must hold ([`plan`]), and a folder that holds it ([`prepare`]).
 //!
+//! Installers run code of the packages that they install, so they are held like workers, where [`prepare`] is
+//! given a [`Confine`].
+//!
 //! Environments are shared: one folder per content hash of interpreter, platform, requirements and additions,
 //! so that a release that changes only code starts from the environment of the one before.
 
 mod command;
+mod confine;
 mod installer;
+mod owner;
 mod prepare;
 mod python;
 mod requirements;
+mod sources;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +21,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+pub use confine::Confine;
 pub use prepare::{Environment, EnvironmentError, last_used, prepare, touch};
 pub use python::Interpreter;
 
@@ -66,6 +73,10 @@ pub struct EnvPlan {
     pub python: Interpreter,
     /// The dependencies of a `pyproject.toml`, for pip, which cannot read one.
     listed: Vec<String>,
+    /// Whether something is built from a folder beside the code.
+    folders: bool,
+    /// Whether what is installed points back to its folder.
+    editable: bool,
 }
 
 /// Why there is no plan. All but `Read` and `Probe` are the user's to mend.
@@ -141,7 +152,9 @@ pub fn plan(code_dir: &Path, handler: &Path) -> Result<EnvPlan, PlanError> {
     let (requirements, listed) = requirements::find(&code_dir, handler)?;
     let adds_runpod = !listed.names.contains("runpod") && imports_runpod(&code_dir, handler);
     let hash = hash(&python, &requirements, &listed, adds_runpod);
-    Ok(EnvPlan { hash, code_dir, requirements, adds_runpod, python, listed: listed.lines })
+    let Listed { lines, folders, editable, .. } = listed;
+    let folders = folders || editable;
+    Ok(EnvPlan { hash, code_dir, requirements, adds_runpod, python, listed: lines, folders, editable })
 }
 
 /// Whether the handler, or any file of the folder, imports the SDK.

@@ -4,16 +4,18 @@
 //! with a marker that is written last. What has no marker was cut off, and is made anew.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::EnvPlan;
 use super::command::Talk;
 use super::installer::Installer;
+use super::{Confine, EnvPlan, sources};
 
 /// Written last, with what there is to know.
 const COMPLETE: &str = ".complete";
@@ -54,7 +56,8 @@ struct Marker {
 }
 
 /// Makes the planned environment in `envs_dir`, or finds it there. `tools_dir` gets uv, where the machine has
-/// none, and its cache; both folders should be on one file system. `on_line` hears what the installers say.
+/// none. `confine` holds the installers; without it they run as we do, in the home of whoever started us.
+/// `on_line` hears what the installers say.
 ///
 /// Of several callers with the same plan, in whatever processes, one works and the others wait. Dropping the
 /// future ends the installer; the next caller begins anew.
@@ -62,6 +65,7 @@ pub async fn prepare(
     plan: &EnvPlan,
     envs_dir: &Path,
     tools_dir: &Path,
+    confine: Option<&Confine>,
     mut on_line: impl FnMut(&str) + Send,
 ) -> Result<Environment, EnvironmentError> {
     let mut talk = Talk::new(&mut on_line);
@@ -87,7 +91,22 @@ pub async fn prepare(
         ));
     }
     let installer = Installer::find(plan, &tools_dir, &mut talk).await;
+    fs::create_dir(&dir).map_err(|error| cannot_write(&dir, &error, &talk))?;
+    if let Some(confine) = confine {
+        let (confine, plan, dir) = (confine.clone(), plan.clone(), dir.clone());
+        let room = blocking(move || confine.room(&plan, &dir, &tools_dir)).await;
+        let room =
+            room.map_err(|error| talk.error(format!("Cannot prepare to hold the installers: {error}.")))?;
+        talk.say(&room.line());
+        talk.room = Some(room);
+    }
     installer.install(plan, &dir, &mut talk).await?;
+    let (wanted, folder, room) = (plan.clone(), dir.clone(), talk.room.take());
+    let closed = blocking(move || {
+        room.map_or(Ok(()), |room| room.close(&folder))?;
+        sources::clear(&wanted, &folder)
+    });
+    closed.await.map_err(|error| cannot_write(&dir, &error, &talk))?;
 
     let marker = Marker { python_version: plan.python.version.clone(), sdk_version: sdk_version(&dir) };
     complete(dir.clone(), marker).await.map_err(|error| cannot_write(&dir, &error, &talk))?;
@@ -99,8 +118,10 @@ pub async fn prepare(
 
 /// Notes that an environment is in use now.
 pub fn touch(dir: &Path) -> io::Result<()> {
-    // Writing a byte moves the file's time, by the file system's clock.
-    fs::write(dir.join(LAST_USED), b"1")
+    // Writing a byte moves the file's time, by the file system's clock. Never through a link.
+    let mut options = File::options();
+    options.create(true).write(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options.open(dir.join(LAST_USED))?.write_all(b"1")
 }
 
 /// When an environment was last asked for or touched.
@@ -145,8 +166,16 @@ async fn complete(dir: PathBuf, marker: Marker) -> io::Result<()> {
     blocking(move || {
         rustix::fs::syncfs(File::open(&dir)?)?;
         let temporary = dir.join(".complete.new");
-        fs::write(&temporary, serde_json::to_vec(&marker)?)?;
-        File::open(&temporary)?.sync_all()?;
+        // What was installed may have put something there: a link, to have us write elsewhere.
+        for file in [&temporary, &dir.join(COMPLETE), &dir.join(LAST_USED)] {
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let mut file = File::create_new(&temporary)?;
+        file.write_all(&serde_json::to_vec(&marker)?)?;
+        file.sync_all()?;
         fs::rename(&temporary, dir.join(COMPLETE))?;
         File::open(&dir)?.sync_all()
     })
@@ -157,7 +186,9 @@ async fn remove(dir: PathBuf) -> io::Result<()> {
     blocking(move || fs::remove_dir_all(dir)).await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 

@@ -17,6 +17,10 @@ pub struct Listed {
     pub lines: Vec<String>,
     /// Everything the outcome depends on: name → content, in the order of reading.
     pub contents: Vec<(String, Vec<u8>)>,
+    /// Whether something is built from a folder.
+    pub folders: bool,
+    /// Whether what is installed points back to its folder.
+    pub editable: bool,
 }
 
 /// The requirements of a folder.
@@ -82,6 +86,7 @@ impl Reader<'_> {
             } else if let Some(include) = option(&line, "-c", "--constraint") {
                 self.include(file, include, false)?;
             } else if let Some(target) = option(&line, "-e", "--editable") {
+                self.listed.editable |= !target.contains("://");
                 self.requirement(target, requires);
             } else if !line.starts_with('-') {
                 self.requirement(&line, requires);
@@ -126,6 +131,7 @@ impl Reader<'_> {
                 self.listed.contents.push((target.to_owned(), content));
             }
         } else if path.is_dir() {
+            self.listed.folders = true;
             self.listed.contents.push(("folder".to_owned(), path.display().to_string().into_bytes()));
             for entry in walker(&path).build().flatten() {
                 if entry.file_type().is_some_and(|kind| kind.is_file())
@@ -176,6 +182,14 @@ impl Reader<'_> {
         for package in packages.into_iter().flatten() {
             if let Some(name) = package.get("name").and_then(toml::Value::as_str) {
                 self.listed.names.insert(normalised(name));
+            }
+            // Folders that are installed; the project itself, `.`, is not.
+            let source = |kind| package.get("source")?.get(kind)?.as_str().filter(|target| *target != ".");
+            for kind in ["directory", "editable"] {
+                if let Some(target) = source(kind) {
+                    self.listed.editable |= kind == "editable";
+                    self.local(&file.with_file_name(target).display().to_string());
+                }
             }
         }
         Ok(())
