@@ -7,6 +7,7 @@ use runyard_build::bundle;
 use runyard_domain::Access;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::Manage;
 use crate::auth::Auth;
@@ -21,7 +22,14 @@ impl Manage {
     /// The unpacked folder of a bundle that was uploaded.
     pub(crate) fn bundle_dir(&self, sha: &str) -> Result<PathBuf, Problem> {
         let dir = self.inner.bundles.join(checked(sha)?);
-        if dir.is_dir() {
+        if let Ok(folder) = std::fs::File::open(&dir)
+            && dir.is_dir()
+        {
+            // Young folders are not swept: the release that shall name this one is not there yet.
+            let now = UNIX_EPOCH + Duration::from_millis(self.inner.engine.now().0.try_into().unwrap_or(0));
+            if let Err(error) = folder.set_modified(now) {
+                tracing::debug!(%error, bundle = sha, "cannot note that the bundle is in use");
+            }
             return Ok(dir);
         }
         Err(Problem::not_found(format!("the bundle {sha} was never uploaded"))

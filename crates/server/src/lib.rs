@@ -2,6 +2,7 @@
 //!
 //! - [`config`] layers defaults, `server.toml`, environment and flags, and remembers where each value is from.
 //! - [`home`] makes and locks the data directory.
+//! - `sweep` removes from it what nobody needs any more.
 //! - [`Server`] puts the parts together and serves; [`offline`] opens a data directory without workers.
 
 pub mod config;
@@ -11,6 +12,7 @@ mod home;
 mod listen;
 pub mod offline;
 mod serve;
+mod sweep;
 mod webhooks;
 
 pub use config::{Config, Flags};

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use crate::config::{Config, count_gpus};
 use crate::edge::{self, AgentGate};
 use crate::home::Home;
+use crate::sweep::Sweeper;
 use crate::{ServerError, home, listen};
 
 /// How long the last answers may take once nothing waits any more.
@@ -242,11 +243,13 @@ impl Server {
         edge::write_owner_key(&engine, &paths)?;
         let sides = routes(&engine, &fleet, &manage, &paths, open, in_flight);
         let reconciler = fleet.clone();
+        let sweeper = Sweeper { engine: engine.clone(), runtime: runtime.clone(), paths: paths.clone() };
         let closing = Arc::new(Notify::new());
         let public = listen::serve_tcp(listener, sides.public, closing.clone());
         let tasks = vec![
             tokio::spawn(config.webhooks(&engine, mode).run()),
             tokio::spawn(async move { reconciler.run().await }),
+            tokio::spawn(sweeper.run()),
             listen::serve_unix(listen::unix(&paths)?, sides.socket),
         ];
         let drain_grace = Duration::from_secs(config.drain_grace_s);

@@ -16,7 +16,7 @@ pub use signing::Signer;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use runyard_domain::{Access, EndpointId, Env, KeyId, KeyRecord, Timestamp, WorkerRecord};
+use runyard_domain::{Access, EndpointId, Env, KeyId, KeyRecord, Timestamp, WorkerId, WorkerRecord};
 use sha2::{Digest, Sha256};
 
 /// What API keys start with.
@@ -132,6 +132,12 @@ impl Vault {
     /// From now on the token of this incarnation opens nothing.
     pub fn dismiss_worker(&self, token_hash: &str) {
         self.workers.write().unwrap_or_else(PoisonError::into_inner).remove(token_hash);
+    }
+
+    /// The hash of every token that opens something, with its incarnation.
+    pub fn tokens(&self) -> Vec<(String, WorkerId)> {
+        let workers = self.workers.read().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().map(|(hash, caller)| (hash.clone(), caller.worker().clone())).collect()
     }
 
     /// The incarnation that this token belongs to.

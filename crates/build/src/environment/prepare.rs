@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -131,14 +131,35 @@ pub fn last_used(dir: &Path) -> io::Result<SystemTime> {
 
 /// Waits for a file lock, which ends with the returned file.
 pub(super) async fn lock(path: &Path, talk: &mut Talk<'_>) -> Result<File, EnvironmentError> {
-    let file = File::options().create(true).truncate(false).write(true).open(path);
-    let file = file.map_err(|error| cannot_write(path, &error, talk))?;
-    match file.try_lock() {
-        Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => talk.say("Somebody else is preparing the same; waiting for it."),
-        Err(TryLockError::Error(error)) => return Err(cannot_write(path, &error, talk)),
+    let mut told = false;
+    loop {
+        let file = File::options().create(true).truncate(false).write(true).open(path);
+        let file = file.map_err(|error| cannot_write(path, &error, talk))?;
+        let file = match file.try_lock() {
+            Ok(()) => file,
+            Err(TryLockError::Error(error)) => return Err(cannot_write(path, &error, talk)),
+            Err(TryLockError::WouldBlock) => {
+                if !told {
+                    talk.say("Somebody else is preparing the same; waiting for it.");
+                    told = true;
+                }
+                blocking(move || file.lock().map(|()| file))
+                    .await
+                    .map_err(|error| cannot_write(path, &error, talk))?
+            }
+        };
+        // Whoever removes an environment removes its lock, too: then this one locks nothing.
+        if is_at(&file, path) {
+            return Ok(file);
+        }
     }
-    blocking(move || file.lock().map(|()| file)).await.map_err(|error| cannot_write(path, &error, talk))
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
 }
 
 /// The environment, if it is complete and the interpreter that it links to is still there.
