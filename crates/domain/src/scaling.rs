@@ -57,7 +57,12 @@ pub fn plan(settings: &Settings, demand: &Demand, supply: &Supply, now: Timestam
     if wanted > have {
         return Plan { start: wanted - have, look_again: delay_look, ..Plan::default() };
     }
-    let (stop_idle, idle_look) = idle_to_stop(settings, demand, supply, have, now);
+    // What is wanted now would be started again at once if it were stopped.
+    let keep = match settings.scaler {
+        Scaler::RequestCount(_) => wanted,
+        Scaler::QueueDelay(_) => settings.workers_min,
+    };
+    let (stop_idle, idle_look) = idle_to_stop(settings, demand, supply, have.saturating_sub(keep), now);
     Plan { start: 0, stop_idle, drain: 0, look_again: earliest(delay_look, idle_look) }
 }
 
@@ -87,15 +92,14 @@ fn wanted(settings: &Settings, demand: &Demand, supply: &Supply, now: Timestamp)
     }
 }
 
-/// Idle workers whose time is over, never below the minimum and never those that waiting jobs need.
+/// Idle workers whose time is over, at most `spare` and never those that waiting jobs need.
 fn idle_to_stop(
     settings: &Settings,
     demand: &Demand,
     supply: &Supply,
-    have: u32,
+    spare: u32,
     now: Timestamp,
 ) -> (u32, Option<Timestamp>) {
-    let spare = have.saturating_sub(settings.workers_min);
     let needed = (demand.waiting + demand.waiting_low).min(u64::from(u32::MAX)) as u32;
     let stoppable = spare.min((supply.idle_since.len() as u32).saturating_sub(needed)) as usize;
     let limit_ms = i64::from(settings.idle_timeout_s) * 1000;
@@ -147,6 +151,14 @@ mod tests {
         let settings = Settings { scaler: Scaler::RequestCount(4), workers_max: 10, ..Settings::default() };
         let demand = Demand { waiting: 5, running: 4, ..Demand::default() };
         assert_eq!(plan(&settings, &demand, &Supply::default(), Timestamp(0)).start, 3);
+    }
+
+    #[test]
+    fn request_count_keeps_the_idle_workers_that_it_asks_for() {
+        let settings = Settings { scaler: Scaler::RequestCount(1), ..Settings::default() };
+        let demand = Demand { running: 2, ..Demand::default() };
+        let supply = Supply { busy: 1, idle_since: vec![Timestamp(0)], ..Supply::default() };
+        assert_eq!(plan(&settings, &demand, &supply, Timestamp(60_000)), Plan::default());
     }
 
     #[test]

@@ -38,6 +38,8 @@ impl Fleet {
             let managed = Managed {
                 record,
                 kill_at: None,
+                at_once: false,
+                not_its_fault: false,
                 wanted_gone: draining,
                 start_timed_out: false,
                 test: false,
@@ -50,6 +52,7 @@ impl Fleet {
                     let holds: Vec<JobId> = worker.holds.iter().chain(&worker.spooled).cloned().collect();
                     let back = engine.reconcile(&id, &holds).await?;
                     tracing::info!(worker.id = %id, jobs = holds.len(), given_back = back.len(), "took over a worker");
+                    self.stop_ended(&id, &worker.holds)?;
                     if draining || test {
                         self.state()
                             .workers
@@ -59,14 +62,39 @@ impl Fleet {
                     }
                 }
                 Some(_) => {} // `run` looks at exits first.
-                None => self.worker_ended(&id, None, &[]).await,
+                None => self.worker_ended(&id, None).await,
             }
         }
         for worker in observed.iter().filter(|o| o.ended_at.is_none() && !known.contains(&o.id)) {
             tracing::warn!(worker.id = %worker.id, "ending a worker that nobody knows");
             self.inner.runtime.stop(&worker.id, Stop::Kill).await?;
         }
-        self.settle_jobs_without_worker(&known).await
+        self.settle_jobs_without_worker(&known).await?;
+        self.end_tests_without_deploy().await
+    }
+
+    /// Jobs that ended while a worker went on with them and nobody could tell it.
+    fn stop_ended(&self, worker: &WorkerId, holds: &[JobId]) -> Result<(), FleetError> {
+        for job in holds {
+            if self.inner.engine.job(job)?.is_none_or(|job| job.is_done()) {
+                self.inner.engine.order_stop(worker, job);
+                self.check_stop(worker, job);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tests that wait belonged to deploys that ended with the server: no worker of their release will come.
+    async fn end_tests_without_deploy(&self) -> Result<(), FleetError> {
+        let engine = &self.inner.engine;
+        let live = engine.reader().live().map_err(runyard_engine::EngineError::from)?;
+        let caller = engine.vault().local_caller();
+        for job in live {
+            if job.pinned.is_some() && matches!(job.phase, Phase::Waiting { .. }) {
+                engine.cancel(&caller, &job.id).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn settle_jobs_without_worker(&self, known: &HashSet<WorkerId>) -> Result<(), FleetError> {

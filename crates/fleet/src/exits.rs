@@ -2,82 +2,105 @@
 
 use runyard_domain::job::Loss;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{EndpointId, Exit, FailReason, JobId, ReleaseState, WorkerId};
+use runyard_domain::{Exit, FailReason, JobId, ReleaseState, WorkerId};
+use runyard_runtime::Stop;
 use runyard_store::Which;
 
 use crate::Fleet;
 use crate::spec::unset_env;
-use crate::state::{Failure, Managed};
+use crate::state::{Breaker, EndedTest, Failure, Managed, Unsettled};
 
 /// After this many failed starts in a row traffic goes back to the release that served before.
 const ROLLBACK_AFTER: u32 = 3;
 
+/// Where the runtime has not settled everything, it is asked again after this.
+const LOOK_AGAIN_MS: i64 = 200;
+
+/// Where the store did not take lost jobs back (a full disk), it is asked again after this.
+const SETTLE_AGAIN_MS: i64 = 1_000;
+
+/// How many ends of workers under test wait for whoever runs the test.
+const TESTS_REMEMBERED: usize = 256;
+
 impl Fleet {
     /// Compares what the runtime has with what the fleet knows.
     pub(crate) async fn look_at_runtime(&self) {
+        // What is launched after the list was made is not in it, and not gone either.
+        let launched: Vec<WorkerId> = {
+            let state = self.state();
+            state.workers.values().filter(|w| w.launched).map(|w| w.record.id.clone()).collect()
+        };
         let observed = match self.inner.runtime.list().await {
             Ok(observed) => observed,
             Err(error) => {
                 tracing::warn!(%error, "the runtime cannot be asked for its workers");
-                self.retry_look();
+                self.look_again();
                 return;
             }
         };
         for worker in &observed {
             if worker.ended_at.is_none() {
+                self.end_stranger(&worker.id).await;
                 continue;
             }
             if !worker.spooled.is_empty() {
                 // Their results are on the way; the rest of its jobs is settled after them.
-                self.retry_look();
+                self.look_again();
                 continue;
             }
-            self.worker_ended(&worker.id, worker.exit.clone(), &worker.spooled).await;
+            self.worker_ended(&worker.id, worker.exit.clone()).await;
             if let Err(error) = self.inner.runtime.forget(&worker.id).await {
                 tracing::warn!(%error, "an ended worker could not be forgotten");
             }
         }
-        let vanished: Vec<WorkerId> = {
-            let state = self.state();
-            let there = |id: &WorkerId| observed.iter().any(|o| o.id == *id);
-            state
-                .workers
-                .values()
-                .filter(|w| w.launched && !there(&w.record.id))
-                .map(|w| w.record.id.clone())
-                .collect()
-        };
-        for worker in vanished {
-            self.worker_ended(&worker, None, &[]).await;
+        let there = |id: &WorkerId| observed.iter().any(|o| o.id == *id);
+        for worker in launched.iter().filter(|id| !there(id)) {
+            self.worker_ended(worker, None).await;
         }
     }
 
-    fn retry_look(&self) {
-        let fleet = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-            fleet.state().runtime_dirty = true;
-            fleet.inner.wake.notify_one();
-        });
+    fn look_again(&self) {
+        self.state().look_at_runtime = Some(self.now().plus(LOOK_AGAIN_MS));
+    }
+
+    /// A worker that runs and that nobody here knows: its start was reported as failed, and was none.
+    async fn end_stranger(&self, id: &WorkerId) {
+        if self.state().workers.contains_key(id) {
+            return;
+        }
+        tracing::warn!(worker.id = %id, "ending a worker that nobody knows");
+        if let Err(error) = self.inner.runtime.stop(id, Stop::Kill).await {
+            tracing::warn!(worker.id = %id, %error, "it could not be ended");
+            self.look_again();
+        }
     }
 
     /// A worker's process is gone: `exit` is `None` where its agent was lost with it.
-    pub(crate) async fn worker_ended(&self, id: &WorkerId, exit: Option<Exit>, spooled: &[JobId]) {
-        let Some(managed) = self.state().workers.remove(id) else { return };
+    pub(crate) async fn worker_ended(&self, id: &WorkerId, exit: Option<Exit>) {
+        let managed = {
+            let mut state = self.state();
+            let Some(managed) = state.workers.remove(id) else { return };
+            if managed.test {
+                let ended = EndedTest { exit: exit.clone(), timed_out: managed.start_timed_out };
+                if state.ended_tests.len() >= TESTS_REMEMBERED {
+                    state.ended_tests.clear();
+                }
+                state.ended_tests.insert(id.clone(), ended);
+            }
+            managed
+        };
         let now = self.now();
         let mut record = managed.record.clone();
         record.state = WorkerState::Gone;
         record.ended_at = Some(now);
         record.exit.clone_from(&exit);
+        let answered = self.inner.engine.live_worker(id).is_some_and(|live| live.answered);
         self.inner.engine.unregister_worker(id);
-        let held = self.inner.engine.held_by(id).into_iter().map(|(job, _)| job);
-        let lost: Vec<JobId> = held.filter(|job| !spooled.contains(job)).collect();
-        if !lost.is_empty() {
+        let jobs: Vec<JobId> = self.inner.engine.held_by(id).into_iter().map(|(job, _)| job).collect();
+        if !jobs.is_empty() {
             let spends = !managed.wanted_gone && exit.is_some();
             let loss = Loss { reason: FailReason::WorkerLost { exit: exit.clone(), attempts: 0 }, spends };
-            if let Err(error) = self.inner.engine.lose(id, Which::Jobs(lost), loss).await {
-                tracing::error!(worker.id = %id, %error, "jobs of a lost worker could not be settled");
-            }
+            self.settle(Unsettled { worker: id.clone(), jobs, loss }).await;
         }
         tracing::info!(
             worker.id = %id,
@@ -93,16 +116,40 @@ impl Fleet {
         }
         if failed_start && !managed.test {
             self.start_failed(&managed, exit.unwrap_or_else(unknown_exit)).await;
+        } else if managed.record.ready_at.is_some()
+            && !managed.wanted_gone
+            && let Some(exit) = exit
+        {
+            self.crashed(&managed, exit, answered);
         }
         let mut state = self.state();
         state.dirty.insert(endpoint);
-        // A GPU may have come free for anybody.
-        let waiting: Vec<EndpointId> =
-            state.yards.iter().filter(|(_, y)| y.no_gpu.is_some()).map(|(id, _)| id.clone()).collect();
-        state.dirty.extend(waiting);
         drop(state);
         self.inner.workers_changed.notify_waiters();
         self.inner.wake.notify_one();
+    }
+
+    /// Gives the jobs of a worker that is gone back, or has it done later.
+    pub(crate) async fn settle(&self, lost: Unsettled) {
+        let which = Which::Jobs(lost.jobs.clone());
+        if let Err(error) = self.inner.engine.lose(&lost.worker, which, lost.loss.clone()).await {
+            tracing::error!(worker.id = %lost.worker, %error, "jobs of a lost worker could not be settled; trying again");
+            let mut state = self.state();
+            state.unsettled.push(lost);
+            state.settle_at = Some(self.now().plus(SETTLE_AGAIN_MS));
+        }
+    }
+
+    /// A worker that had asked for jobs ended by itself. One that never answered any may be the first of many.
+    fn crashed(&self, managed: &Managed, exit: Exit, answered: bool) {
+        let now = self.now();
+        let mut state = self.state();
+        let crashes = &mut state.yard(&managed.record.endpoint).crashes;
+        if answered {
+            *crashes = Breaker::default();
+        } else {
+            crashes.crash(Failure { exit, timed_out: false, unset_env: Vec::new() }, now);
+        }
     }
 
     async fn start_failed(&self, managed: &Managed, exit: Exit) {
@@ -122,7 +169,8 @@ impl Fleet {
         let previous = endpoint
             .previous
             .filter(|p| self.release(id, *p).is_some_and(|release| release.state == ReleaseState::Ready));
-        if let (Some(previous), true) = (previous, failures >= ROLLBACK_AFTER) {
+        let its_fault = failures >= ROLLBACK_AFTER && !managed.not_its_fault;
+        if let (Some(previous), true) = (previous, its_fault) {
             tracing::warn!(endpoint.id = %id, from = number, to = previous, "rolling back: the release does not start");
             if let Err(error) = self.promote(id, previous).await {
                 tracing::error!(%error, "the automatic rollback failed");

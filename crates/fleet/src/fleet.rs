@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{EndpointId, Release, Timestamp, WorkerId, WorkerRecord};
+use runyard_domain::{EndpointId, Release, Settings, Timestamp, WorkerId, WorkerRecord};
 use runyard_engine::{Change, Engine};
 use runyard_runtime::{Event, Runtime};
 use tokio::sync::Notify;
@@ -14,6 +14,9 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::FleetError;
 use crate::spec::Machine;
 use crate::state::{Managed, State};
+
+/// The longest sleep: a wall clock that was set forward is noticed by then.
+const LONGEST_SLEEP_MS: i64 = 60_000;
 
 /// How a fleet is made.
 pub struct Options {
@@ -39,6 +42,8 @@ pub(crate) struct Inner {
     pub(crate) machine: Machine,
     pub(crate) idle_drain_ms: i64,
     pub(crate) state: Mutex<State>,
+    /// Held from the choice of GPUs until their new holder is known: a test starts beside the loop.
+    pub(crate) placing: tokio::sync::Mutex<()>,
     pub(crate) releases: Mutex<HashMap<(EndpointId, u32), Arc<Release>>>,
     pub(crate) wake: Notify,
     /// Rings after each exit and each change of a worker's state.
@@ -63,6 +68,7 @@ impl Fleet {
                 machine: Machine { gpus, gpu_name, cpus, memory_gb },
                 idle_drain_ms,
                 state: Mutex::default(),
+                placing: tokio::sync::Mutex::default(),
                 releases: Mutex::default(),
                 wake: Notify::new(),
                 workers_changed: Notify::new(),
@@ -156,7 +162,12 @@ impl Fleet {
 
     /// One round: what ended, what is over its time, what an endpoint needs.
     async fn step(&self) {
-        let look_at_runtime = std::mem::take(&mut self.state().runtime_dirty);
+        let now = self.now();
+        let look_at_runtime = {
+            let mut state = self.state();
+            let again = state.look_at_runtime.take_if(|at| *at <= now).is_some();
+            std::mem::take(&mut state.runtime_dirty) || again
+        };
         if look_at_runtime {
             self.look_at_runtime().await;
         }
@@ -171,9 +182,14 @@ impl Fleet {
                     dirty.insert(endpoint.clone());
                 }
             }
+            if !dirty.is_empty() {
+                // Whoever waits for a GPU looks again at each change: it may be another's worker that became idle.
+                dirty.extend(state.waiting_for_gpus());
+            }
             dirty.into_iter().collect()
         };
         for endpoint in dirty {
+            self.hasten_drains(&endpoint);
             self.reconcile(&endpoint).await;
         }
     }
@@ -181,8 +197,8 @@ impl Fleet {
     fn until_deadline(&self) -> Duration {
         let now = self.now();
         let deadline = self.state().next_deadline(|w| self.start_deadline(w));
-        let ms = deadline.map_or(3_600_000, |at| at.since(now));
-        Duration::from_millis(ms.max(0) as u64)
+        let ms = deadline.map_or(LONGEST_SLEEP_MS, |at| at.since(now).min(LONGEST_SLEEP_MS));
+        Duration::from_millis(ms as u64)
     }
 
     /// When a worker that has not asked for a job yet has failed to start.
@@ -190,8 +206,10 @@ impl Fleet {
         if worker.record.state != WorkerState::Starting || worker.start_timed_out {
             return None;
         }
-        let endpoint = self.inner.engine.endpoint_by_id(&worker.record.endpoint)?;
-        let limit_s = worker.start_timeout_s.unwrap_or(endpoint.settings.start_timeout_s);
+        // Also where the endpoint is gone: nothing else would end a worker that never asks.
+        let endpoint = self.inner.engine.endpoint_by_id(&worker.record.endpoint);
+        let setting = endpoint.map_or_else(Settings::default, |e| e.settings.clone()).start_timeout_s;
+        let limit_s = worker.start_timeout_s.unwrap_or(setting);
         Some(worker.record.created_at.plus(i64::from(limit_s) * 1000))
     }
 
@@ -206,13 +224,8 @@ impl Fleet {
                 self.on_ready(&worker);
             }
             Ok(Change::Stopping { worker, job }) => {
-                let grace = state.workers.get(&worker).and_then(|w| {
-                    Some(self.inner.engine.endpoint_by_id(&w.record.endpoint)?.settings.stop_grace_ms)
-                });
-                if let Some(grace) = grace {
-                    let at = self.now().plus(grace);
-                    state.stop_checks.push((at, worker, job));
-                }
+                drop(state);
+                self.check_stop(&worker, &job);
             }
             Ok(Change::Forgetful(worker)) => {
                 drop(state);
@@ -222,7 +235,29 @@ impl Fleet {
                 tracing::warn!(worker.id = %worker, message, "a worker says that it is not fit to work");
             }
             Ok(Change::Deliveries) => {}
-            Err(_) => state.dirty.extend(self.inner.engine.endpoints().iter().map(|e| e.id.clone())),
+            Err(_) => {
+                state.dirty.extend(self.inner.engine.endpoints().iter().map(|e| e.id.clone()));
+                drop(state);
+                self.catch_up();
+            }
+        }
+    }
+
+    /// Changes were missed: what they would have said is looked up.
+    fn catch_up(&self) {
+        let workers: Vec<(WorkerId, bool)> = {
+            let state = self.state();
+            let starting = |w: &Managed| w.record.state == WorkerState::Starting;
+            state.workers.values().map(|w| (w.record.id.clone(), starting(w))).collect()
+        };
+        for (worker, starting) in workers {
+            let asked = self.inner.engine.live_worker(&worker).is_some_and(|live| live.ready_at.is_some());
+            if starting && asked {
+                self.on_ready(&worker);
+            }
+            for job in self.inner.engine.unstopped(&worker) {
+                self.check_stop(&worker, &job);
+            }
         }
     }
 
@@ -237,7 +272,7 @@ impl Fleet {
     fn on_ready(&self, worker: &WorkerId) {
         let sdk = self.inner.engine.live_worker(worker).and_then(|live| live.sdk);
         let now = self.now();
-        let record = {
+        {
             let mut state = self.state();
             let Some(managed) = state.workers.get_mut(worker) else { return };
             managed.record.ready_at.get_or_insert(now);
@@ -250,21 +285,20 @@ impl Fleet {
             let yard = state.yard(&record.endpoint);
             let usual = yard.usual_start_ms.get_or_insert(took);
             *usual += (took - *usual) * 0.3;
-            yard.breaker = crate::state::Breaker::default();
+            let endpoint = self.inner.engine.endpoint_by_id(&record.endpoint);
+            // A test that comes up says nothing of the release that serves.
+            if endpoint.is_some_and(|e| e.serving == Some(record.release)) {
+                yard.breaker = crate::state::Breaker::default();
+            }
             state.dirty.insert(record.endpoint.clone());
-            record
-        };
+            self.save(record);
+        }
         self.inner.workers_changed.notify_waiters();
-        self.save(record);
     }
 
-    /// Writes a worker's record in the background: it is for people and for the next start.
+    /// Has a worker's record written: it is for people and for the next start. To be called while the state is
+    /// locked from which it was taken, so that no older record ever comes after the one of the worker's end.
     pub(crate) fn save(&self, record: WorkerRecord) {
-        let engine = self.inner.engine.clone();
-        tokio::spawn(async move {
-            if let Err(error) = engine.put_worker(record).await {
-                tracing::warn!(%error, "a worker's record could not be written");
-            }
-        });
+        self.inner.engine.note_worker(record);
     }
 }

@@ -13,6 +13,7 @@ mod reasons;
 mod reconcile;
 mod rollout;
 mod spec;
+mod starts;
 mod state;
 mod stops;
 

@@ -100,11 +100,20 @@ impl Fleet {
             let max = endpoint.settings.workers_max;
             return WaitReason::AllBusy { workers: busy, max, position, eta_ms };
         }
-        let Some(yard) = state.yards.get(&job.endpoint) else { return WaitReason::AboutToBeTaken };
-        if let Some(reason) = failing(&yard.breaker) {
+        let now = self.now();
+        let yard = state.yards.get(&job.endpoint);
+        let crashing = yard.map(|y| &y.crashes).filter(|crashes| crashes.is_open(now));
+        if let Some(reason) = yard.and_then(|y| failing(&y.breaker)).or_else(|| failing(crashing?)) {
             return reason;
         }
-        yard.no_gpu.clone().unwrap_or(WaitReason::AboutToBeTaken)
+        if let Some(reason) = yard.and_then(|y| y.no_gpu.clone()) {
+            return reason;
+        }
+        if job.policy.low_priority && job.pinned.is_none() {
+            return WaitReason::LowPriority;
+        }
+        let look_at = yard.and_then(|y| y.look_at);
+        WaitReason::ScalerWaits { in_ms: look_at.map_or(0, |at| at.since(now)) }
     }
 
     fn starting(&self, workers: &[&Managed], yard: Option<&crate::state::Yard>) -> Option<WaitReason> {
@@ -128,12 +137,15 @@ impl Fleet {
     /// How an endpoint does.
     pub fn endpoint_state(&self, endpoint: &Endpoint) -> EndpointState {
         let counts = self.counts(&endpoint.id);
-        let (breaker, no_gpu) = {
+        let now = self.now();
+        let have = counts.idle + counts.running + counts.starting;
+        let (failure, no_gpu) = {
             let state = self.state();
             let yard = state.yards.get(&endpoint.id);
-            (yard.map(|y| y.breaker.clone()).unwrap_or_default(), yard.and_then(|y| y.no_gpu.clone()))
+            let crashing = yard.map(|y| &y.crashes).filter(|crashes| have == 0 && crashes.is_open(now));
+            let failure = yard.and_then(|y| failing(&y.breaker)).or_else(|| failing(crashing?));
+            (failure, yard.and_then(|y| y.no_gpu.clone()))
         };
-        let now = self.now();
         let said = |word, sentence: String| EndpointState { word, sentence, reason: None };
         let waits = |word, reason: WaitReason| EndpointState {
             word,
@@ -146,10 +158,9 @@ impl Fleet {
         if endpoint.settings.workers_max == 0 {
             return waits("stopped", WaitReason::NoWorkerAllowed);
         }
-        if let Some(reason) = failing(&breaker) {
+        if let Some(reason) = failure {
             return waits("failing", reason);
         }
-        let have = counts.idle + counts.running + counts.starting;
         match (no_gpu, counts.idle, counts.running, counts.starting) {
             (Some(reason), _, _, _) if have == 0 => waits("no_gpu", reason),
             (_, 0, 0, 0) => said("asleep", "no worker runs and none is needed".to_owned()),

@@ -50,12 +50,23 @@ impl Fleet {
         settings: &Settings,
         tests: &[TestRequest],
     ) -> Result<TestRun, FleetError> {
-        let worker = self.start_test_worker(endpoint, number, settings).await?;
-        let outcome = self.run_tests(caller, endpoint, number, settings, &worker, tests).await;
+        let outcome = self.run_tests(caller, endpoint, number, settings, tests).await;
         if outcome.is_err() {
-            self.drain(&worker, "the test of its release failed", true).await;
+            self.end_tests(endpoint, number).await;
         }
         outcome
+    }
+
+    /// Ends the workers on which a release was tested that will not serve.
+    pub async fn end_tests(&self, endpoint: &EndpointId, number: u32) {
+        let workers: Vec<WorkerId> = {
+            let state = self.state();
+            let tested = state.of(endpoint).filter(|w| w.test && w.record.release == number);
+            tested.map(|w| w.record.id.clone()).collect()
+        };
+        for worker in workers {
+            self.drain(&worker, "the test of its release failed", true).await;
+        }
     }
 
     async fn start_test_worker(
@@ -82,7 +93,7 @@ impl Fleet {
                     let reason = FailReason::TestFailed { test: "placement".into(), message };
                     return Err(FleetError::Release(Box::new(reason)));
                 }
-                Placement::Full { .. } => self.make_room(id).await,
+                Placement::Full { .. } => self.make_room(id, wanted).await,
                 _ => {}
             }
             // A deadline, so that a missed wake-up costs time and not the deploy.
@@ -91,16 +102,19 @@ impl Fleet {
     }
 
     /// Drains one worker of the endpoint's serving release, idle ones first.
-    async fn make_room(&self, id: &EndpointId) {
+    async fn make_room(&self, id: &EndpointId, wanted: u32) {
         let candidate = {
             let state = self.state();
-            let mut own: Vec<_> = state
-                .of(id)
-                .filter(|w| !w.test && !w.record.gpus.is_empty() && w.record.state != WorkerState::Draining)
-                .map(|w| (!self.inner.engine.held_by(&w.record.id).is_empty(), w.record.id.clone()))
-                .collect();
-            own.sort();
-            own.into_iter().next().map(|(_, worker)| worker)
+            let kept = state.workers.values().filter(|w| w.record.state != WorkerState::Draining);
+            let (own, others): (Vec<_>, Vec<_>) =
+                kept.filter(|w| !w.record.gpus.is_empty()).partition(|w| w.record.endpoint == *id && !w.test);
+            let held_by_others: usize = others.iter().map(|w| w.record.gpus.len()).sum();
+            if held_by_others + wanted as usize > self.inner.machine.gpus as usize {
+                // Not even without all of them: they go on until others make room.
+                return;
+            }
+            let busy = |id: &WorkerId| !self.inner.engine.held_by(id).is_empty();
+            own.into_iter().map(|w| (busy(&w.record.id), w.record.id.clone())).min().map(|(_, worker)| worker)
         };
         if let Some(worker) = candidate {
             self.drain(&worker, "its GPU is needed to test a new release", false).await;
@@ -113,14 +127,19 @@ impl Fleet {
         id: &EndpointId,
         number: u32,
         settings: &Settings,
-        worker: &WorkerId,
         tests: &[TestRequest],
     ) -> Result<TestRun, FleetError> {
+        let mut worker = self.start_test_worker(id, number, settings).await?;
         let started = self.now();
-        self.wait_ready(id, number, worker).await?;
+        self.wait_ready(id, number, &worker).await?;
         let mut run = TestRun { start_ms: self.now().since(started), ..TestRun::default() };
         for test in tests {
-            let job = self.run_test(caller, id, number, settings, test).await?;
+            if !self.takes_tests(&worker) {
+                // Its handler asked for a fresh worker after each job, or it ended by itself.
+                worker = self.start_test_worker(id, number, settings).await?;
+                self.wait_ready(id, number, &worker).await?;
+            }
+            let job = self.run_test(caller, id, number, settings, &worker, test).await?;
             let Phase::Done { outcome, execution_ms, .. } = &job.phase else { continue };
             let message = match outcome {
                 Outcome::Completed => {
@@ -157,12 +176,15 @@ impl Fleet {
         }
     }
 
+    /// Whether a worker is there and takes jobs.
+    fn takes_tests(&self, worker: &WorkerId) -> bool {
+        self.inner.engine.live_worker(worker).is_some_and(|live| !live.draining)
+    }
+
     fn why_gone(&self, id: &EndpointId, number: u32, worker: &WorkerId) -> FleetError {
-        let record = self.inner.engine.reader().worker(worker).ok().flatten();
-        let timed_out = record
-            .as_ref()
-            .is_some_and(|r| r.stop_cause.as_deref().is_some_and(|cause| cause.contains("start timeout")));
-        let exit: Exit = record.and_then(|r| r.exit).unwrap_or_else(unknown_exit);
+        let ended = self.state().ended_tests.remove(worker);
+        let timed_out = ended.as_ref().is_some_and(|ended| ended.timed_out);
+        let exit: Exit = ended.and_then(|ended| ended.exit).unwrap_or_else(unknown_exit);
         let unset_env = unset_env(self.release(id, number).as_deref());
         FleetError::Release(Box::new(FailReason::StartFailed { exit, unset_env, timed_out }))
     }
@@ -173,6 +195,7 @@ impl Fleet {
         id: &EndpointId,
         number: u32,
         settings: &Settings,
+        worker: &WorkerId,
         test: &TestRequest,
     ) -> Result<Job, FleetError> {
         let engine = &self.inner.engine;
@@ -184,13 +207,35 @@ impl Fleet {
         let waiter = engine.waiter(&accepted.job.id);
         loop {
             let changed = waiter.changed();
-            tokio::pin!(changed);
+            let workers_changed = self.inner.workers_changed.notified();
+            tokio::pin!(changed, workers_changed);
+            workers_changed.as_mut().enable();
+            let takes = self.takes_tests(worker);
             match engine.job(&accepted.job.id)? {
                 Some(job) if job.is_done() => return Ok(job),
-                Some(_) => changed.await,
+                Some(Job { phase: Phase::Waiting { .. }, .. }) if !takes => {
+                    // Nobody else will take it.
+                    engine.cancel(caller, &accepted.job.id).await?;
+                    return Err(self.never_taken(worker, test));
+                }
+                Some(_) => tokio::select! {
+                    () = changed => {}
+                    () = workers_changed => {}
+                    // A deadline, so that a missed wake-up costs time and not the deploy.
+                    () = tokio::time::sleep(Duration::from_secs(5)) => {}
+                },
                 None => return Err(runyard_engine::EngineError::NoSuchJob(accepted.job.id).into()),
             }
         }
+    }
+
+    fn never_taken(&self, worker: &WorkerId, test: &TestRequest) -> FleetError {
+        let exit = self.state().ended_tests.remove(worker).and_then(|ended| ended.exit);
+        let last =
+            exit.as_ref().and_then(|e| e.last_lines.last()).map_or(String::new(), |l| format!(": {l}"));
+        let how = exit.as_ref().map_or("was ended".to_owned(), Exit::sentence);
+        let message = format!("the worker {how} before it took the request{last}");
+        FleetError::Release(Box::new(FailReason::TestFailed { test: test.name.clone(), message }))
     }
 
     /// Moves traffic to a release that is ready. The old workers drain; the worker that ran the tests stays.
@@ -214,7 +259,9 @@ impl Fleet {
                     worker.test = false;
                 }
             }
-            state.yard(id).breaker = crate::state::Breaker::default();
+            let yard = state.yard(id);
+            yard.breaker = crate::state::Breaker::default();
+            yard.crashes = crate::state::Breaker::default();
         }
         self.nudge(id);
         Ok(())
@@ -233,7 +280,7 @@ impl Fleet {
             let changed = self.inner.workers_changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let left = self.state().of(id).filter(|w| w.record.release != number).count();
+            let left = self.state().of(id).filter(|w| w.record.release != number && !w.test).count();
             if left == 0 || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return left;
             }
@@ -253,7 +300,12 @@ impl TestWaits {
 
 impl Drop for TestWaits {
     fn drop(&mut self) {
-        self.0.state().tests_waiting -= 1;
+        let mut state = self.0.state();
+        state.tests_waiting -= 1;
+        // Those that gave way look again.
+        let all: Vec<EndpointId> = state.yards.keys().cloned().collect();
+        state.dirty.extend(all);
+        drop(state);
         self.0.inner.wake.notify_one();
     }
 }

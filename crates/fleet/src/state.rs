@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use runyard_domain::job::Loss;
 use runyard_domain::placement::Held;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{EndpointId, Exit, JobId, Timestamp, WaitReason, WorkerId, WorkerRecord};
@@ -12,6 +13,10 @@ pub(crate) struct Managed {
     pub(crate) record: WorkerRecord,
     /// When it is killed if it is still there.
     pub(crate) kill_at: Option<Timestamp>,
+    /// It drains to stop what it runs: without other jobs it is killed without a grace.
+    pub(crate) at_once: bool,
+    /// Its start failed below it: that says nothing of its release.
+    pub(crate) not_its_fault: bool,
     /// Whether its end was our wish: what it held then costs its jobs nothing.
     pub(crate) wanted_gone: bool,
     /// Whether its start took longer than allowed.
@@ -43,12 +48,29 @@ pub(crate) struct Failure {
 /// Pauses between failed starts, in milliseconds; the last one repeats.
 const BACKOFF_MS: [i64; 7] = [1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000];
 
+/// How many of them are used after crashes.
+const CRASH_BACKOFFS: usize = 4;
+
 impl Breaker {
     /// Notes a failed start and says when the next one may be tried.
     pub(crate) fn fail(&mut self, failure: Failure, now: Timestamp) {
         let pause = BACKOFF_MS[(self.failures as usize).min(BACKOFF_MS.len() - 1)];
+        self.note(failure, now.plus(pause));
+    }
+
+    /// Notes a worker that asked for jobs and ended without answering any. The first is replaced at once, and
+    /// the pauses stay short: jobs that kill their workers stand before jobs that do not.
+    pub(crate) fn crash(&mut self, failure: Failure, now: Timestamp) {
+        let pause = match self.failures as usize {
+            0 => 0,
+            n => BACKOFF_MS[(n - 1).min(CRASH_BACKOFFS - 1)],
+        };
+        self.note(failure, now.plus(pause));
+    }
+
+    fn note(&mut self, failure: Failure, retry_at: Timestamp) {
         self.failures += 1;
-        self.retry_at = Some(now.plus(pause));
+        self.retry_at = Some(retry_at);
         self.last = Some(failure);
     }
 
@@ -62,12 +84,37 @@ impl Breaker {
 #[derive(Debug, Default)]
 pub(crate) struct Yard {
     pub(crate) breaker: Breaker,
+    /// Workers in a row that asked for jobs and ended without answering any.
+    pub(crate) crashes: Breaker,
     /// How long starts usually take.
     pub(crate) usual_start_ms: Option<f64>,
     /// Why no GPU could be had at the last try.
     pub(crate) no_gpu: Option<WaitReason>,
     /// When to look again.
     pub(crate) look_at: Option<Timestamp>,
+}
+
+impl Yard {
+    /// Until when no worker is started, if now is before it.
+    pub(crate) fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let pauses = [&self.breaker, &self.crashes].into_iter().filter(|breaker| breaker.is_open(now));
+        pauses.filter_map(|breaker| breaker.retry_at).max()
+    }
+}
+
+/// Jobs of a worker that is gone, which the store could not take back yet.
+#[derive(Debug)]
+pub(crate) struct Unsettled {
+    pub(crate) worker: WorkerId,
+    pub(crate) jobs: Vec<JobId>,
+    pub(crate) loss: Loss,
+}
+
+/// How a worker that ran tests ended, until its test has been told.
+#[derive(Debug)]
+pub(crate) struct EndedTest {
+    pub(crate) exit: Option<Exit>,
+    pub(crate) timed_out: bool,
 }
 
 /// Everything.
@@ -81,6 +128,13 @@ pub(crate) struct State {
     /// Releases under test that wait for a GPU: others do not take it from them.
     pub(crate) tests_waiting: u32,
     pub(crate) runtime_dirty: bool,
+    /// When to ask the runtime again, where it had not settled everything.
+    pub(crate) look_at_runtime: Option<Timestamp>,
+    /// Jobs to give back, and when to try again.
+    pub(crate) unsettled: Vec<Unsettled>,
+    pub(crate) settle_at: Option<Timestamp>,
+    /// Workers under test that ended.
+    pub(crate) ended_tests: HashMap<WorkerId, EndedTest>,
     pub(crate) closed: bool,
 }
 
@@ -88,6 +142,11 @@ impl State {
     /// The endpoint's entry.
     pub(crate) fn yard(&mut self, endpoint: &EndpointId) -> &mut Yard {
         self.yards.entry(endpoint.clone()).or_default()
+    }
+
+    /// Endpoints that wait for a GPU.
+    pub(crate) fn waiting_for_gpus(&self) -> Vec<EndpointId> {
+        self.yards.iter().filter(|(_, yard)| yard.no_gpu.is_some()).map(|(id, _)| id.clone()).collect()
     }
 
     /// Workers of an endpoint.
@@ -123,6 +182,7 @@ impl State {
         let kills = self.workers.values().filter_map(|w| w.kill_at);
         let starts = self.workers.values().filter_map(start_deadline);
         let checks = self.stop_checks.iter().map(|(at, ..)| *at);
-        looks.chain(kills).chain(starts).chain(checks).min()
+        let others = self.look_at_runtime.into_iter().chain(self.settle_at);
+        looks.chain(kills).chain(starts).chain(checks).chain(others).min()
     }
 }

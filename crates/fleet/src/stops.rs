@@ -1,13 +1,17 @@
 //! Ending workers: draining, killing what does not end, replacing a worker that will not let go of a job.
 
-use runyard_domain::WorkerId;
 use runyard_domain::worker::WorkerState;
+use runyard_domain::{EndpointId, JobId, Settings, WorkerId};
 use runyard_runtime::Stop;
 
 use crate::Fleet;
+use crate::state::Managed;
 
 /// A draining worker that runs a job without a time limit is given this long.
 const LONGEST_DRAIN_MS: i64 = 3_600_000;
+
+/// After a kill that was not seen to work, the next one.
+const KILL_AGAIN_MS: i64 = 5_000;
 
 impl Fleet {
     /// Lets a worker finish what it has and end: mark, SIGTERM, release its held polls. `at_once` ends also
@@ -15,7 +19,7 @@ impl Fleet {
     pub(crate) async fn drain(&self, id: &WorkerId, cause: &str, at_once: bool) {
         let held = self.inner.engine.held_by(id);
         let now = self.now();
-        let record = {
+        {
             let mut state = self.state();
             let Some(worker) = state.workers.get_mut(id) else { return };
             let settings = self
@@ -33,22 +37,47 @@ impl Fleet {
             };
             let kill_at = now.plus(grace);
             worker.kill_at = Some(worker.kill_at.map_or(kill_at, |at| at.min(kill_at)));
+            worker.at_once |= at_once;
             worker.wanted_gone = true;
             if worker.record.state == WorkerState::Draining {
                 return;
             }
             worker.record.state = WorkerState::Draining;
             worker.record.stop_cause = Some(cause.to_owned());
-            worker.record.clone()
-        };
+            self.save(worker.record.clone());
+        }
         tracing::info!(worker.id = %id, cause, "draining a worker");
         self.inner.engine.mark_draining(id);
-        self.save(record);
         if let Err(error) = self.inner.runtime.stop(id, Stop::Term).await {
             tracing::debug!(worker.id = %id, %error, "a draining worker could not be told");
         }
         self.inner.engine.release_polls(id);
         self.inner.wake.notify_one();
+    }
+
+    /// Draining workers that have nothing left to do need not the time that their jobs had.
+    pub(crate) fn hasten_drains(&self, endpoint: &EndpointId) {
+        let now = self.now();
+        let mut state = self.state();
+        let draining =
+            |w: &&mut Managed| w.record.endpoint == *endpoint && w.record.state == WorkerState::Draining;
+        for worker in state.workers.values_mut().filter(draining) {
+            if self.inner.engine.held_by(&worker.record.id).is_empty() {
+                let kill_at = now.plus(if worker.at_once { 0 } else { self.inner.idle_drain_ms });
+                worker.kill_at = Some(worker.kill_at.map_or(kill_at, |at| at.min(kill_at)));
+            }
+        }
+    }
+
+    /// Looks after the stop grace whether a worker let go of a job.
+    pub(crate) fn check_stop(&self, worker: &WorkerId, job: &JobId) {
+        let mut state = self.state();
+        let Some(managed) = state.workers.get(worker) else { return };
+        let endpoint = self.inner.engine.endpoint_by_id(&managed.record.endpoint);
+        let grace_ms = endpoint.map_or_else(Settings::default, |e| e.settings.clone()).stop_grace_ms;
+        if !state.stop_checks.iter().any(|(_, w, j)| w == worker && j == job) {
+            state.stop_checks.push((self.now().plus(grace_ms), worker.clone(), job.clone()));
+        }
     }
 
     pub(crate) fn spawn_drain(&self, id: WorkerId, cause: &'static str) {
@@ -58,34 +87,28 @@ impl Fleet {
 
     /// A worker asked to be replaced after its job (`refresh_worker`).
     pub fn refresh(&self, id: &WorkerId) {
+        // Before its answer is taken for good it may ask again.
+        self.inner.engine.mark_draining(id);
         self.spawn_drain(id.clone(), "its handler asked for a fresh worker");
     }
 
     /// Kills what is over its time, fails starts that take too long, replaces workers that do not let go.
     pub(crate) async fn keep_deadlines(&self) {
         let now = self.now();
-        let (kills, late, checks) = {
+        let (kills, late, checks, unsettled) = {
             let mut state = self.state();
-            let mut kills = Vec::new();
-            let mut late = Vec::new();
-            for worker in state.workers.values_mut() {
-                if worker.kill_at.is_some_and(|at| at <= now) {
-                    // Once more later, should the kill not be seen.
-                    worker.kill_at = Some(now.plus(5_000));
-                    kills.push(worker.record.id.clone());
-                }
-            }
-            for worker in state.workers.values() {
-                if self.start_deadline(worker).is_some_and(|at| at <= now) {
-                    late.push(worker.record.id.clone());
-                }
-            }
-            let (due, rest) =
-                std::mem::take(&mut state.stop_checks).into_iter().partition(|(at, ..)| *at <= now);
-            state.stop_checks = rest;
-            let due: Vec<_> = due;
-            (kills, late, due)
+            let over = |w: &&Managed| w.kill_at.is_some_and(|at| at <= now);
+            let kills: Vec<_> = state.workers.values().filter(over).map(|w| w.record.id.clone()).collect();
+            let too_long = |w: &&Managed| self.start_deadline(w).is_some_and(|at| at <= now);
+            let late: Vec<_> = state.workers.values().filter(too_long).map(|w| w.record.id.clone()).collect();
+            let checks: Vec<_> = state.stop_checks.extract_if(.., |(at, ..)| *at <= now).collect();
+            let settle = state.settle_at.take_if(|at| *at <= now).is_some();
+            let unsettled = if settle { std::mem::take(&mut state.unsettled) } else { Vec::new() };
+            (kills, late, checks, unsettled)
         };
+        for lost in unsettled {
+            self.settle(lost).await;
+        }
         for worker in late {
             if let Some(managed) = self.state().workers.get_mut(&worker) {
                 managed.start_timed_out = true;
@@ -107,6 +130,8 @@ impl Fleet {
     async fn kill(&self, id: &WorkerId) {
         if let Some(worker) = self.state().workers.get_mut(id) {
             worker.wanted_gone = true;
+            // Once more later, should it not be seen to end.
+            worker.kill_at = Some(self.now().plus(KILL_AGAIN_MS));
         }
         if let Err(error) = self.inner.runtime.stop(id, Stop::Kill).await {
             tracing::warn!(worker.id = %id, %error, "a worker could not be killed");
@@ -137,7 +162,7 @@ impl Fleet {
     }
 
     /// Drains every worker of an endpoint; new ones start as they are needed. Says how many.
-    pub async fn restart(&self, endpoint: &runyard_domain::EndpointId) -> usize {
-        self.drain_all(endpoint, "a restart was asked for").await
+    pub async fn restart(&self, endpoint: &EndpointId) -> usize {
+        self.drain_all(endpoint, "a restart was asked for", false).await
     }
 }

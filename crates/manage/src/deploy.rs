@@ -238,6 +238,8 @@ impl Deploy {
             let serving = self.manage.inner.engine.endpoint_by_id(&self.endpoint.id).and_then(|e| e.serving);
             if serving != Some(self.release.number) {
                 let _ = self.write_release(ReleaseState::Failed { reason: reason.clone() }).await;
+                // Its tests may have passed, and what came after them failed: their worker would wait for ever.
+                self.manage.inner.fleet.end_tests(&self.endpoint.id, self.release.number).await;
             }
         }
         self.close(outcome);

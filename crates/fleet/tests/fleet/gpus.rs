@@ -1,0 +1,90 @@
+//! GPUs: who gets which, who yields, and what is said where none is free.
+
+use runyard_domain::{EndpointId, Settings, WaitReason};
+
+use crate::stage::*;
+
+fn one_gpu() -> Settings {
+    Settings { gpus: 1, ..patient() }
+}
+
+async fn two_endpoints(gpus: u32, settings: Settings) -> Stage {
+    let stage = Stage::with_gpus(settings.clone(), gpus).await;
+    stage.endpoint("other", settings).await;
+    stage.settle().await;
+    stage
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_worker_has_gpus_of_its_own() {
+    let stage = Stage::with_gpus(Settings { workers_min: 3, ..one_gpu() }, 3).await;
+    let mut devices: Vec<_> =
+        stage.started().iter().map(|spec| spec.env["CUDA_VISIBLE_DEVICES"].clone()).collect();
+    devices.sort();
+    assert_eq!(devices, ["0", "1", "2"]);
+    assert_eq!(stage.started()[0].env["RUNPOD_GPU_COUNT"], "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_worker_elsewhere_yields() {
+    let stage = two_endpoints(1, one_gpu()).await;
+    let worker = stage.idle_worker().await;
+    stage.submit_as(stage.new_job("other")).await;
+    assert!(!stage.runtime.running().contains(&worker));
+    assert_eq!((stage.starts(), stage.running()), (2, 1));
+    assert_eq!(stage.started()[1].endpoint, EndpointId::new("other"));
+    assert_eq!(stage.record(&worker).stop_cause.as_deref(), Some("its GPU is needed by another endpoint"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_worker_does_not_yield_and_is_named() {
+    let stage = two_endpoints(1, one_gpu()).await;
+    let (job, worker) = stage.busy_worker().await;
+    let waits = stage.submit_as(stage.new_job("other")).await;
+    stage.advance(60_000).await;
+    let reason = stage.fleet.waiting(&stage.job(&waits));
+    assert_eq!(reason, WaitReason::NoGpuFree { wanted: 1, holders: vec!["ep".into()] });
+    let other = stage.engine.endpoint("other").unwrap();
+    assert_eq!(stage.fleet.endpoint_state(&other).word, "no_gpu");
+    assert_eq!(stage.fleet.counts(&other.id).throttled, 1);
+    stage.finish(&worker, &job).await;
+    stage.advance(100).await;
+    assert_eq!(stage.started().last().unwrap().endpoint, other.id, "as soon as it is idle");
+    assert_eq!(stage.take(&stage.last()).await, [waits]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_minimum_of_another_endpoint_does_not_yield() {
+    let stage = Stage::with_gpus(Settings { workers_min: 1, ..one_gpu() }, 1).await;
+    let worker = stage.last();
+    stage.take(&worker).await;
+    stage.endpoint("other", one_gpu()).await;
+    let waits = stage.submit_as(stage.new_job("other")).await;
+    stage.advance(30_000).await;
+    assert_eq!(stage.runtime.running(), [worker]);
+    assert_eq!(stage.fleet.waiting(&stage.job(&waits)).code(), "no_gpu_free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_gpus_than_there_are_never_match() {
+    let stage = Stage::with_gpus(Settings { gpus: 2, ..patient() }, 1).await;
+    let job = stage.submit().await;
+    stage.advance(1_000).await;
+    let reason = stage.fleet.waiting(&stage.job(&job));
+    assert_eq!(reason, WaitReason::NoGpuMatches { wanted: 2, have: 1 });
+    assert_eq!(stage.starts(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_yield_as_are_needed() {
+    let stage = Stage::with_gpus(Settings { workers_min: 3, ..one_gpu() }, 3).await;
+    for worker in stage.runtime.running() {
+        stage.take(&worker).await;
+    }
+    stage.settings(one_gpu()).await;
+    stage.endpoint("other", Settings { gpus: 2, ..patient() }).await;
+    let job = stage.submit_as(stage.new_job("other")).await;
+    stage.advance(100).await;
+    assert_eq!((stage.starts(), stage.running()), (4, 2), "two of three made room");
+    assert_eq!(stage.take(&stage.last()).await, [job]);
+}

@@ -1,0 +1,16 @@
+//! The fleet on a scripted runtime and the model of the store, with a clock that the tests set. Nothing here waits
+//! for real time: a test says how far the clock goes, and looks when everything has come to rest.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![expect(clippy::cloned_ref_to_slice_refs, reason = "lists of one read like lists of two")]
+
+mod attach;
+mod ends;
+mod gpus;
+mod reasons;
+mod rollout;
+mod scaling;
+mod stage;
+mod starts;
+mod stops;
+mod storms;
