@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// What a worker is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +56,11 @@ pub(crate) struct Entry {
     pub(crate) last_ping: Option<HashSet<JobId>>,
 }
 
+/// How often a worker was told to let go of a job, and when it is told next; `None`: at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stopping {
-    pub(crate) told: bool,
+    pub(crate) told: u8,
+    pub(crate) next: Option<Instant>,
 }
 
 /// Every worker that may come.

@@ -8,6 +8,7 @@ use runyard_domain::job::Loss;
 use runyard_domain::{FailReason, Job, JobId, Outcome, Phase, Timestamp, WorkerId};
 use runyard_store::Which;
 use runyard_vault::WorkerCaller;
+use tokio::time::Instant;
 
 use crate::engine::{Memory, lock};
 use crate::live::Stopping;
@@ -17,11 +18,16 @@ use crate::{Change, Engine};
 /// forgotten.
 const UNNAMED_AFTER_MS: i64 = 30_000;
 
+/// An order is repeated so often, so far apart: the SDK drops one for a job that it has taken and not begun yet
+/// (up to 0.1 s), and one for a job that it let go of costs nothing.
+const TELLINGS: u8 = 3;
+const TELL_AGAIN: Duration = Duration::from_millis(500);
+
 impl Memory {
     /// Orders a worker to let go of a job; false where the worker is not there any more.
     pub(crate) fn must_stop(&mut self, worker: &WorkerId, job: &JobId) -> bool {
         let Some(entry) = self.live.workers.get_mut(worker) else { return false };
-        entry.stopping.entry(job.clone()).or_insert(Stopping { told: false });
+        entry.stopping.entry(job.clone()).or_insert(Stopping { told: 0, next: None });
         entry.stop.notify_waiters();
         true
     }
@@ -41,18 +47,23 @@ impl Engine {
         }
     }
 
-    /// Jobs that a worker has to stop, told once each; waits for one up to `hold`. `None` where the worker
+    /// Jobs that a worker has to stop, told a few times each; waits for one up to `hold`. `None` where the worker
     /// is draining and was told so before: answer slowly.
     pub async fn stop_orders(&self, who: &WorkerCaller, hold: Duration) -> Option<Vec<JobId>> {
-        let deadline = tokio::time::Instant::now() + hold;
+        let deadline = Instant::now() + hold;
         loop {
-            let notify = {
+            let (notify, wake_at) = {
+                let now = Instant::now();
                 let mut memory = lock(&self.shared.memory);
                 let entry = memory.live.workers.get_mut(who.worker())?;
-                let untold = entry.stopping.iter_mut().filter(|(_, s)| !s.told);
-                let orders: Vec<JobId> = untold
+                let due = entry
+                    .stopping
+                    .iter_mut()
+                    .filter(|(_, s)| s.told < TELLINGS && s.next.is_none_or(|at| at <= now));
+                let orders: Vec<JobId> = due
                     .map(|(job, stopping)| {
-                        stopping.told = true;
+                        stopping.told += 1;
+                        stopping.next = Some(now + TELL_AGAIN);
                         job.clone()
                     })
                     .collect();
@@ -62,7 +73,9 @@ impl Engine {
                 if entry.released {
                     return None;
                 }
-                entry.stop.clone()
+                let later =
+                    entry.stopping.values().filter(|s| s.told < TELLINGS).filter_map(|s| s.next).min();
+                (entry.stop.clone(), later.map_or(deadline, |at| at.min(deadline)))
             };
             let changed = notify.notified();
             tokio::pin!(changed);
@@ -70,7 +83,11 @@ impl Engine {
             if !self.unstopped_untold(who.worker()) {
                 tokio::select! {
                     () = changed => {}
-                    () = tokio::time::sleep_until(deadline) => return Some(Vec::new()),
+                    () = tokio::time::sleep_until(wake_at) => {
+                        if Instant::now() >= deadline {
+                            return Some(Vec::new());
+                        }
+                    }
                 }
                 if self.is_released(who.worker()) && !self.has_untold(who.worker()) {
                     return Some(Vec::new());
@@ -85,7 +102,7 @@ impl Engine {
 
     fn has_untold(&self, worker: &WorkerId) -> bool {
         let memory = lock(&self.shared.memory);
-        memory.live.workers.get(worker).is_some_and(|entry| entry.stopping.values().any(|s| !s.told))
+        memory.live.workers.get(worker).is_some_and(|entry| entry.stopping.values().any(|s| s.told == 0))
     }
 
     pub(crate) fn is_released(&self, worker: &WorkerId) -> bool {
@@ -107,7 +124,7 @@ impl Engine {
             unnamed = before.as_ref().map(|before| now.union(before).cloned().collect());
             // Two pings in a row without the job: one alone may have been on its way when the job came.
             entry.stopping.retain(|job, stopping| {
-                !stopping.told || now.contains(job) || before.as_ref().is_none_or(|b| b.contains(job))
+                stopping.told == 0 || now.contains(job) || before.as_ref().is_none_or(|b| b.contains(job))
             });
         }
         let Some(named) = unnamed else { return };

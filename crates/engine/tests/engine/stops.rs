@@ -1,4 +1,4 @@
-//! Orders to stop a job: told once, held, and how it is seen that a worker let go.
+//! Orders to stop a job: told, held, repeated a few times, and how it is seen that a worker let go.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn cancelled(stage: &Stage, worker: &WorkerCaller) -> JobId {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_is_told_once() {
+async fn an_order_is_not_told_twice_at_once() {
     let stage = Stage::new().await;
     let worker = stage.worker("w", 1);
     let job = cancelled(&stage, &worker).await;
@@ -111,4 +111,21 @@ impl Stage {
     async fn running_of_two(&self, worker: &WorkerCaller) -> JobId {
         self.take(worker, 1).await.remove(0)
     }
+}
+
+/// The SDK drops an order for a job that it has taken and not begun yet.
+#[tokio::test(start_paused = true)]
+async fn an_order_is_repeated_a_few_times() {
+    let stage = Stage::new().await;
+    let worker = stage.worker("w", 1);
+    let job = stage.running(&worker).await;
+    stage.engine.cancel(&stage.caller, &job).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(stage.engine.stop_orders(&worker, Duration::ZERO).await, Some(vec![job.clone()]));
+        let (engine, who) = (stage.engine.clone(), worker.clone());
+        let next = tokio::spawn(async move { engine.stop_orders(&who, Duration::from_millis(100)).await });
+        stage.advance(600).await;
+        assert_eq!(next.await.unwrap(), Some(Vec::new()), "not at once");
+    }
+    assert_eq!(stage.engine.stop_orders(&worker, Duration::ZERO).await, Some(Vec::new()));
 }
