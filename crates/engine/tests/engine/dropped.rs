@@ -120,3 +120,22 @@ async fn whenever_a_poll_is_given_up_its_job_is_taken_by_another() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_threads_at_odds_no_wake_up_is_lost() {
+    let stage = Stage::new().await;
+    for n in 0..500 {
+        let gone = stage.poll(&stage.worker(&format!("gone{n}"), 1));
+        let stays = stage.poll(&stage.worker(&format!("stays{n}"), 1));
+        let (engine, caller, new) = (stage.engine.clone(), stage.caller.clone(), stage.new_job());
+        let submitted = tokio::spawn(async move { engine.submit(&caller, new).await.unwrap().job.id });
+        for _ in 0..n % 23 {
+            tokio::task::yield_now().await;
+        }
+        gone.abort();
+        let job = submitted.await.unwrap();
+        // What was answered before the poll was given up is dropped undelivered, and goes to the other one.
+        drop(gone.await);
+        assert_eq!(ids(stays.await.unwrap().unwrap()), [job], "round {n}");
+    }
+}

@@ -1,6 +1,6 @@
 //! A house with one endpoint, a store that can be made to fail, and a clock that only the test moves.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub struct Faults {
     pub broken: AtomicBool,
     /// The store panics.
     pub panics: AtomicBool,
+    /// How often jobs were asked for.
+    pub takes: AtomicUsize,
     /// Commits wait.
     closed: Mutex<bool>,
     opened: Condvar,
@@ -74,6 +76,8 @@ impl Store for TestStore {
             let source = std::io::Error::other("the disk is broken");
             return Err(StoreError::File { operation: "sync", path: "db".into(), source });
         }
+        let takes = commands.iter().filter(|command| matches!(command, Command::Take { .. })).count();
+        self.faults.takes.fetch_add(takes, Ordering::SeqCst);
         let submits = commands.iter().any(|command| matches!(command, Command::Submit(_)));
         if self.faults.disk_full.load(Ordering::SeqCst)
             || (submits && self.faults.no_room_for_jobs.load(Ordering::SeqCst))

@@ -39,6 +39,7 @@ async fn one_job_wakes_one_poll_and_the_oldest_worker_is_served_first() {
         assert_eq!(ids(answered(poll).await), [job.clone()], "worker {n}");
         assert_eq!(stage.job(&job).holder(), Some(workers[n].worker()));
     }
+    assert_eq!(stage.faults.takes.load(std::sync::atomic::Ordering::SeqCst), 6, "nobody asked in vain");
 }
 
 #[tokio::test(start_paused = true)]
