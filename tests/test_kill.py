@@ -157,7 +157,8 @@ def test_the_agent_is_killed_under_load(make_yard, project, journal, seed):
     print(f"{kills} kills, {len(load.acknowledged)} jobs, {again} of them ran again")
     ids = until(lambda: steady(yard, "syn", WORKERS), 30, say=lambda: yard.wire.workers("syn"))
     running = {pid for pid, line in yard.processes().items() if "worker.py" in line}
-    assert running == set(ids.values()), "workers of dead agents are gone"
+    log = yard.server_log()[-6000:] + (yard.data / "agent.log").read_text()[-3000:]
+    assert running == set(ids.values()), f"workers of dead agents are gone; {ids}, {running}\n{log}"
 
 
 def test_server_and_agent_are_killed_together(make_yard, project, journal, seed):

@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 
 use runyard_runtime::Runtime as _;
@@ -172,7 +172,8 @@ async fn landlock_alone_keeps_the_machine_from_code_that_runs_in_place() {
     }
     let (could, started) = probe(&h, &python(), true).await;
     assert!(started.contains("held by Landlock") && !started.contains("as user"), "{started}");
-    let (written, rest): (Vec<_>, Vec<_>) = could.into_iter().partition(|line| line == "could write the code");
+    let (written, rest): (Vec<_>, Vec<_>) =
+        could.into_iter().partition(|line| line == "could write the code");
     assert_eq!(written.len(), 1);
     assert_eq!(without(rest, &[OLD_KERNEL]), COULD);
 }
