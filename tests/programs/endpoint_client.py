@@ -69,7 +69,7 @@ async def with_asyncio(name, streaming):
         until = time.monotonic() + 20
         while await running.status() != "IN_PROGRESS" and time.monotonic() < until:
             await asyncio.sleep(0.1)
-        same = AsyncioJob(name, running.job_id, session)
+        same = AsyncioJob(name, running.job_id, session, running.headers)
         seen["status"] = await same.status()
         seen["health"] = await endpoint.health()
         seen["cancel"] = await running.cancel()

@@ -46,6 +46,8 @@ pub struct Faults {
     pub broken: AtomicBool,
     /// The store panics.
     pub panics: AtomicBool,
+    /// How many commands came.
+    commands: AtomicUsize,
     /// How often jobs were asked for.
     pub takes: AtomicUsize,
     /// Commits wait.
@@ -76,6 +78,7 @@ impl Store for TestStore {
             let source = std::io::Error::other("the disk is broken");
             return Err(StoreError::File { operation: "sync", path: "db".into(), source });
         }
+        self.faults.commands.fetch_add(commands.len(), Ordering::SeqCst);
         let takes = commands.iter().filter(|command| matches!(command, Command::Take { .. })).count();
         self.faults.takes.fetch_add(takes, Ordering::SeqCst);
         let submits = commands.iter().any(|command| matches!(command, Command::Submit(_)));
@@ -228,11 +231,15 @@ impl Stage {
 
     /// Everything that can happen now has happened: all tasks rest and the writer has nothing left.
     pub async fn settle(&self) {
-        for _ in 0..6 {
+        let mut quiet = 0;
+        while quiet < 2 {
+            let before = self.faults.commands.load(Ordering::SeqCst);
             yields().await;
             let _ = self.engine.delivered(&JobId::new("nobody"), 0).await;
+            yields().await;
+            let others = self.faults.commands.load(Ordering::SeqCst) - before > 1;
+            quiet = if others { 0 } else { quiet + 1 };
         }
-        yields().await;
     }
 
     /// The clock goes on, and whatever was due happens.
