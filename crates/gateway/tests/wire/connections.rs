@@ -30,12 +30,14 @@ async fn a_worker_that_hangs_up_while_it_waits_gets_nothing() {
     let address = house.listen().await;
     let (first, second) = (house.worker("w1"), house.worker("w2"));
     let path = format!("{}/job-take/w1?gpu=&job_in_progress=0", first.base);
-    let held = open(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+    let mut held = open(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
     until(&house, "the worker asked", || house.engine.live_worker(&first.id).unwrap().ready_at.is_some())
         .await;
-    drop(held);
+    held.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    held.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.is_empty(), "the server saw the end, and closed the connection");
     let job = house.run("1").await;
-    // Whether the server saw the end before or after it woke the poll: the job comes to who is there.
     let taken = tokio::time::timeout(Duration::from_secs(10), house.take(&second)).await.unwrap();
     assert_eq!(taken.json()["id"], job.as_str());
     assert!(house.engine.held_by(&first.id).is_empty());
