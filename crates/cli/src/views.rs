@@ -84,7 +84,7 @@ view!(
 );
 view!(
     /// An API key.
-    Key { id: String, name: String, access: String, endpoints: Vec<String>, created_at: i64,
+    Key { id: String, name: String, access: String, endpoint_names: Vec<String>, created_at: i64,
         expires_at: Option<i64>, revoked_at: Option<i64>, #[serde(rename = "key")] secret: Option<String>, }
 );
 view!(

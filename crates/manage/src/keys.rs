@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use runyard_domain::{Access, KeyId};
+use runyard_domain::{Access, EndpointId, KeyId, KeyRecord};
 use runyard_vault::KeyRequest;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,7 +15,21 @@ use crate::{Manage, views};
 pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Admin, None)?;
     let keys = manage.inner.engine.reader().keys()?;
-    Ok(Json(json!({"keys": keys.iter().map(views::key).collect::<Vec<_>>()})))
+    Ok(Json(json!({"keys": keys.iter().map(|key| named(&manage, key)).collect::<Vec<_>>()})))
+}
+
+/// A key, and the names of its endpoints; one that was removed has its id for a name.
+fn named(manage: &Manage, record: &KeyRecord) -> Value {
+    let name = |id: &EndpointId| {
+        manage
+            .inner
+            .engine
+            .endpoint_by_id(id)
+            .map_or_else(|| id.to_string(), |endpoint| endpoint.name.clone())
+    };
+    let mut view = views::key(record);
+    view["endpointNames"] = record.endpoints.iter().map(name).collect();
+    view
 }
 
 #[derive(Deserialize)]
@@ -54,7 +68,7 @@ pub(crate) async fn create(
     };
     let (record, key) = engine.vault().make_key(request);
     engine.put_key(record.clone()).await?;
-    let mut view = views::key(&record);
+    let mut view = named(&manage, &record);
     view["key"] = json!(key);
     Ok(Json(view))
 }
@@ -70,5 +84,5 @@ pub(crate) async fn revoke(
     let mut record = found.ok_or_else(|| Problem::not_found(format!("there is no key '{id}'")))?;
     record.revoked_at.get_or_insert(engine.now());
     engine.put_key(record.clone()).await?;
-    Ok(Json(views::key(&record)))
+    Ok(Json(named(&manage, &record)))
 }

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lexer::{Kind, Token, lex};
 
-/// The names that a source reads from its environment, sorted: `os.environ["X"]`, `os.environ.get("X")`,
+/// The names that a source reads from its environment, in the order in which they first stand there: `os.environ["X"]`, `os.environ.get("X")`,
 /// `os.getenv("X")`, `"X" in os.environ`, under whatever names they were imported. Writing is not reading.
 pub fn env_read(source: &str) -> Vec<String> {
     let tokens = lex(source);
     let imported = Imports::of(&tokens);
-    let mut names = BTreeSet::new();
+    let mut names = Vec::new();
     for Use { path, first, after } in imported.uses(&tokens) {
         let name = match path.as_str() {
             "os.environ" => {
@@ -22,9 +22,11 @@ pub fn env_read(source: &str) -> Vec<String> {
             }
             _ => None,
         };
-        names.extend(name.filter(|name| !name.is_empty()).map(str::to_owned));
+        if let Some(name) = name.filter(|name| !name.is_empty() && !names.iter().any(|known| known == name)) {
+            names.push(name.to_owned());
+        }
     }
-    names.into_iter().collect()
+    names
 }
 
 /// The top-level modules that a source imports, sorted; imports relative to the own package are not among them.

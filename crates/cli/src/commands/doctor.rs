@@ -180,11 +180,7 @@ fn python() -> Check {
 fn uv() -> Check {
     match output("uv", &["--version"]) {
         Ok(version) => Check::ok("uv", version),
-        Err(_) => Check::warn(
-            "uv",
-            "not found",
-            "pip install uv (not required; environments are made faster with it)",
-        ),
+        Err(_) => Check::ok("uv", "not found here; the server installs its own, or uses pip"),
     }
 }
 

@@ -134,7 +134,8 @@ async fn list(context: &Context) -> anyhow::Result<()> {
             key.access.as_str().into(),
             time::age(key.created_at, now).into(),
             Cell::toned(state, tone),
-            if key.endpoints.is_empty() { "all".to_owned() } else { key.endpoints.join(", ") }.into(),
+            if key.endpoint_names.is_empty() { "all".to_owned() } else { key.endpoint_names.join(", ") }
+                .into(),
         ]);
     }
     context.ui.table(&table)

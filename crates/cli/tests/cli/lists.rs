@@ -73,7 +73,7 @@ fn router() -> Router {
         .route("/api/v1/jobs/{id}", get(job))
         .route("/api/v1/jobs/{id}/retry", post(job))
         .route("/api/v1/keys", get(|| async { answer(&json!({"keys": [
-            {"id": "k3j9x0a1b2", "name": "web", "access": "run", "endpoints": ["t2i"], "createdAt": ago(150),
+            {"id": "k3j9x0a1b2", "name": "web", "access": "run", "endpoints": ["k2x9"], "endpointNames": ["t2i"], "createdAt": ago(150),
                 "expiresAt": ago(-86_400 * 30 - 30), "revokedAt": null},
             {"id": "k4j9x0a1b2", "name": "old", "access": "admin", "endpoints": [], "createdAt": ago(200_000),
                 "expiresAt": null, "revokedAt": ago(7_300)},
