@@ -135,6 +135,7 @@ def environment(pytestconfig):
         try:
             return make(name, requirements, say)
         except Failed as error:
-            pytest.fail(str(error), pytrace=False)
+            failed = str(error)
+        pytest.fail(failed, pytrace=False)
 
     return environment
