@@ -1,6 +1,6 @@
 //! The handle: every way into the engine. Cheap to clone.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,7 @@ use crate::polls::Polls;
 use crate::stops::Ended as _;
 use crate::timers::Timers;
 use crate::waiters::{Waiter, Waiters};
-use crate::writer::Writer;
+use crate::writer::{Latency, Seat, Writer};
 use crate::{Change, EngineError};
 
 /// How an engine is made.
@@ -39,7 +39,7 @@ pub(crate) struct Memory {
     pub(crate) index: Index,
     pub(crate) live: Live,
     pub(crate) polls: Polls,
-    touched: HashSet<EndpointId>,
+    touched: BTreeSet<EndpointId>,
     deliveries_touched: bool,
 }
 
@@ -72,6 +72,16 @@ pub(crate) fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
 impl Engine {
     /// Rebuilds memory from the store and starts the writer and the timers. Needs a tokio runtime.
     pub fn start(options: Options) -> Result<Self, EngineError> {
+        Self::start_at(Seat::Thread, options)
+    }
+
+    /// The same for simulations: the writer is a task of the caller's runtime and takes for each batch as long
+    /// as `latency` says. On one thread with a paused clock the same calls then give the same history.
+    pub fn start_simulated(options: Options, latency: Latency) -> Result<Self, EngineError> {
+        Self::start_at(Seat::Task(latency), options)
+    }
+
+    fn start_at(seat: Seat, options: Options) -> Result<Self, EngineError> {
         let Options { store, blobs, env, vault } = options;
         let reader = store.reader();
         let memory = Arc::new(Mutex::new(Memory::default()));
@@ -89,7 +99,7 @@ impl Engine {
             timers.grant_grace(env.now());
         }
         let failed = Arc::new(Notify::new());
-        let writer = start_writer(store, &env, &memory, &waiters, &catalog, &feed, &timers, &failed);
+        let writer = start_writer(seat, store, &env, &memory, &waiters, &catalog, &feed, &timers, &failed);
         let shared = Arc::new(Shared {
             writer,
             reader,
@@ -387,6 +397,7 @@ impl JobWaiter {
     reason = "called once, to give the writer's thread its view of the engine"
 )]
 fn start_writer(
+    seat: Seat,
     store: Box<dyn Store>,
     env: &Arc<dyn Env>,
     memory: &Arc<Mutex<Memory>>,
@@ -448,7 +459,7 @@ fn start_writer(
         }
     };
     let fatal = move || failed.notify_one();
-    Writer::start(store, env.clone(), Box::new(apply), Box::new(flush), Box::new(fatal))
+    Writer::start(seat, store, env.clone(), Box::new(apply), Box::new(flush), Box::new(fatal))
 }
 
 impl Memory {

@@ -145,7 +145,8 @@ impl Index {
     pub(crate) fn drop_endpoint(&mut self, endpoint: &EndpointId) -> Vec<JobId> {
         let waiting = self.orders.iter().filter(|(_, (e, _))| e == endpoint).map(|(id, _)| id.clone());
         let running = self.running.iter().filter(|(_, r)| r.endpoint == *endpoint).map(|(id, _)| id.clone());
-        let jobs: Vec<JobId> = waiting.chain(running).collect();
+        let mut jobs: Vec<JobId> = waiting.chain(running).collect();
+        jobs.sort_unstable();
         for job in &jobs {
             self.remove(job);
         }

@@ -29,3 +29,4 @@ pub use index::{Place, Snapshot};
 pub use intake::{Accepted, NewJob};
 pub use live::{LiveWorker, Presence};
 pub use take::{Ask, Handed, Take};
+pub use writer::Latency;

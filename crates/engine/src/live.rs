@@ -1,7 +1,7 @@
 //! Workers as they show themselves: who has asked for jobs, who holds a poll, who is idle since when, who is
 //! draining, and which jobs a worker still has to let go of. Memory only; a restart learns it again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
@@ -52,7 +52,7 @@ pub(crate) struct Entry {
     pub(crate) stop: Arc<Notify>,
     /// Held polls that were told to go once; later ones are paused.
     pub(crate) released: bool,
-    pub(crate) stopping: HashMap<JobId, Stopping>,
+    pub(crate) stopping: BTreeMap<JobId, Stopping>,
     pub(crate) last_ping: Option<HashSet<JobId>>,
 }
 
@@ -104,7 +104,7 @@ impl Live {
             take: Arc::default(),
             stop: Arc::default(),
             released: false,
-            stopping: HashMap::new(),
+            stopping: BTreeMap::new(),
             last_ping: None,
         };
         self.workers.insert(worker.clone(), entry);

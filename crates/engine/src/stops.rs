@@ -82,6 +82,7 @@ impl Engine {
             changed.as_mut().enable();
             if !self.unstopped_untold(who.worker()) {
                 tokio::select! {
+                    biased;
                     () = changed => {}
                     () = tokio::time::sleep_until(wake_at) => {
                         if Instant::now() >= deadline {

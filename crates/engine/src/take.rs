@@ -153,6 +153,7 @@ impl Engine {
                 return Ok(Take::Nothing);
             }
             tokio::select! {
+                biased;
                 // A server that shuts down hands nothing out, so what would wake this poll would do so for ever.
                 _ = woken, if !self.is_draining() => {}
                 () = released => return Ok(Take::Nothing),

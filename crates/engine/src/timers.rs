@@ -70,6 +70,7 @@ pub(crate) fn spawn(engine: &Engine) -> Result<(), EngineError> {
         loop {
             let Some(sleep) = until_earliest(&shared, &timers) else { return };
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(sleep) => {}
                 () = timers.earlier.notified() => continue,
             }

@@ -4,9 +4,11 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use runyard_domain::{Env, Timestamp};
 use runyard_store::{Command, Reply, Store, StoreError};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::EngineError;
@@ -24,7 +26,34 @@ struct Item {
 /// Sends commands to the writer.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    queue: Sender<Item>,
+    queue: Queue,
+}
+
+#[derive(Clone)]
+enum Queue {
+    Thread(Sender<Item>),
+    Task(UnboundedSender<Item>),
+}
+
+impl Queue {
+    /// Whether there is still somebody who takes it.
+    fn send(&self, item: Item) -> bool {
+        match self {
+            Self::Thread(queue) => queue.send(item).is_ok(),
+            Self::Task(queue) => queue.send(item).is_ok(),
+        }
+    }
+}
+
+/// How long each batch of a simulation takes.
+pub type Latency = Box<dyn FnMut() -> Duration + Send>;
+
+/// Where the writer runs.
+pub(crate) enum Seat {
+    /// On a thread of its own.
+    Thread,
+    /// As a task of the runtime that it is started on.
+    Task(Latency),
 }
 
 /// Called in commit order with each command and its reply, before the reply is sent.
@@ -37,32 +66,48 @@ pub(crate) type Flush = Box<dyn FnMut() + Send>;
 pub(crate) type Fatal = Box<dyn FnOnce() + Send>;
 
 impl Writer {
-    /// Starts the writer's thread. It ends when the last handle is dropped.
+    /// Starts the writer. It ends when the last handle is dropped.
     pub(crate) fn start(
+        seat: Seat,
         store: Box<dyn Store>,
         env: Arc<dyn Env>,
         apply: Apply,
         flush: Flush,
         fatal: Fatal,
     ) -> Self {
-        let (queue, items) = channel();
-        let spawned = std::thread::Builder::new().name("writer".into()).spawn(move || {
-            let mut ending = Ending(Some(fatal));
-            if run(store, &*env, &items, apply, flush).is_ok() {
-                ending.0 = None;
+        let mut desk = Desk { store, env, apply, flush };
+        match seat {
+            Seat::Thread => {
+                let (queue, items) = channel();
+                let spawned = std::thread::Builder::new().name("writer".into()).spawn(move || {
+                    let mut ending = Ending(Some(fatal));
+                    if desk.serve(&items).is_ok() {
+                        ending.0 = None;
+                    }
+                });
+                if let Err(error) = spawned {
+                    tracing::error!(%error, "cannot start the writer's thread");
+                }
+                Self { queue: Queue::Thread(queue) }
             }
-        });
-        if let Err(error) = spawned {
-            tracing::error!(%error, "cannot start the writer's thread");
+            Seat::Task(latency) => {
+                let (queue, items) = unbounded_channel();
+                tokio::spawn(async move {
+                    let mut ending = Ending(Some(fatal));
+                    if desk.serve_slowly(items, latency).await.is_ok() {
+                        ending.0 = None;
+                    }
+                });
+                Self { queue: Queue::Task(queue) }
+            }
         }
-        Self { queue }
     }
 
     /// Commits one command; resolves when it is durable. It stands in the queue when this returns, so that
     /// several make one batch before the first of them is awaited.
     pub(crate) fn commit(&self, command: Command) -> impl Future<Output = Answer> + Send + use<> {
         let (answer, reply) = oneshot::channel();
-        let queued = self.queue.send(Item { command, answer: Some(answer) }).is_ok();
+        let queued = self.queue.send(Item { command, answer: Some(answer) });
         async move {
             if !queued {
                 return Err(EngineError::Stopped);
@@ -74,32 +119,57 @@ impl Writer {
     /// Commits one command some time; nobody waits.
     pub(crate) fn submit(&self, command: Command) {
         // A stopped writer is reported to whoever waits for an answer.
-        let _ = self.queue.send(Item { command, answer: None });
+        self.queue.send(Item { command, answer: None });
     }
 }
 
-fn run(
-    mut store: Box<dyn Store>,
-    env: &dyn Env,
-    items: &Receiver<Item>,
-    mut apply: Apply,
-    mut flush: Flush,
-) -> Result<(), StoreError> {
-    while let Ok(first) = items.recv() {
+/// What the writer works with.
+struct Desk {
+    store: Box<dyn Store>,
+    env: Arc<dyn Env>,
+    apply: Apply,
+    flush: Flush,
+}
+
+impl Desk {
+    fn serve(&mut self, items: &Receiver<Item>) -> Result<(), StoreError> {
+        while let Ok(first) = items.recv() {
+            self.batch(first, || items.try_recv().ok())?;
+        }
+        Ok(())
+    }
+
+    async fn serve_slowly(
+        &mut self,
+        mut items: UnboundedReceiver<Item>,
+        mut latency: Latency,
+    ) -> Result<(), StoreError> {
+        while let Some(first) = items.recv().await {
+            let pause = latency();
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            self.batch(first, || items.try_recv().ok())?;
+        }
+        Ok(())
+    }
+
+    /// Commits what waits as one batch.
+    fn batch(&mut self, first: Item, mut next: impl FnMut() -> Option<Item>) -> Result<(), StoreError> {
         let mut batch = vec![first];
         while batch.len() < BATCH
-            && let Ok(next) = items.try_recv()
+            && let Some(next) = next()
         {
             batch.push(next);
         }
-        let failed = commit(&mut *store, env.now(), batch, &mut apply);
-        flush();
+        let failed = commit(&mut *self.store, self.env.now(), batch, &mut self.apply);
+        (self.flush)();
         if let Some(error) = failed {
             tracing::error!(error = %Chain(&error), "the store failed; the server stops");
             return Err(error);
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Reports the end of the writer, also one by a panic: a server without a writer must not live on.
