@@ -123,17 +123,24 @@ def run(command, folder, env=None):
 
 
 @pytest.fixture(scope="session")
-def environment(pytestconfig):
-    """Makes environments: `environment(name, *requirements)` returns the interpreter; progress is printed."""
+def announce(pytestconfig):
+    """Prints a line that is seen while the test runs."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
 
-    def say(text):
+    def announce(text):
         with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
             print(f"\n{text}", flush=True)
 
+    return announce
+
+
+@pytest.fixture(scope="session")
+def environment(announce):
+    """Makes environments: `environment(name, *requirements)` returns the interpreter; progress is printed."""
+
     def environment(name, *requirements):
         try:
-            return make(name, requirements, say)
+            return make(name, requirements, announce)
         except Failed as error:
             failed = str(error)
         pytest.fail(failed, pytrace=False)
