@@ -25,7 +25,6 @@ impl LastUsed {
     }
 
     /// Writes the note.
-    #[allow(dead_code, reason = "the commands that start a server call it")]
     pub fn save(&self) -> std::io::Result<()> {
         let path = files::state_dir()?.join("last.json");
         files::write_private(&path, &serde_json::to_string(self).map_err(std::io::Error::from)?)

@@ -2,6 +2,7 @@
 //! command talks to a server through [`client`], chosen by [`target`]; what it prints goes through [`output`],
 //! and how it fails through [`errors`].
 
+mod candidates;
 mod client;
 mod commands;
 mod context;
@@ -19,6 +20,7 @@ mod views;
 use std::process::ExitCode;
 
 use clap::{FromArgMatches, Parser};
+use clap_complete::CompleteEnv;
 
 use crate::commands::Command;
 use crate::context::Context;
@@ -49,6 +51,8 @@ pub struct Cli {
 }
 
 fn main() -> ExitCode {
+    // Does nothing, unless a completion script asks.
+    CompleteEnv::with_factory(candidates::command).var(candidates::VARIABLE).complete();
     let matches = help::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let context = Context { ui: Ui::new(cli.color, cli.json), target: cli.target };

@@ -38,8 +38,17 @@ pub struct TargetArgs {
 }
 
 impl TargetArgs {
-    /// Finds the server.
+    /// Finds the server; a data directory without one is opened by this process.
     pub async fn resolve(&self, ui: Ui) -> anyhow::Result<Client> {
+        self.find(Some(ui)).await
+    }
+
+    /// Finds the server if one runs, and says nothing.
+    pub async fn running(&self) -> Option<Client> {
+        self.find(None).await.ok()
+    }
+
+    async fn find(&self, offline: Option<Ui>) -> anyhow::Result<Client> {
         match self.named() {
             Some(Named::Url(url)) => {
                 let key = match self.key_at_hand() {
@@ -48,8 +57,8 @@ impl TargetArgs {
                 };
                 Ok(Client::http(&url, key)?)
             }
-            Some(Named::Data(dir)) => open_data(&absolute(&dir)?, ui).await,
-            None => self.remembered(ui).await,
+            Some(Named::Data(dir)) => open_data(&absolute(&dir)?, offline).await,
+            None => self.remembered(offline).await,
         }
     }
 
@@ -73,7 +82,7 @@ impl TargetArgs {
     }
 
     /// No server was named. Here a stored key wins over `RUNPOD_API_KEY`, which many have for RunPod itself.
-    async fn remembered(&self, ui: Ui) -> anyhow::Result<Client> {
+    async fn remembered(&self, offline: Option<Ui>) -> anyhow::Result<Client> {
         let credentials = Credentials::load()?;
         let url = credentials.current.clone().unwrap_or_else(|| DEFAULT_URL.to_owned());
         let key = self
@@ -86,7 +95,7 @@ impl TargetArgs {
             return Ok(client);
         }
         match LastUsed::load() {
-            Some(last) if last.data.is_dir() => open_data(&last.data, ui).await,
+            Some(last) if last.data.is_dir() => open_data(&last.data, offline).await,
             _ => Ok(client),
         }
     }
@@ -97,7 +106,7 @@ enum Named {
     Data(PathBuf),
 }
 
-async fn open_data(dir: &Path, ui: Ui) -> anyhow::Result<Client> {
+async fn open_data(dir: &Path, offline: Option<Ui>) -> anyhow::Result<Client> {
     if !dir.is_dir() {
         let text = format!("there is no data directory at {}", dir.display());
         return Err(Failure::new(Code::NotFound, text).into());
@@ -108,6 +117,9 @@ async fn open_data(dir: &Path, ui: Ui) -> anyhow::Result<Client> {
         let key = key.map(|value| Key { value, source: "the data directory".to_owned() });
         return Ok(Client::local(socket, format!("the server of {}", dir.display())).with_key(key));
     }
+    let Some(ui) = offline else {
+        return Err(Failure::new(Code::NotFound, format!("no server of {} is running", dir.display())).into());
+    };
     let router = offline::open_offline(dir).await?;
     ui.note(&format!("no server is running; reading {} directly", dir.display()));
     Ok(Client::local(Transport::InProcess(router), dir.display().to_string()))

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::fake::{Fake, json as answer, text};
 use crate::sandbox::Sandbox;
+use crate::wrong;
 
 const JOB: &str = "3f2c9a1e-0000-4000-8000-123456789abc-u1";
 const WAITING: &str = "5b2c9a1e-0000-4000-8000-123456789abc-u1";
@@ -256,6 +257,24 @@ fn what_destroys_needs_a_yes() {
 fn completions_are_scripts() {
     for shell in ["bash", "zsh", "fish", "powershell"] {
         let script = Sandbox::new().run(&["completion", shell]).exits(0).out;
-        assert!(script.contains("runyard") && script.contains("rollback"), "{shell}");
+        assert!(script.contains("RUNYARD_COMPLETE"), "{shell}");
     }
+}
+
+fn offered(sandbox: &mut Sandbox, words: &[&str]) -> Vec<String> {
+    sandbox.set("RUNYARD_COMPLETE", "bash");
+    sandbox.set("_CLAP_COMPLETE_INDEX", &(words.len() - 1).to_string());
+    sandbox.set("_CLAP_IFS", "\n");
+    let words = [&["--"], words].concat();
+    sandbox.run(&words).exits(0).out.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn names_are_completed() {
+    let fake = Fake::start(router());
+    let mut sandbox = Sandbox::with(&fake.url);
+    assert_eq!(offered(&mut sandbox, &["runyard", "rollb"]), ["rollback"]);
+    assert_eq!(offered(&mut sandbox, &["runyard", "endpoints", "show", "t"]), ["t2i"]);
+    assert_eq!(offered(&mut sandbox, &["runyard", "status", &JOB[..6]]), [JOB]);
+    assert!(offered(&mut Sandbox::with(&wrong::nobody()), &["runyard", "status", "t"]).is_empty());
 }
