@@ -9,9 +9,10 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 /// From the bottom to the top.
-const ORDER: [&str; 21] = [
-    "domain", "store", "vault", "logs", "ledger", "engine", "webhooks", "runtime", "boot", "agent", "fleet",
-    "build", "gateway", "manage", "lambda", "triggers", "console", "server", "cli", "bench", "xtask",
+const ORDER: [&str; 23] = [
+    "domain", "store", "vault", "logs", "ledger", "engine", "webhooks", "runtime", "listener", "boot",
+    "agent", "fleet", "build", "gateway", "manage", "lambda", "triggers", "console", "server", "cli",
+    "bench", "fuzz", "xtask",
 ];
 
 /// What every package's name starts with.

@@ -1,0 +1,98 @@
+//! One connection: requests in, each to the service, answers out, within the limits.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use crate::Limits;
+use crate::doors::Place;
+use crate::guarded::Guarded;
+use crate::pulse::Busy;
+
+/// Serves a connection to its end. Once `closing` turns, what is being answered is answered, and nothing more.
+pub(crate) async fn serve<T, S, F, B>(
+    stream: T,
+    place: Place,
+    limits: Arc<Limits>,
+    service: S,
+    mut closing: watch::Receiver<bool>,
+) where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let pulse = Arc::clone(&place.pulse);
+    let watched = service_fn(|request| {
+        let (busy, pulse) = (pulse.begin(), Arc::clone(&pulse));
+        let answer = service(request);
+        async move {
+            let answer = answer.await.map(|body| Answering { body, _busy: busy });
+            pulse.answers();
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let io = TokioIo::new(Guarded::new(stream, Arc::clone(&limits), Arc::clone(&pulse)));
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_header_size(limits.header_bytes)
+        .max_headers(limits.headers)
+        .serve_connection(io, watched);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = pulse.evicted.notified() => Ok(()),
+        () = turned(&mut closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    // A connection that breaks is its other side's right; what it held is seen by what is dropped.
+    if let Err(error) = ended {
+        tracing::debug!(%error, "A connection ended");
+    }
+    drop(place);
+}
+
+async fn turned(closing: &mut watch::Receiver<bool>) {
+    // A listener that is gone closes too.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// A body that says when it is done with.
+struct Answering<B> {
+    body: B,
+    _busy: Busy,
+}
+
+impl<B: Body + Unpin> Body for Answering<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
