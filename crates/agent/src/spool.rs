@@ -4,6 +4,8 @@
 //! The file is a log of two kinds of JSON lines: an entry, followed by its body and a line feed, and the
 //! number of an entry that is done with. Whenever nothing waits it is emptied. A tail that a crash tore was
 //! never answered with 200 and is cut off.
+//!
+//! Some blocks beyond the file's end are its own already, so that results find room on a full disk too.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
@@ -16,11 +18,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
 use runyard_runtime::Observed;
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::upstream::Outgoing;
 use crate::worker::{Worker, locked};
+
+/// How much room an empty spool has for itself, in bytes; less on a small file system.
+const ROOM: u64 = 32 << 20;
 
 /// A result, a chunk or a job's progress.
 #[derive(Debug, Clone)]
@@ -112,6 +118,7 @@ impl Spool {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let state = load(&file)?;
+        keep_room(&file, state.end);
         // The folder too: the file's name has to survive, not only its content.
         File::open(dir)?.sync_all()?;
         Ok(Self {
@@ -248,6 +255,7 @@ impl Spool {
         if empty {
             self.file.set_len(0)?;
             locked(&self.state).end = 0;
+            keep_room(&self.file, 0);
             return Ok(());
         }
         // Not synced: after a power cut the entry is sent again, which the server bears.
@@ -256,6 +264,16 @@ impl Spool {
         self.file.write_all_at(&line, end)?;
         locked(&self.state).end = end + line.len() as u64;
         Ok(())
+    }
+}
+
+/// Takes blocks beyond the end of the file. Where there are none, or the file system cannot do that, the spool has
+/// what the disk has free when it is needed.
+fn keep_room(file: &File, end: u64) {
+    let Ok(system) = fstatvfs(file) else { return };
+    let room = ROOM.min(system.f_blocks.saturating_mul(system.f_frsize) / 16);
+    if let Err(error) = fallocate(file, FallocateFlags::KEEP_SIZE, end, room) {
+        tracing::debug!(%error, "the spool has no room of its own");
     }
 }
 

@@ -18,7 +18,11 @@ macro_rules! view {
 view!(
     /// `GET /api/v1/info`.
     Info { version: String, data: Option<String>, url: Option<String>, open: bool, draining: bool,
-        boundary: Option<serde_json::Value>, gpus: Option<serde_json::Value>, }
+        boundary: Option<serde_json::Value>, gpus: Option<serde_json::Value>, disk: Option<Disk>, }
+);
+view!(
+    /// The disk of the data directory, in bytes.
+    Disk { full: bool, free_bytes: Option<u64>, reserve_bytes: Option<u64>, reserve_left_bytes: Option<u64>, }
 );
 view!(
     /// An endpoint.

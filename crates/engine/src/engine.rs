@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use runyard_domain::job::{Answer, Loss};
 use runyard_domain::{Access, Endpoint, EndpointId, Env, Job, JobId, Payload, Timestamp, WorkerId};
-use runyard_store::{Blobs, Command, Reader, Refused, Reply, Store, StoreError, Which};
+use runyard_store::{Blobs, Command, Reader, Refused, Reply, Room, Store, StoreError, Which};
 use runyard_vault::{Caller, Vault, WorkerCaller};
 use tokio::sync::{Notify, broadcast};
 
 use crate::catalog::Catalog;
+use crate::gate::Gate;
 use crate::index::{Index, Place, Snapshot};
 use crate::live::Live;
 use crate::polls::Polls;
@@ -45,6 +46,7 @@ pub(crate) struct Memory {
 
 pub(crate) struct Shared {
     pub(crate) writer: Writer,
+    pub(crate) gate: Gate,
     pub(crate) reader: Arc<dyn Reader>,
     pub(crate) blobs: Blobs,
     pub(crate) env: Arc<dyn Env>,
@@ -99,9 +101,22 @@ impl Engine {
             timers.grant_grace(env.now());
         }
         let failed = Arc::new(Notify::new());
-        let writer = start_writer(seat, store, &env, &memory, &waiters, &catalog, &feed, &timers, &failed);
+        let gate = Gate::of(&blobs);
+        let writer = start_writer(
+            seat,
+            store,
+            &env,
+            gate.clone(),
+            &memory,
+            &waiters,
+            &catalog,
+            &feed,
+            &timers,
+            &failed,
+        );
         let shared = Arc::new(Shared {
             writer,
+            gate,
             reader,
             blobs,
             env,
@@ -277,7 +292,7 @@ impl Engine {
         output: Option<Bytes>,
     ) -> Result<Option<Job>, EngineError> {
         let output = match output {
-            Some(bytes) => Some(self.keep(bytes).await?),
+            Some(bytes) => Some(self.keep_result(bytes).await?),
             None => None,
         };
         let worker = who.worker().clone();
@@ -300,7 +315,7 @@ impl Engine {
 
     /// The latest progress value of a running job. Late and foreign ones change nothing.
     pub async fn progress(&self, who: &WorkerCaller, job: &JobId, value: Bytes) -> Result<(), EngineError> {
-        let value = self.keep(value).await?;
+        let value = self.keep_result(value).await?;
         let worker = who.worker().clone();
         self.output_of(job, &value, Command::Progress { job: job.clone(), worker, value: value.clone() })
             .await
@@ -314,7 +329,7 @@ impl Engine {
         number: Option<u64>,
         value: Bytes,
     ) -> Result<(), EngineError> {
-        let value = self.keep(value).await?;
+        let value = self.keep_result(value).await?;
         let worker = who.worker().clone();
         let command = Command::Chunk { job: job.clone(), worker, number, value: value.clone() };
         self.output_of(job, &value, command).await
@@ -357,14 +372,37 @@ impl Engine {
         &self.shared.vault
     }
 
-    /// A payload to commit: small ones as they are, large ones as a synced file.
+    /// Whether the disk is full, so that new jobs are refused.
+    pub fn is_disk_full(&self) -> bool {
+        self.shared.gate.is_shut()
+    }
+
+    /// How much room the disk has, where some of it is kept for results.
+    pub fn room(&self) -> Option<Room> {
+        self.shared.blobs.reserve().room()
+    }
+
+    /// A payload of a new job: small ones as they are, large ones as a synced file.
     pub(crate) async fn keep(&self, bytes: Bytes) -> Result<Payload, EngineError> {
+        self.keep_by(bytes, Blobs::put).await
+    }
+
+    /// The same for what a worker sent: on a full disk it goes into the reserve.
+    async fn keep_result(&self, bytes: Bytes) -> Result<Payload, EngineError> {
+        self.keep_by(bytes, Blobs::put_into_reserve).await
+    }
+
+    async fn keep_by(
+        &self,
+        bytes: Bytes,
+        put: fn(&Blobs, &str, &[u8]) -> Result<Payload, StoreError>,
+    ) -> Result<Payload, EngineError> {
         if bytes.len() <= runyard_store::SPILL_ABOVE {
             return Ok(Payload::Inline(bytes));
         }
         let blobs = self.shared.blobs.clone();
         let name = self.shared.env.token(24);
-        let kept = tokio::task::spawn_blocking(move || blobs.put(&name, &bytes)).await;
+        let kept = tokio::task::spawn_blocking(move || put(&blobs, &name, &bytes)).await;
         match kept.map_err(|_| EngineError::Stopped)? {
             Err(StoreError::DiskFull) => Err(EngineError::DiskFull),
             kept => Ok(kept?),
@@ -400,6 +438,7 @@ fn start_writer(
     seat: Seat,
     store: Box<dyn Store>,
     env: &Arc<dyn Env>,
+    gate: Gate,
     memory: &Arc<Mutex<Memory>>,
     waiters: &Arc<Waiters>,
     catalog: &Arc<Catalog>,
@@ -459,7 +498,7 @@ fn start_writer(
         }
     };
     let fatal = move || failed.notify_one();
-    Writer::start(seat, store, env.clone(), Box::new(apply), Box::new(flush), Box::new(fatal))
+    Writer::start(seat, store, env.clone(), gate, Box::new(apply), Box::new(flush), Box::new(fatal))
 }
 
 impl Memory {

@@ -68,6 +68,9 @@ impl Engine {
         if self.is_draining() {
             return Err(EngineError::Draining);
         }
+        if self.shared.gate.is_shut() {
+            return Err(EngineError::DiskFull);
+        }
         if self.endpoint_by_id(&new.endpoint.id).is_none() {
             return Err(EngineError::NoSuchEndpoint(new.endpoint.id.clone()));
         }

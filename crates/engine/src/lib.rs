@@ -10,6 +10,7 @@ mod engine;
 mod env;
 mod error;
 mod feed;
+mod gate;
 mod index;
 mod intake;
 mod live;

@@ -1,9 +1,9 @@
 //! The one writer. Commands from everywhere are drained into a batch, committed in one transaction, applied
-//! to memory in commit order, and answered. Where the disk is full, the batch is tried command by command,
-//! so that results are still taken where they fit.
+//! to memory in commit order, and answered. Where the disk is full, new jobs are refused, and everything else goes
+//! into the reserve; when that is used up, the batch is tried command by command, so that what fits is taken.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use runyard_domain::{Env, Timestamp};
@@ -12,9 +12,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::EngineError;
+use crate::gate::Gate;
 
 /// The most commands in one transaction.
 const BATCH: usize = 1_000;
+
+/// How often the disk is looked at while it is full.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 type Answer = Result<Reply, EngineError>;
 
@@ -71,11 +75,12 @@ impl Writer {
         seat: Seat,
         store: Box<dyn Store>,
         env: Arc<dyn Env>,
+        gate: Gate,
         apply: Apply,
         flush: Flush,
         fatal: Fatal,
     ) -> Self {
-        let mut desk = Desk { store, env, apply, flush };
+        let mut desk = Desk { store, env, gate, apply, flush };
         match seat {
             Seat::Thread => {
                 let (queue, items) = channel();
@@ -127,16 +132,28 @@ impl Writer {
 struct Desk {
     store: Box<dyn Store>,
     env: Arc<dyn Env>,
+    gate: Gate,
     apply: Apply,
     flush: Flush,
 }
 
 impl Desk {
     fn serve(&mut self, items: &Receiver<Item>) -> Result<(), StoreError> {
-        while let Ok(first) = items.recv() {
-            self.batch(first, || items.try_recv().ok())?;
+        loop {
+            match self.next(items) {
+                Ok(first) => self.batch(first, || items.try_recv().ok())?,
+                Err(RecvTimeoutError::Timeout) => drop(self.gate.look()),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
         }
-        Ok(())
+    }
+
+    fn next(&self, items: &Receiver<Item>) -> Result<Item, RecvTimeoutError> {
+        if self.gate.is_shut() {
+            items.recv_timeout(LOOK_AGAIN)
+        } else {
+            items.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        }
     }
 
     async fn serve_slowly(
@@ -162,7 +179,10 @@ impl Desk {
         {
             batch.push(next);
         }
-        let failed = commit(&mut *self.store, self.env.now(), batch, &mut self.apply);
+        if (self.gate.is_shut() || batch.iter().any(|item| item.command.is_new_work())) && !self.gate.look() {
+            batch = refuse_new_work(batch);
+        }
+        let failed = self.commit(self.env.now(), batch);
         (self.flush)();
         if let Some(error) = failed {
             tracing::error!(error = %Chain(&error), "the store failed; the server stops");
@@ -183,36 +203,58 @@ impl Drop for Ending {
     }
 }
 
-/// Commits a batch and answers; returns an error that the store cannot recover from.
-fn commit(store: &mut dyn Store, now: Timestamp, batch: Vec<Item>, apply: &mut Apply) -> Option<StoreError> {
-    let (commands, answers): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|item| (item.command, item.answer)).unzip();
-    match store.commit(now, &commands) {
-        Ok(replies) => {
-            for ((command, reply), answer) in commands.iter().zip(replies).zip(answers) {
-                apply(now, command, &reply);
-                if let Some(answer) = answer {
-                    let _ = answer.send(Ok(reply));
+impl Desk {
+    /// Commits a batch and answers; returns an error that the store cannot recover from.
+    fn commit(&mut self, now: Timestamp, batch: Vec<Item>) -> Option<StoreError> {
+        let (commands, answers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|item| (item.command, item.answer)).unzip();
+        match self.store.commit(now, &commands) {
+            Ok(replies) => {
+                for ((command, reply), answer) in commands.iter().zip(replies).zip(answers) {
+                    (self.apply)(now, command, &reply);
+                    if let Some(answer) = answer {
+                        let _ = answer.send(Ok(reply));
+                    }
                 }
+                None
             }
-            None
-        }
-        Err(StoreError::DiskFull) if commands.len() > 1 => {
-            for (command, answer) in commands.into_iter().zip(answers) {
-                let one = vec![Item { command, answer }];
-                if let Some(error) = commit(store, now, one, apply) {
-                    return Some(error);
-                }
+            Err(StoreError::DiskFull) => {
+                let again =
+                    commands.into_iter().zip(answers).map(|(command, answer)| Item { command, answer });
+                self.commit_on_full_disk(now, again.collect())
             }
-            None
+            Err(error) => Some(error),
         }
-        Err(StoreError::DiskFull) => {
-            for answer in answers.into_iter().flatten() {
-                let _ = answer.send(Err(EngineError::DiskFull));
-            }
-            None
+    }
+
+    /// New work is refused; the rest goes into the reserve, and without one whatever fits is taken.
+    fn commit_on_full_disk(&mut self, now: Timestamp, batch: Vec<Item>) -> Option<StoreError> {
+        let before = batch.len();
+        let mut rest = refuse_new_work(batch);
+        if rest.is_empty() {
+            return None;
         }
-        Err(error) => Some(error),
+        if rest.len() < before || self.gate.give() {
+            return self.commit(now, rest);
+        }
+        if rest.len() == 1 {
+            refuse(rest.remove(0));
+            return None;
+        }
+        rest.into_iter().find_map(|item| self.commit(now, vec![item]))
+    }
+}
+
+/// What is left of a batch when its new work is refused.
+fn refuse_new_work(batch: Vec<Item>) -> Vec<Item> {
+    let (new, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|item| item.command.is_new_work());
+    new.into_iter().for_each(refuse);
+    rest
+}
+
+fn refuse(item: Item) {
+    if let Some(answer) = item.answer {
+        let _ = answer.send(Err(EngineError::DiskFull));
     }
 }
 

@@ -53,8 +53,21 @@ pub(crate) async fn show(State(manage): State<Manage>, _auth: Auth) -> Json<Valu
         "draining": manage.inner.engine.is_draining(),
         "boundary": info.boundary,
         "gpus": manage.inner.fleet.gpus(),
+        "disk": disk(&manage),
         "startedAt": info.started_at,
     }))
+}
+
+/// Whether new jobs are refused for want of room, and what is free and kept, in bytes.
+fn disk(manage: &Manage) -> Value {
+    let engine = &manage.inner.engine;
+    let room = engine.room();
+    json!({
+        "full": engine.is_disk_full(),
+        "freeBytes": room.map(|room| room.free),
+        "reserveBytes": room.map(|room| room.wanted),
+        "reserveLeftBytes": room.map(|room| room.kept),
+    })
 }
 
 pub(crate) async fn config(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {

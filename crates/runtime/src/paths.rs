@@ -80,6 +80,10 @@ impl Paths {
     pub fn logs(&self) -> PathBuf {
         self.data.join("logs")
     }
+    /// Room on the disk that is kept for results; mode 0600.
+    pub fn reserve(&self) -> PathBuf {
+        self.data.join("reserve")
+    }
     /// Results that wait for the server; mode 0700.
     pub fn spool(&self) -> PathBuf {
         self.data.join("spool")

@@ -34,6 +34,8 @@ pub struct Config {
     pub drain_grace_s: u64,
     /// Bytes of request bodies in memory at once, in MiB.
     pub in_flight_mib: u64,
+    /// Disk space that is kept for results, in MiB.
+    pub disk_reserve_mib: u64,
     /// How often a webhook is tried.
     pub webhook_tries: u32,
     /// No try begins later than this after the end of the job, in seconds.
@@ -55,6 +57,7 @@ struct File {
     gpu_name: Option<String>,
     drain_grace_s: Option<u64>,
     in_flight_mib: Option<u64>,
+    disk_reserve_mib: Option<u64>,
     webhook_tries: Option<u32>,
     webhook_max_age_s: Option<u64>,
     webhook_allow_private: Option<bool>,
@@ -83,6 +86,10 @@ pub const TEMPLATE: &str = r#"# runyard server. Every key is optional; flags and
 
 # Request bodies in memory at once, in MiB.                              RUNYARD_IN_FLIGHT_MIB
 # in_flight_mib = 256
+
+# Disk space kept for results, in MiB, an eighth of the disk at most: when the disk is full new jobs are
+# refused and results are still taken. 0: none.                        RUNYARD_DISK_RESERVE_MIB
+# disk_reserve_mib = 64
 
 # How often a webhook is tried: at once, after 5 s, 15 s, 45 s … an hour. RUNYARD_WEBHOOK_TRIES
 # webhook_tries = 3
@@ -151,6 +158,7 @@ impl Config {
         let gpu_name = layers.pick("gpu_name", None, parsed.gpu_name, Some("GPU".to_owned()))?;
         let drain_grace_s = layers.pick("drain_grace_s", None, parsed.drain_grace_s, Some(30))?;
         let in_flight_mib = layers.pick("in_flight_mib", None, parsed.in_flight_mib, Some(256))?;
+        let reserve = layers.pick("disk_reserve_mib", None, parsed.disk_reserve_mib, Some(64))?;
         let tries = layers.pick("webhook_tries", None, parsed.webhook_tries, Some(3))?.unwrap_or(3);
         let max_age_s = layers.pick("webhook_max_age_s", None, parsed.webhook_max_age_s, Some(DAY_S))?;
         let allow_private =
@@ -170,6 +178,7 @@ impl Config {
             gpu_name: gpu_name.unwrap_or_default(),
             drain_grace_s: drain_grace_s.unwrap_or(30),
             in_flight_mib: in_flight_mib.unwrap_or(256),
+            disk_reserve_mib: reserve.unwrap_or(64).min(1 << 20),
             values: layers.values,
         })
     }

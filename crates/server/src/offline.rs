@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use runyard_domain::WorkerId;
-use runyard_runtime::{Event, Observed, Pending, Runtime, RuntimeError, Stop, Whose, WorkerSpec};
+use runyard_runtime::{Event, Observed, Paths, Pending, Runtime, RuntimeError, Stop, Whose, WorkerSpec};
 use tokio::sync::broadcast;
 
 use crate::ServerError;
@@ -30,8 +30,8 @@ pub fn open(data: &Path) -> Result<Offline, ServerError> {
             source,
         });
     }
-    let Core { engine, home } = core(data)?;
-    let config = Config::load(&home.paths.config(), &Flags::default())?;
+    let config = Config::load(&Paths::new(data).config(), &Flags::default())?;
+    let Core { engine, home } = core(data, config.disk_reserve_mib)?;
     engine.close_submissions();
     let fleet = fleet(&engine, Arc::new(NoWorkers(broadcast::channel(1).0)), &config);
     let url = format!("http://{}", config.listen);

@@ -14,8 +14,8 @@ use runyard_gateway::{Gateway, Reasons, WorkerCounts};
 use runyard_manage::{Info, Manage};
 use runyard_runtime::process::ProcessRuntime;
 use runyard_runtime::{Paths, Runtime};
-use runyard_store::Blobs;
 use runyard_store::sqlite::SqliteStore;
+use runyard_store::{Blobs, Reserve};
 use runyard_vault::{KeyRequest, Sealer, Signer, Vault};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -98,11 +98,18 @@ pub(crate) struct Core {
     pub(crate) home: Home,
 }
 
-/// Opens store, vault and engine.
-pub(crate) fn core(data: &Path) -> Result<Core, ServerError> {
+/// Opens store, vault and engine, with `reserve_mib` kept for a full disk.
+pub(crate) fn core(data: &Path, reserve_mib: u64) -> Result<Core, ServerError> {
     let home = home::open(data)?;
     let env = Arc::new(SystemEnv);
-    let blobs = Blobs::open(home.paths.blobs())?;
+    let path = home.paths.reserve();
+    // Before anything else: on a full disk it makes the room that opening the store needs.
+    let reserve = Reserve::open(&path, reserve_mib << 20).map_err(|source| ServerError::File {
+        operation: "keep a reserve of disk space in",
+        path,
+        source,
+    })?;
+    let blobs = Blobs::open(home.paths.blobs())?.with_reserve(reserve);
     let store = SqliteStore::open(&home.paths.db(), blobs.clone())?;
     let sealer = Sealer::open(&home.paths.vault_key(), &*env)?;
     let keys = runyard_store::Store::reader(&store).keys()?;
@@ -225,7 +232,7 @@ impl Server {
                     .to_owned(),
             });
         }
-        let Core { engine, home } = core(data)?;
+        let Core { engine, home } = core(data, config.disk_reserve_mib)?;
         let paths = home.paths.clone();
         let runtime: Arc<dyn Runtime> = Arc::new(ProcessRuntime::connect(paths.clone(), exe).await?);
         let boundary = runtime.boundary().await?;

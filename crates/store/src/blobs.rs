@@ -12,7 +12,7 @@ use bytes::Bytes;
 use runyard_domain::Payload;
 use runyard_domain::id::is_well_formed;
 
-use crate::{StoreError, crash};
+use crate::{Reserve, StoreError, crash};
 
 /// A payload of more bytes than this belongs into a file instead of the database.
 pub const SPILL_ABOVE: usize = 256 * 1024;
@@ -21,6 +21,7 @@ pub const SPILL_ABOVE: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub struct Blobs {
     dir: Arc<Path>,
+    reserve: Reserve,
 }
 
 impl Blobs {
@@ -28,7 +29,28 @@ impl Blobs {
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let dir = dir.into();
         make_dir(&dir)?;
-        Ok(Self { dir: dir.into() })
+        Ok(Self { dir: dir.into(), reserve: Reserve::default() })
+    }
+
+    /// With room for results on a full disk.
+    #[must_use]
+    pub fn with_reserve(self, reserve: Reserve) -> Self {
+        Self { reserve, ..self }
+    }
+
+    /// The room that is kept for a full disk.
+    pub fn reserve(&self) -> &Reserve {
+        &self.reserve
+    }
+
+    /// [`put`](Self::put) for what must not be lost: on a full disk it goes into the reserve.
+    pub fn put_into_reserve(&self, id: &str, bytes: &[u8]) -> Result<Payload, StoreError> {
+        loop {
+            match self.put(id, bytes) {
+                Err(StoreError::DiskFull) if self.reserve.give(bytes.len() as u64) => {}
+                other => return other,
+            }
+        }
     }
 
     /// Writes `bytes` under a name that the caller makes unique (a well-formed id) and syncs file and folder.

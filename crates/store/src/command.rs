@@ -162,6 +162,13 @@ pub enum Command {
     PutKey(Box<KeyRecord>),
 }
 
+impl Command {
+    /// Whether it brings new jobs: what a full disk refuses.
+    pub fn is_new_work(&self) -> bool {
+        matches!(self, Self::Submit(_))
+    }
+}
+
 /// A job as a worker gets it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Taken {

@@ -13,12 +13,14 @@ mod command;
 pub mod crash;
 pub mod memory;
 mod query;
+mod reserve;
 pub mod sqlite;
 
 pub use blobs::{Blobs, SPILL_ABOVE};
 pub use command::{Command, Refused, Reply, Submission, Taken, Which};
 pub use memory::MemoryStore;
 pub use query::{Chunk, Counts, Filter, Reader, Standing};
+pub use reserve::{Reserve, Room};
 pub use sqlite::SqliteStore;
 
 use runyard_domain::Timestamp;

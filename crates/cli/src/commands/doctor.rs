@@ -76,7 +76,7 @@ async fn server(context: &Context) -> Vec<Check> {
         Err(e) => return vec![no_info(&client, &e)],
     };
     let mut checks = vec![version(&client, &info), key(&client).await];
-    checks.extend(info.data.as_deref().map(Path::new).filter(|dir| dir.is_dir()).map(disk));
+    checks.extend(disk(&info));
     checks.extend(info.boundary.as_ref().and_then(boundary));
     checks.push(gpus(info.gpus.as_ref()));
     checks
@@ -124,7 +124,22 @@ async fn key(client: &Client) -> Check {
     }
 }
 
-fn disk(dir: &Path) -> Check {
+/// The server's word where new jobs are refused; else what is free, where its directory is on this machine.
+fn disk(info: &Info) -> Option<Check> {
+    if let Some(disk) = info.disk.as_ref().filter(|disk| disk.full) {
+        let size = |bytes: Option<u64>| bytes.map_or("?".to_owned(), |n| layout::bytes(n as usize));
+        let found = format!(
+            "full: new jobs are refused ({} free; {} of {} kept for results)",
+            size(disk.free_bytes),
+            size(disk.reserve_left_bytes),
+            size(disk.reserve_bytes)
+        );
+        return Some(Check::fail("disk", found, "make room below the data directory"));
+    }
+    info.data.as_deref().map(Path::new).filter(|dir| dir.is_dir()).map(free)
+}
+
+fn free(dir: &Path) -> Check {
     let Ok(space) = rustix::fs::statvfs(dir) else {
         return Check::warn("disk", format!("cannot look at {}", dir.display()), "check its permissions");
     };

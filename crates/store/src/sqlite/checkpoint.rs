@@ -12,9 +12,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::sql::{Break, During};
-use super::{is_disk_failure, leave_wal_at_close};
-use crate::StoreError;
+use super::{is_disk_failure, is_disk_full, leave_wal_at_close};
 use crate::blobs::file_error;
+use crate::{Reserve, StoreError};
 
 /// From this many pages in the WAL on, the thread works after each commit.
 const NUDGE_PAGES: usize = 2_048;
@@ -27,10 +27,11 @@ pub(super) struct Checkpoints {
     nudge: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
     failure: Arc<Mutex<Option<Break>>>,
+    reserve: Reserve,
 }
 
 impl Checkpoints {
-    pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn start(path: &Path, reserve: &Reserve) -> Result<Self, StoreError> {
         let conn = Connection::open(path).during("open the database for checkpoints")?;
         conn.busy_timeout(Duration::ZERO)
             .and_then(|()| conn.pragma_update(None, "synchronous", "FULL"))
@@ -38,18 +39,18 @@ impl Checkpoints {
             .during("configure the checkpoints")?;
         let failure = Arc::default();
         let (nudge, nudges) = sync_channel(1);
-        let shared = Arc::clone(&failure);
+        let (shared, given) = (Arc::clone(&failure), reserve.clone());
         let thread = std::thread::Builder::new()
             .name("store-checkpoint".into())
-            .spawn(move || work(&conn, &nudges, &shared))
+            .spawn(move || work(&conn, &nudges, &shared, &given))
             .map_err(|source| file_error("start the checkpoint thread of", path, source))?;
-        Ok(Self { nudge: Some(nudge), thread: Some(thread), failure })
+        Ok(Self { nudge: Some(nudge), thread: Some(thread), failure, reserve: reserve.clone() })
     }
 
     /// What the writer does after a commit that left `pages` pages in the WAL.
     pub(super) fn after_commit(&self, writer: &Connection, pages: usize) {
         if pages >= LONG_PAGES {
-            checkpoint(writer, &self.failure);
+            checkpoint(writer, &self.failure, &self.reserve);
         } else if let (NUDGE_PAGES.., Some(nudge)) = (pages, &self.nudge) {
             // Full: the thread has not even begun with the last nudge. Gone: `failure` says why.
             let _ = nudge.try_send(());
@@ -73,22 +74,24 @@ impl Drop for Checkpoints {
     }
 }
 
-fn work(conn: &Connection, nudges: &Receiver<()>, failure: &Mutex<Option<Break>>) {
+fn work(conn: &Connection, nudges: &Receiver<()>, failure: &Mutex<Option<Break>>, reserve: &Reserve) {
     while nudges.recv().is_ok() {
-        if !checkpoint(conn, failure) {
+        if !checkpoint(conn, failure, reserve) {
             return;
         }
     }
 }
 
 /// Copies what can be copied without waiting. After a failure of the disk the pages in the database are in
-/// doubt while the WAL still has them, so there must be no further checkpoint: says whether there may be.
-fn checkpoint(conn: &Connection, failure: &Mutex<Option<Break>>) -> bool {
+/// doubt while the WAL still has them, so there must be no further checkpoint: says whether there may be. Where the
+/// disk is full the database grows into the reserve: a WAL that is never copied would need more of it.
+fn checkpoint(conn: &Connection, failure: &Mutex<Option<Break>>, reserve: &Reserve) -> bool {
     let result = conn
         .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")
         .and_then(|mut statement| statement.query_row([], |_| Ok(())));
     match result {
         Ok(()) => true,
+        Err(error) if is_disk_full(&error) && reserve.give(0) => checkpoint(conn, failure, reserve),
         Err(error) if is_disk_failure(&error) => {
             tracing::error!(%error, "a checkpoint failed; the store accepts nothing more");
             let operation = "move the write-ahead log into the database";

@@ -78,7 +78,7 @@ impl SqliteStore {
         if let Err(error) = grow_wal(&conn, &dir.join("runyard.db-wal")) {
             tracing::warn!(%error, "the write-ahead log could not be grown; commits will be slower");
         }
-        let checkpoints = Checkpoints::start(&path)?;
+        let checkpoints = Checkpoints::start(&path, blobs.reserve())?;
         let readers = Arc::new(Readers::new(path));
         Ok(Self { checkpoints, readers, conn, next_seq, blobs, broken: None, _lock: lock })
     }
@@ -197,7 +197,15 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
+/// Whether the error says that there is no room: for rows, or for the index of the WAL (the file `-shm`), whose
+/// growth has a code of its own.
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    let Some(code) = error.sqlite_error() else { return false };
+    code.code == ErrorCode::DiskFull || code.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+}
+
 /// Whether the error says that the disk itself fails, as opposed to being full.
 fn is_disk_failure(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt))
+    !is_disk_full(error)
+        && matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt))
 }

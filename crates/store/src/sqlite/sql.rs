@@ -1,11 +1,11 @@
 //! Small helpers around prepared statements: they name the operation in errors, tell a full disk apart, and
 //! let a row be read into a type whose reading can fail for its own reasons.
 
-use rusqlite::{Connection, ErrorCode, Params, Row, ffi};
+use rusqlite::{Connection, Params, Row, ffi};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::is_disk_failure;
+use super::{is_disk_failure, is_disk_full};
 use crate::StoreError;
 
 /// Names the operation that a database error interrupted.
@@ -15,9 +15,12 @@ pub(super) trait During<T> {
 
 impl<T> During<T> for rusqlite::Result<T> {
     fn during(self, operation: &'static str) -> Result<T, StoreError> {
-        self.map_err(|source| match source.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => StoreError::DiskFull,
-            _ => StoreError::Database { operation, source },
+        self.map_err(|source| {
+            if is_disk_full(&source) {
+                StoreError::DiskFull
+            } else {
+                StoreError::Database { operation, source }
+            }
         })
     }
 }
