@@ -23,6 +23,7 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 pub(crate) async fn edge(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let id = request_id(&gateway, request.headers());
     let allowed = allowed_origin(gateway.options().open, request.headers());
+    let is_openai = request.uri().path().split('/').nth(3) == Some("openai");
     let mut response = if request.method() == Method::OPTIONS {
         preflight(request.headers(), allowed.is_some())
     } else {
@@ -32,7 +33,8 @@ pub(crate) async fn edge(State(gateway): State<Gateway>, request: Request, next:
         if let Some(cause) = refusal.cause() {
             tracing::error!(request.id = id, cause, "a call of the job API failed");
         }
-        let (kind, body) = refusal.body(response.status(), &id);
+        let status = response.status();
+        let (kind, body) = if is_openai { refusal.openai_body(status) } else { refusal.body(status, &id) };
         let (mut parts, _) = response.into_parts();
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         parts.headers.remove(header::CONTENT_LENGTH);

@@ -218,6 +218,18 @@ impl Refusal {
         self.cause.as_deref()
     }
 
+    /// The body as OpenAI's clients read it; they take the request's id from its header.
+    pub(crate) fn openai_body(&self, status: StatusCode) -> (&'static str, String) {
+        let kind = match status.as_u16() {
+            429 => "rate_limit_error",
+            500.. => "server_error",
+            _ => "invalid_request_error",
+        };
+        let error =
+            serde_json::json!({"message": self.message, "type": kind, "param": null, "code": self.code});
+        ("application/json", serde_json::json!({ "error": error }).to_string())
+    }
+
     /// The body and its type.
     pub(crate) fn body(&self, status: StatusCode, request_id: &str) -> (&'static str, String) {
         if self.plain {

@@ -5,6 +5,7 @@ mod access;
 mod control;
 mod edge;
 mod error;
+mod events;
 mod health;
 mod openai;
 mod query;

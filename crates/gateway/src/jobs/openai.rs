@@ -2,14 +2,14 @@
 //! as it came; what the worker yields becomes the answer (facts: worker-vllm's input and output shapes).
 //!
 //! With `"stream": true` the yielded texts are the server-sent events themselves, cut anywhere, and are passed
-//! on verbatim as they come. Otherwise the answer is the one object that was yielded or returned. A client that
+//! on as they come, event by event ([`super::events`]). Otherwise the answer is the one object that was yielded or returned. A client that
 //! goes away cancels its job.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use runyard_domain::{Job, JobId, Outcome, Phase};
 use runyard_engine::NewJob;
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::access::Runs;
 use super::error::JobError;
+use super::events::Events;
 use super::request::{self, BadBody};
 use super::worker_error::object_of;
 use crate::Gateway;
@@ -150,11 +151,21 @@ async fn whole(mut following: Following) -> Result<Response, JobError> {
         Err(_) => Some(output),
     };
     let answer = answer.unwrap_or_else(|| Bytes::from_static(b"{}"));
-    let status = match serde_json::from_slice::<Value>(&answer) {
-        Ok(value) if value.get("error").is_some_and(|e| !e.is_null()) => error_status(&value["error"]),
-        _ => StatusCode::OK,
-    };
-    Ok(json_answer(status, answer))
+    Ok(match yielded_error(&answer) {
+        Some((status, error)) => json_answer(status, error),
+        None => json_answer(StatusCode::OK, answer),
+    })
+}
+
+/// What a worker yielded, where it is an error: an object under `error`, or, from vLLM before 0.10, an object that
+/// calls itself one, which then gets the wrapping that clients look for.
+fn yielded_error(value: &Bytes) -> Option<(StatusCode, Bytes)> {
+    let read: Value = serde_json::from_slice(value).ok().filter(Value::is_object)?;
+    if let Some(error) = read.get("error").filter(|error| !error.is_null()) {
+        return Some((error_status(error), value.clone()));
+    }
+    let bare = read.get("object").is_some_and(|kind| kind == "error") && read["message"].is_string();
+    bare.then(|| (error_status(&read), json!({"error": read}).to_string().into()))
 }
 
 /// The status that an OpenAI error object asks for, else 500.
@@ -191,45 +202,44 @@ fn json_answer(status: StatusCode, body: Bytes) -> Response {
 /// The answer of a call that streams. The status line waits for the first value, so that a job that fails
 /// before it yields anything is an error and not a broken stream.
 async fn events(mut following: Following) -> Response {
+    let mut events = Events::default();
     let first = match following.next().await {
-        Ok(Step::Values(values)) => joined(&values),
+        Ok(Step::Values(values)) => match values.first().and_then(yielded_error) {
+            Some((status, error)) => {
+                // Nothing follows that a client would read; the job may still come to its own end.
+                while let Ok(Step::Values(_)) = following.next().await {}
+                return json_answer(status, error);
+            }
+            None => events.add(&values),
+        },
         Ok(Step::Ended(job)) => match failure(&job) {
             Some((status, error)) => return json_answer(status, error.to_string().into()),
             None => Bytes::new(),
         },
         Err(error) => return error.into_response(),
     };
-    let rest = stream::unfold((Some(first), following), |(first, mut following)| async move {
-        if let Some(first) = first {
-            return Some((Ok::<_, std::convert::Infallible>(first), (None, following)));
-        }
-        if following.over {
-            return None;
-        }
-        match following.next().await {
-            Ok(Step::Values(values)) => Some((Ok(joined(&values)), (None, following))),
-            Ok(Step::Ended(job)) => {
-                let (_, error) = failure(&job)?;
-                Some((Ok(Bytes::from(format!("data: {error}\n\n"))), (None, following)))
-            }
-            Err(_) => None,
-        }
+    let first = stream::once(async move { Ok::<_, std::convert::Infallible>(first) });
+    let rest = stream::unfold((events, following), |(mut events, mut following)| async move {
+        let sent = further(&mut events, &mut following).await?;
+        Some((Ok(sent), (events, following)))
     });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
-    (headers, Body::from_stream(rest)).into_response()
+    (headers, Body::from_stream(first.chain(rest))).into_response()
 }
 
-/// Yielded texts as they are; anything else as one event each.
-fn joined(values: &[Bytes]) -> Bytes {
-    let mut out = Vec::new();
-    for value in values {
-        if let Ok(text) = serde_json::from_slice::<String>(value) {
-            out.extend_from_slice(text.as_bytes());
-            continue;
+/// What can be sent next, until the job has ended; then the error that it ended with, if it did.
+async fn further(events: &mut Events, following: &mut Following) -> Option<Bytes> {
+    while !following.over {
+        let sent = match following.next().await.ok()? {
+            Step::Values(values) => events.add(&values),
+            Step::Ended(job) => match failure(&job) {
+                Some((_, error)) => format!("data: {error}\n\n").into(),
+                None => events.rest(),
+            },
+        };
+        if !sent.is_empty() {
+            return Some(sent);
         }
-        out.extend_from_slice(b"data: ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\n\n");
     }
-    out.into()
+    None
 }

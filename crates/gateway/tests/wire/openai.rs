@@ -73,6 +73,19 @@ async fn events_are_passed_on_as_they_were_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_after_half_an_event_can_be_read() {
+    let house = Arc::new(House::patient().await);
+    let worker = house.worker("w1");
+    let path = "/v2/ep1/openai/v1/chat/completions";
+    let (calling, id, _) = called(&house, &worker, Method::POST, path, r#"{"stream":true}"#).await;
+    house.chunk(&worker, &id, r#""data: {\"a\":1}\n\ndata: {\"b""#).await;
+    house.done(&worker, &id, r#"{"error":"{'message': 'out of memory', 'code': 500}"}"#).await;
+    let (status, _, text) = calling.await.unwrap();
+    let error = r#"{"error":{"code":500,"message":"out of memory"}}"#;
+    assert_eq!((status, text), (200, format!("data: {{\"a\":1}}\n\ndata: {error}\n\n")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failures_have_the_shape_that_clients_read() {
     for body in [r#"{"stream":true}"#, "{}"] {
         let house = Arc::new(House::patient().await);
@@ -100,6 +113,49 @@ async fn failures_have_the_shape_that_clients_read() {
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("trailing comma"), "{}", answer.text());
     assert!(house.all_jobs().is_empty());
+}
+
+/// vLLM before 0.10 has no wrapping around its errors, and worker-vllm yields them as ordinary values.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_that_was_yielded_as_a_value_is_one() {
+    for (body, yielded) in [(r#"{"stream":true}"#, true), ("{}", true), ("{}", false)] {
+        let house = Arc::new(House::patient().await);
+        let worker = house.worker("w1");
+        let path = "/v2/ep1/openai/v1/completions";
+        let (calling, id, _) = called(&house, &worker, Method::POST, path, body).await;
+        let error = r#"{"object":"error","message":"no such model","type":"NotFoundError","code":404}"#;
+        if yielded {
+            house.chunk(&worker, &id, error).await;
+        }
+        let output = if yielded { "[]".to_owned() } else { format!("[{error}]") };
+        house.done(&worker, &id, format!("{{\"output\":{output}}}")).await;
+        let (status, kind, text) = calling.await.unwrap();
+        assert_eq!((status, kind.as_str()), (404, "application/json"), "{body}");
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer["error"]["message"], "no such model");
+        until(&house, "the job came to its own end", || house.job(&id).is_done()).await;
+        assert_eq!(house.status(&id).await["status"], "COMPLETED");
+    }
+}
+
+#[tokio::test]
+async fn refusals_have_that_shape_too() {
+    let house = House::quick().await;
+    let refusals = [
+        ("/v2/nowhere/openai/v1/models", 404, "endpoint_not_found"),
+        ("/v2/ep1/openai/v1/chat/completions", 400, "invalid"),
+    ];
+    for (path, status, code) in refusals {
+        let answer = if status == 404 { house.get(path).await } else { house.post(path, "[]").await };
+        assert_eq!(answer.status, status);
+        let error = answer.json()["error"].clone();
+        assert_eq!((&error["code"], &error["type"]), (&json!(code), &json!("invalid_request_error")));
+        assert!(error["message"].is_string());
+    }
+    let request = Request::get("/v2/ep1/openai/v1/models").body(Body::empty()).unwrap();
+    let answer = house.send(request).await;
+    assert_eq!(answer.status, 401);
+    assert_eq!(answer.json()["error"]["code"], "unauthorized");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
