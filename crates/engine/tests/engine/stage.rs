@@ -1,5 +1,6 @@
 //! A house with one endpoint, a store that can be made to fail, and a clock that only the test moves.
 
+use std::hash::{DefaultHasher, Hash as _};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -9,21 +10,23 @@ use runyard_domain::worker::WorkerState;
 use runyard_domain::{
     Endpoint, EndpointId, Env, FailReason, Job, JobId, Phase, Settings, Timestamp, WorkerId, WorkerRecord,
 };
-use runyard_engine::{Ask, Engine, EngineError, NewJob, Options, Take};
+use runyard_engine::{Ask, Engine, EngineError, Latency, NewJob, Options, Take};
 use runyard_store::{Blobs, Command, MemoryStore, Reader, Reply, Store, StoreError};
 use runyard_vault::{Caller, Sealer, Vault, WorkerCaller, hash};
 use tokio::task::JoinHandle;
 
-/// A clock that stands, and a sequence of numbers instead of chance.
+/// A clock that stands, or goes with tokio's in a simulation, and a sequence of numbers instead of chance.
 #[derive(Debug)]
 pub struct Clock {
     now: AtomicI64,
+    since: Option<tokio::time::Instant>,
     random: Mutex<u64>,
 }
 
 impl Env for Clock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.now.load(Ordering::SeqCst))
+        let gone = self.since.map_or(0, |since| since.elapsed().as_millis() as i64);
+        Timestamp(self.now.load(Ordering::SeqCst) + gone)
     }
 
     fn fill(&self, bytes: &mut [u8]) {
@@ -50,6 +53,9 @@ pub struct Faults {
     commands: AtomicUsize,
     /// How often jobs were asked for.
     pub takes: AtomicUsize,
+    /// What a simulation did so far, as one number.
+    pub history: Mutex<DefaultHasher>,
+    is_simulation: AtomicBool,
     /// Commits wait.
     closed: Mutex<bool>,
     opened: Condvar,
@@ -87,7 +93,11 @@ impl Store for TestStore {
         {
             return Err(StoreError::DiskFull);
         }
-        self.model.lock().unwrap().commit(now, commands)
+        let replies = self.model.lock().unwrap().commit(now, commands)?;
+        if self.faults.is_simulation.load(Ordering::SeqCst) {
+            format!("{now:?} {commands:?} {replies:?}").hash(&mut *self.faults.history.lock().unwrap());
+        }
+        Ok(replies)
     }
 
     fn reader(&self) -> Arc<dyn Reader> {
@@ -104,7 +114,7 @@ pub struct Stage {
     pub files: tempfile::TempDir,
     model: Arc<Mutex<MemoryStore>>,
     /// Until it is dropped, tokio does not move its paused clock by itself.
-    _still: std::sync::mpsc::Sender<()>,
+    _still: Option<std::sync::mpsc::Sender<()>>,
 }
 
 impl Stage {
@@ -116,13 +126,29 @@ impl Stage {
     pub async fn seeded(seed: u64) -> Self {
         let (still, moves) = std::sync::mpsc::channel::<()>();
         tokio::task::spawn_blocking(move || moves.recv());
-        let clock = Arc::new(Clock { now: AtomicI64::new(1_000_000), random: Mutex::new(seed) });
+        Self::open(seed, None, Some(still)).await
+    }
+
+    /// A house in which time goes on when all rest, and the same seed gives the same history. Each batch takes as
+    /// long as `latency` says.
+    pub async fn simulated(seed: u64, latency: Latency) -> Self {
+        Self::open(seed, Some(latency), None).await
+    }
+
+    async fn open(seed: u64, latency: Option<Latency>, still: Option<std::sync::mpsc::Sender<()>>) -> Self {
+        let since = latency.is_some().then(tokio::time::Instant::now);
+        let clock = Arc::new(Clock { now: AtomicI64::new(1_000_000), since, random: Mutex::new(seed) });
         let vault = Arc::new(Vault::new(clock.clone(), Sealer::new([7; 32]), vec![]));
         let files = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(files.path()).unwrap();
-        let model = Arc::new(Mutex::new(MemoryStore::with_blobs(blobs)));
+        // A simulation has no payloads in files, and a store that looks for them at each commit is slow.
+        let model = match latency {
+            Some(_) => MemoryStore::new(),
+            None => MemoryStore::with_blobs(Blobs::open(files.path()).unwrap()),
+        };
+        let model = Arc::new(Mutex::new(model));
         let faults = Arc::new(Faults::default());
-        let engine = open(&model, &faults, &clock, &vault, files.path());
+        faults.is_simulation.store(latency.is_some(), Ordering::SeqCst);
+        let engine = open(&model, &faults, &clock, &vault, files.path(), latency);
         let caller = vault.local_caller();
         let stage = Self { engine, clock, vault, caller, faults, files, model, _still: still };
         stage.endpoint(Settings::default(), 1).await;
@@ -131,7 +157,7 @@ impl Stage {
 
     /// The server ends and starts again on the same data.
     pub fn restart(&mut self) {
-        self.engine = open(&self.model, &self.faults, &self.clock, &self.vault, self.files.path());
+        self.engine = open(&self.model, &self.faults, &self.clock, &self.vault, self.files.path(), None);
     }
 
     /// Replaces the endpoint.
@@ -275,11 +301,16 @@ fn open(
     clock: &Arc<Clock>,
     vault: &Arc<Vault>,
     files: &std::path::Path,
+    latency: Option<Latency>,
 ) -> Engine {
     let store = TestStore { model: model.clone(), faults: faults.clone() };
     let blobs = Blobs::open(files).unwrap();
-    Engine::start(Options { store: Box::new(store), blobs, env: clock.clone(), vault: vault.clone() })
-        .unwrap()
+    let options = Options { store: Box::new(store), blobs, env: clock.clone(), vault: vault.clone() };
+    match latency {
+        Some(latency) => Engine::start_simulated(options, latency),
+        None => Engine::start(options),
+    }
+    .unwrap()
 }
 
 pub fn ep() -> EndpointId {
