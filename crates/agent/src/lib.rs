@@ -24,6 +24,8 @@ mod listener;
 mod lock;
 mod oom;
 mod post;
+#[doc(hidden)]
+pub mod probe;
 mod reap;
 mod replay;
 mod reply;

@@ -1,6 +1,8 @@
 //! Results and chunks: a worker's SDK sends each once, so a 200 here means that it is with the server or
 //! synced to the spool.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use runyard_domain::JobId;
+use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
@@ -178,19 +181,10 @@ async fn keep(agent: &Agent, worker: &Worker, post: Post) -> Response<Reply> {
 }
 
 /// Whether a job-done body only tells progress: `{"status":"IN_PROGRESS",…}`.
-fn is_progress(body: &[u8]) -> bool {
-    const HEAD: &[u8] = br#"{"status":"IN_PROGRESS""#;
-    let head = body.iter().filter(|byte| !byte.is_ascii_whitespace()).take(HEAD.len());
-    if head.eq(HEAD) {
-        return true;
-    }
-    #[derive(serde::Deserialize)]
-    struct Progress {
-        status: String,
-    }
-    // The SDK writes the status first; other workers may not, but their progress is small.
-    body.len() < 64 * 1024
-        && serde_json::from_slice::<Progress>(body).is_ok_and(|progress| progress.status == "IN_PROGRESS")
+pub fn is_progress(body: &[u8]) -> bool {
+    // As the server reads it, to the letter: the last of equal names counts, and what is no JSON is a result.
+    let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(body).unwrap_or_default();
+    fields.get("status").is_some_and(|status| status.get() == "\"IN_PROGRESS\"")
 }
 
 #[cfg(test)]
@@ -206,7 +200,14 @@ mod tests {
         ] {
             assert!(is_progress(body.as_bytes()), "{body}");
         }
-        for body in [r#"{"output":{"status":"IN_PROGRESS"}}"#, "{}", "", r#"{"status":"COMPLETED"}"#] {
+        for body in [
+            r#"{"output":{"status":"IN_PROGRESS"}}"#,
+            "{}",
+            "",
+            r#"{"status":"COMPLETED"}"#,
+            r#"{"status":"IN_PROGRESS","status":"COMPLETED"}"#,
+            r#"{"status":"IN_PROGRESS""#,
+        ] {
             assert!(!is_progress(body.as_bytes()), "{body}");
         }
     }

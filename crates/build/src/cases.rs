@@ -2,13 +2,14 @@
 //! `test_input.json`, the SDK's. A release runs them before it gets traffic.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
+
+use crate::read;
 
 /// Where RunPod's Hub looks for tests.
 const HUB_TESTS: &str = ".runpod/tests.json";
@@ -76,17 +77,17 @@ struct HubTest<'a> {
 
 /// The tests of a folder: of `.runpod/tests.json` if there is one, else the one of `test_input.json`, else none.
 pub fn tests_of(code_dir: &Path) -> Result<Vec<TestCase>, CasesError> {
-    if let Some(text) = read(code_dir, HUB_TESTS)? {
+    if let Some(text) = file_of(code_dir, HUB_TESTS)? {
         return hub_tests(&text);
     }
-    match read(code_dir, TEST_INPUT)? {
+    match file_of(code_dir, TEST_INPUT)? {
         Some(text) => Ok(vec![test_input(&text)?]),
         None => Ok(Vec::new()),
     }
 }
 
-fn read(dir: &Path, file: &'static str) -> Result<Option<String>, CasesError> {
-    match fs::read_to_string(dir.join(file)) {
+fn file_of(dir: &Path, file: &'static str) -> Result<Option<String>, CasesError> {
+    match read::text(&dir.join(file)) {
         Ok(text) => Ok(Some(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(CasesError::Read { file, source }),
@@ -139,6 +140,8 @@ fn malformed(file: &'static str, error: &serde_json::Error) -> CasesError {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn cases(file: &str, text: &str) -> Result<Vec<TestCase>, String> {

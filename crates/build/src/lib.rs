@@ -11,6 +11,9 @@
 pub mod bundle;
 pub mod cases;
 pub mod environment;
+#[doc(hidden)]
+pub mod probe;
+mod read;
 pub mod source;
 mod walk;
 

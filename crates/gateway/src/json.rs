@@ -115,6 +115,11 @@ impl Malformed {
         Self { what: strip(error), found, line, column }
     }
 
+    /// Line and column, both from 1.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        (self.line, self.column)
+    }
+
     /// The bytes up to `valid` are UTF-8, the next one is not.
     pub(crate) fn not_utf8(bytes: &[u8], valid: usize) -> Self {
         let text = std::str::from_utf8(&bytes[..valid]).unwrap_or_default();

@@ -12,6 +12,8 @@ mod body;
 mod gateway;
 mod jobs;
 mod json;
+#[doc(hidden)]
+pub mod probe;
 mod reasons;
 mod splice;
 mod workers;

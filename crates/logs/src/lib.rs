@@ -7,6 +7,8 @@
 
 mod detect;
 mod plain;
+#[doc(hidden)]
+pub mod probe;
 mod reader;
 mod record;
 mod reverse;

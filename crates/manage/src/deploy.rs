@@ -274,8 +274,8 @@ impl Deploy {
                 source::named_handler(code, usual).map_err(broken)?
             }
         };
-        let text = std::fs::read(code.join(&found.file)).unwrap_or_default();
-        self.release.env_read = source::env_read(&String::from_utf8_lossy(&text));
+        let text = source::read(&code.join(&found.file)).unwrap_or_default();
+        self.release.env_read = source::env_read(&text);
         self.release.handler = found.file.display().to_string();
         let environment = self.environment(code, &found.file).await?;
         self.release.python.clone_from(&environment.python_version);

@@ -9,6 +9,8 @@ mod info;
 mod jobs;
 mod keys;
 mod logs;
+#[doc(hidden)]
+pub mod probe;
 mod problem;
 mod stream;
 mod views;

@@ -12,6 +12,8 @@ mod address;
 mod connect;
 mod message;
 mod post;
+#[doc(hidden)]
+pub mod probe;
 mod reconciler;
 #[cfg(feature = "tls")]
 mod tls;

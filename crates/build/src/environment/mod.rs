@@ -11,8 +11,8 @@ mod confine;
 mod installer;
 mod owner;
 mod prepare;
-mod python;
-mod requirements;
+pub(crate) mod python;
+pub(crate) mod requirements;
 mod sources;
 
 use std::io;

@@ -1,13 +1,13 @@
 //! Which interpreter: `python3`, unless `.python-version` or `requires-python` asks for another that is there.
 //! Nothing is downloaded.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
 use super::{PlanError, requirements};
+use crate::read;
 
 /// An interpreter on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -62,7 +62,7 @@ pub fn find(code_dir: &Path) -> Result<Interpreter, PlanError> {
 
 /// What the folder asks for, as a version specifier, and which file asks.
 fn wanted(code_dir: &Path) -> Result<(&'static str, Option<String>), PlanError> {
-    if let Ok(text) = fs::read_to_string(code_dir.join(".python-version")) {
+    if let Ok(text) = read::text(&code_dir.join(".python-version")) {
         let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
         let version = line.map(|line| line.trim_start_matches(|c: char| !c.is_ascii_digit()));
         // The patch level is whatever the machine has.
@@ -90,7 +90,7 @@ fn probe(name: &str) -> Option<Interpreter> {
 }
 
 /// Whether a version fits a specifier such as `>=3.10,<3.13`, `~=3.11`, `==3.11.*`, or a bare `3.11`.
-fn fits(specifier: &str, version: &str) -> bool {
+pub(crate) fn fits(specifier: &str, version: &str) -> bool {
     let have = numbers(version);
     specifier.split(',').map(str::trim).filter(|part| !part.is_empty()).all(|part| {
         let (operator, wanted) = match part.find(|c: char| c.is_ascii_digit()) {
@@ -126,6 +126,8 @@ fn numbers(version: &str) -> Vec<u32> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -2,10 +2,10 @@
 //! constraints, wheels and source folders that lie beside them.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::{PlanError, Requirements};
+use crate::read;
 use crate::walk::walker;
 
 /// What requirements say.
@@ -15,7 +15,8 @@ pub struct Listed {
     pub names: BTreeSet<String>,
     /// The requirements as written, for a `pyproject.toml`.
     pub lines: Vec<String>,
-    /// Everything the outcome depends on: name → content, in the order of reading.
+    /// Everything the outcome depends on: name → content (of what is installed from, its digest), in the order of
+    /// reading.
     pub contents: Vec<(String, Vec<u8>)>,
     /// Whether something is built from a folder.
     pub folders: bool,
@@ -56,7 +57,7 @@ pub fn requires_python(code_dir: &Path) -> Result<Option<String>, PlanError> {
     if !code_dir.join(file).is_file() {
         return Ok(None);
     }
-    let table = toml(file, &read(code_dir, file)?)?;
+    let table = toml(file, &file_of(code_dir, file)?)?;
     let wanted = table.get("project").and_then(|project| project.get("requires-python"));
     Ok(wanted.and_then(toml::Value::as_str).map(str::to_owned))
 }
@@ -69,7 +70,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn keep(&mut self, file: &Path) -> Result<Vec<u8>, PlanError> {
-        let content = read(self.code_dir, file)?;
+        let content = file_of(self.code_dir, file)?;
         self.listed.contents.push((file.display().to_string(), content.clone()));
         Ok(content)
     }
@@ -123,21 +124,25 @@ impl Reader<'_> {
     }
 
     /// A wheel or a source folder counts with its content. What is installed from a folder may also point back
-    /// to it, so the environment is for this very folder.
+    /// to it, so the environment is for this very folder. What lies outside of the code is not looked at:
+    /// requirements are anybody's, and `/` is a folder, too.
     fn local(&mut self, target: &str) {
-        let path = self.code_dir.join(target);
+        let Ok(path) = self.code_dir.join(target).canonicalize() else { return };
+        if !path.starts_with(self.code_dir) {
+            return;
+        }
         if path.is_file() {
-            if let Ok(content) = fs::read(&path) {
-                self.listed.contents.push((target.to_owned(), content));
+            if let Ok(digest) = read::digest(&path) {
+                self.listed.contents.push((target.to_owned(), digest));
             }
         } else if path.is_dir() {
             self.listed.folders = true;
             self.listed.contents.push(("folder".to_owned(), path.display().to_string().into_bytes()));
             for entry in walker(&path).build().flatten() {
                 if entry.file_type().is_some_and(|kind| kind.is_file())
-                    && let Ok(content) = fs::read(entry.path())
+                    && let Ok(digest) = read::digest(entry.path())
                 {
-                    self.listed.contents.push((entry.path().display().to_string(), content));
+                    self.listed.contents.push((entry.path().display().to_string(), digest));
                 }
             }
         }
@@ -196,8 +201,8 @@ impl Reader<'_> {
     }
 }
 
-fn read(code_dir: &Path, file: &Path) -> Result<Vec<u8>, PlanError> {
-    fs::read(code_dir.join(file)).map_err(|source| PlanError::Read { path: file.to_path_buf(), source })
+fn file_of(code_dir: &Path, file: &Path) -> Result<Vec<u8>, PlanError> {
+    read::whole(&code_dir.join(file)).map_err(|source| PlanError::Read { path: file.to_path_buf(), source })
 }
 
 fn toml(file: &Path, content: &[u8]) -> Result<toml::Table, PlanError> {
@@ -286,6 +291,8 @@ fn normalised(name: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -348,6 +355,15 @@ mod tests {
         assert!(listed(&[("requirements.txt", "-r ../x.txt")]).unwrap_err().contains("outside"));
         assert!(listed(&[("requirements.txt", "-r /etc/passwd")]).unwrap_err().contains("outside"));
         assert!(listed(&[("requirements.txt", "-r gone.txt")]).unwrap_err().contains("not there"));
+    }
+
+    #[test]
+    fn what_lies_outside_of_the_folder_is_not_read() {
+        let found =
+            listed(&[("requirements.txt", "/\n-e /etc\n../..\n/etc/hostname\n./own"), ("own/x.py", "1")]);
+        let contents = found.unwrap().contents;
+        let names: Vec<&str> = contents.iter().map(|(name, _)| name.rsplit('/').next().unwrap()).collect();
+        assert_eq!(names, ["requirements.txt", "folder", "x.py"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! server.
 
 mod lexer;
-mod names;
+pub(crate) mod names;
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -172,7 +172,7 @@ pub fn named_handler(dir: &Path, file: &Path) -> Result<Handler, NoHandler> {
 }
 
 /// The source of a file as far as it is looked at; what is not UTF-8 is replaced.
-pub(crate) fn read(path: &Path) -> io::Result<String> {
+pub fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -5,6 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lexer::{Kind, Token, lex};
 
+/// How many modules with a star are looked into: each stands for every name of the source, and no program has
+/// many.
+const MOST_STARS: usize = 16;
+
 /// The names that a source reads from its environment, in the order in which they first stand there: `os.environ["X"]`, `os.environ.get("X")`,
 /// `os.getenv("X")`, `"X" in os.environ`, under whatever names they were imported. Writing is not reading.
 pub fn env_read(source: &str) -> Vec<String> {
@@ -110,7 +114,9 @@ impl Imports {
         self.modules.insert(module.split('.').next().unwrap_or(&module).to_owned());
         at += 1;
         if is_mark(tokens, at, '*') {
-            self.stars.push(module);
+            if self.stars.len() < MOST_STARS && !self.stars.contains(&module) {
+                self.stars.push(module);
+            }
             return;
         }
         if is_mark(tokens, at, '(') {
@@ -270,6 +276,14 @@ other.environ["OTHER"], other.os.environ["OTHER"]
         assert_eq!(env_read(source).join(""), "ABCDEFGHIJK");
         assert_eq!(env_read("import os as o\no.environ['X']\nos.environ['Y']"), ["X"]);
         assert_eq!(env_read("from os import *\nenviron['X']"), ["X"]);
+    }
+
+    #[test]
+    fn many_stars_cost_no_memory() {
+        let modules: Vec<String> = (0..3_000).map(|n| format!("from m{n} import *")).collect();
+        let stars = modules.join("\n");
+        let source = format!("from os import *\n{stars}\n{}", "environ['X'] ".repeat(30_000));
+        assert_eq!(env_read(&source), ["X"]);
     }
 
     #[test]

@@ -60,7 +60,9 @@ impl Target {
                 _ => {}
             }
         }
-        let Some(endpoint) = gateway.engine().endpoint(&named) else {
+        // An endpoint that is not the key's is answered like one that is not there: no key can try out names.
+        let found = gateway.engine().endpoint(&named).filter(|endpoint| caller.sees(&endpoint.id));
+        let Some(endpoint) = found else {
             return Err(JobError::NoSuchEndpoint(named.chars().take(80).collect()));
         };
         caller.may(access, Some(&endpoint.id)).map_err(JobError::Denied)?;

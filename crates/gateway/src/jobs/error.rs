@@ -22,7 +22,9 @@ pub(crate) enum JobError {
         "this server needs no key and therefore answers only programs on its own machine, and this request {0}; call it as http://localhost or http://127.0.0.1, or start the server with keys"
     )]
     NotLocal(&'static str),
-    #[error("there is no endpoint '{0}': use the id or the name of one that exists")]
+    #[error(
+        "there is no endpoint '{0}', or the key is not for it: use the id or the name of one that exists"
+    )]
     NoSuchEndpoint(String),
     #[error(
         "there is no job '{job}' of endpoint '{endpoint}': its id is wrong, its time to live ended, or its result is no longer kept"

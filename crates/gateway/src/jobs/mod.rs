@@ -8,12 +8,12 @@ mod error;
 mod events;
 mod health;
 mod openai;
-mod query;
-mod request;
+pub(crate) mod query;
+pub(crate) mod request;
 mod status;
 mod stream;
-mod submit;
-mod worker_error;
+pub(crate) mod submit;
+pub(crate) mod worker_error;
 
 pub use access::is_local_request;
 

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use http::Uri;
+use http::uri::Authority;
 use runyard_domain::endpoint::WEEK_MS;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -72,8 +73,9 @@ pub(crate) fn object(body: &Bytes) -> Result<&str, BadBody> {
         serde_json::from_str::<&RawValue>(text).map_err(malformed)?;
         return Err(BadBody::NotAnObject(kind(first)));
     }
-    // One scan finds what is malformed; the depth is that of a text that is not.
-    let deep = depth(text);
+    // Counting is far quicker than scanning, and few bodies have brackets enough to be too deep.
+    let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    let deep = if brackets > MAX_DEPTH { depth(text) } else { 0 };
     if deep > MAX_DEPTH {
         serde_json::from_str::<&RawValue>(text).map_err(malformed)?;
         return Err(BadBody::TooDeep(deep));
@@ -125,7 +127,15 @@ fn is_http_url(url: &str) -> bool {
         && url.parse::<Uri>().is_ok_and(|uri| {
             matches!(uri.scheme_str(), Some("http" | "https"))
                 && uri.host().is_some_and(|host| !host.is_empty())
+                && uri.authority().is_some_and(has_possible_port)
         })
+}
+
+/// Whether nothing, an empty port or one from 0 to 65535 follows the host.
+fn has_possible_port(authority: &Authority) -> bool {
+    let bare = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let after = bare.strip_prefix(authority.host()).unwrap_or_default();
+    matches!(after, "" | ":") || authority.port_u16().is_some()
 }
 
 /// The policy alone, in a submission without anything else.

@@ -78,7 +78,7 @@ async fn accept(
 }
 
 /// The header `Idempotency-Key`: the same one returns the first job.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, JobError> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, JobError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
         Ok(key) if (1..=255).contains(&key.len()) && key.bytes().all(|b| (b' '..=b'~').contains(&b)) => {

@@ -55,7 +55,7 @@ fn cut(segment: &str) -> (&str, Option<&str>) {
 }
 
 /// `1.12.0` of `RunPod-Python-SDK/1.12.0 (Linux …) …`.
-fn sdk_version(agent: &str) -> Option<String> {
+pub(crate) fn sdk_version(agent: &str) -> Option<String> {
     let version = agent.strip_prefix(PYTHON_SDK)?.split_whitespace().next()?;
     is_version(version).then(|| version.to_owned())
 }

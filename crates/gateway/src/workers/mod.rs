@@ -4,15 +4,15 @@
 //! The SDK asks again at once after any error, so errors are slow here; and it drops a result after any 4xx,
 //! so a result that cannot be taken gets 200 and fails its job with the reason.
 
-mod access;
-mod answer;
+pub(crate) mod access;
+pub(crate) mod answer;
 mod done;
 mod error;
 mod give_back;
 mod ping;
 mod stop;
 mod take;
-mod traceback;
+pub(crate) mod traceback;
 
 use axum::Router;
 use axum::extract::{Request, State};

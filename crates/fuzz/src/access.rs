@@ -1,0 +1,85 @@
+//! Who may: keys, ids, and whether a request is the local user's.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, header};
+use runyard_domain::endpoint::is_valid_name;
+use runyard_domain::{Access, EndpointId, Env, JobId, KeyId, KeyRecord, Timestamp, WorkerId};
+use runyard_vault::{Sealer, Vault};
+
+use crate::text;
+
+#[derive(Debug)]
+struct Nothing;
+
+impl Env for Nothing {
+    fn now(&self) -> Timestamp {
+        Timestamp(0)
+    }
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
+}
+
+/// Only the key itself opens, whatever stands around it.
+pub fn authorization(data: &[u8]) {
+    const KEY: &str = "ry_0123456789abcdef0123456789abcdef01234";
+    let record = KeyRecord {
+        id: KeyId::new("k"),
+        name: String::new(),
+        hash: runyard_vault::hash(KEY),
+        access: Access::Admin,
+        endpoints: Vec::new(),
+        created_at: Timestamp(0),
+        expires_at: None,
+        revoked_at: None,
+    };
+    let vault = Vault::new(Arc::new(Nothing), Sealer::new([0; 32]), vec![record]);
+    let text = text(data);
+    if vault.key_caller(&text).is_ok() {
+        assert!(text.trim().ends_with(KEY), "{text:?} opens");
+    }
+    assert!(vault.worker_caller(&text).is_err());
+}
+
+/// An id is a harmless name of a file and one step of a path; so is an endpoint's name.
+pub fn ids(data: &[u8]) {
+    let text = text(data);
+    let harmless = |id: &str| {
+        !id.is_empty()
+            && id.len() <= 96
+            && !id.contains(['/', '\0', '%', '?', '#'])
+            && id != "."
+            && id != ".."
+    };
+    if let Ok(id) = JobId::parse(&text) {
+        assert!(harmless(id.as_str()) && id.as_str() == text);
+        let shown = id.to_string();
+        assert_eq!(WorkerId::parse(&shown).map(|id| id.to_string()), Ok(shown.clone()));
+        assert_eq!(EndpointId::parse(&shown).map(|id| id.to_string()), Ok(shown));
+    }
+    assert!(!is_valid_name(&text) || harmless(&text));
+}
+
+/// What counts as this machine is an address of this machine by the strict reading of the name that a browser
+/// sends.
+pub fn local_request(data: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(data) else { return };
+    let text = text(data);
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, value.clone());
+    if runyard_gateway::is_local_request(&headers) {
+        is_loopback(&format!("http://{text}/"));
+    }
+    headers.insert(header::HOST, HeaderValue::from_static("localhost"));
+    headers.insert(header::ORIGIN, value);
+    if runyard_gateway::is_local_request(&headers) {
+        is_loopback(&text);
+    }
+}
+
+fn is_loopback(url: &str) {
+    let (_, _, host, _, _) = runyard_webhooks::probe::parse(url).expect("a local name stands in a URL");
+    let address = host.parse::<std::net::IpAddr>().map(|address| address.is_loopback());
+    assert!(address.unwrap_or(host.eq_ignore_ascii_case("localhost")), "{url} is taken for this machine");
+}

@@ -1,0 +1,69 @@
+//! One fuzz target for every parser of outside bytes. A target is a function of bytes that panics where a promise
+//! is broken, and not only where a parser panics: what was cut out is what stood there, what was unpacked lies
+//! inside, what is shown can be read back.
+//!
+//! The same functions run in two ways: `tests/corpus.rs` runs them over the files of `fuzz/corpus`, as part of the
+//! ordinary tests, and the programs of `fuzz/` hand them to libFuzzer (`docs/fuzzing.md`).
+
+mod access;
+mod code;
+mod jobs;
+mod output;
+mod server;
+mod workers;
+
+/// A fuzz target.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is also the name of its folder in `fuzz/corpus` and of its program in `fuzz/`.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("authorization", access::authorization),
+    ("cli_text", output::cli_text),
+    ("config", server::config),
+    ("error_object", workers::error_object),
+    ("ids", access::ids),
+    ("ignore_files", code::ignore_files),
+    ("job_headers", jobs::headers),
+    ("job_query", jobs::query),
+    ("json_scan", jobs::json_scan),
+    ("local_request", access::local_request),
+    ("log_line", output::log_line),
+    ("log_output", output::log_output),
+    ("manage_bodies", server::manage_bodies),
+    ("plain_text", output::plain_text),
+    ("python_source", code::python_source),
+    ("requirements", code::requirements),
+    ("runtime_wire", workers::runtime_wire),
+    ("splice", jobs::splice),
+    ("spool", workers::spool),
+    ("submission", jobs::submission),
+    ("test_cases", code::test_cases),
+    ("traceback", workers::traceback),
+    ("unpack", code::unpack),
+    ("user_agent", workers::user_agent),
+    ("webhook_url", server::webhook_url),
+    ("worker_path", workers::path),
+    ("worker_post", workers::post),
+];
+
+/// Runs the target of this name.
+///
+/// # Panics
+/// Where there is none, and where the target finds a promise broken.
+pub fn run(name: &str, data: &[u8]) {
+    let found = TARGETS.iter().find(|(known, _)| *known == name);
+    let (_, target) = found.expect("every program of fuzz/ is named after a target");
+    target(data);
+}
+
+/// The bytes as text, without what is not UTF-8.
+fn text(data: &[u8]) -> String {
+    String::from_utf8_lossy(data).into_owned()
+}
+
+/// Two texts of one input: up to the first line feed, and the rest.
+fn two(data: &[u8]) -> (String, String) {
+    let text = text(data);
+    let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    (first.to_owned(), rest.to_owned())
+}

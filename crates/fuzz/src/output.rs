@@ -1,0 +1,72 @@
+//! What workers print: lines, records, and what people see of them.
+
+use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
+use runyard_logs::{MAX_LINE, Origin, Query, Reader, Source, Writer, plain};
+
+use crate::text;
+
+// The command line is a program and no library: its two rules are taken as they stand.
+#[path = "../../cli/src/client/path.rs"]
+#[allow(dead_code)]
+mod cli_path;
+#[path = "../../cli/src/output/text.rs"]
+#[allow(dead_code)]
+mod cli_text;
+
+/// A line names at most a job that is well formed or that runs.
+pub fn log_line(data: &[u8]) {
+    let line = text(data);
+    let running = [JobId::new("a-u1"), JobId::new("b-u1")];
+    let (_, job) = runyard_logs::probe::line(&line, &running);
+    if let Some(job) = job {
+        assert!(line.contains(job.as_str()), "{job} does not stand in the line");
+        assert!(JobId::parse(job.as_str()).is_ok());
+    }
+    let (_, only) = runyard_logs::probe::line(&line, &running[..1]);
+    assert!(only.is_none_or(|job| JobId::parse(job.as_str()).is_ok()));
+}
+
+/// Every byte that was printed is kept, however it was cut into pieces, and is found again.
+pub fn log_output(data: &[u8]) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let origin = Origin { endpoint: EndpointId::new("ep"), worker: Some(WorkerId::new("w")), release: 1 };
+    let mut writer = Writer::open(dir.path(), origin).expect("a log opens");
+    for piece in data.chunks(1 + usize::from(*data.first().unwrap_or(&0))) {
+        writer.write(Timestamp(1), Source::Stdout, piece, &[]).expect("written");
+    }
+    writer.close(Timestamp(2), &[]).expect("written");
+    let query = Query { limit: usize::MAX, ..Query::new(EndpointId::new("ep")) };
+    let records = Reader::open(dir.path()).query(&query).expect("readable");
+    let mut printed = Vec::new();
+    for record in &records {
+        assert!(record.message.len() <= 3 * MAX_LINE);
+        printed.extend_from_slice(&record.bytes());
+        if !record.partial {
+            printed.push(b'\n');
+        }
+    }
+    assert_eq!(printed, data);
+}
+
+/// What people see moves no cursor, and what is plain stays as it is.
+pub fn plain_text(data: &[u8]) {
+    let shown = plain(&text(data));
+    assert!(!shown.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{shown:?}");
+    assert_eq!(plain(&shown), shown);
+}
+
+/// The same on the command line's side, where a line is also one line and bounded; and what users type is one step
+/// of a path.
+pub fn cli_text(data: &[u8]) {
+    let text = text(data);
+    let clean = cli_text::clean(&text);
+    assert!(!clean.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{clean:?}");
+    assert_eq!(cli_text::clean(&clean), clean);
+    let line = cli_text::line(&text, 20);
+    assert!(line.chars().count() <= 20 && !line.contains(['\n', '\t']), "{line:?}");
+    let path = cli_path::api(&[&text, "x"]);
+    assert_eq!(path.split('/').count(), 5, "{path}");
+    let uri: http::Uri = path.parse().expect("an escaped path is one");
+    assert_eq!((uri.path(), uri.query()), (path.as_str(), None));
+    assert!(!path.contains("/../") && !path.contains("/./"), "{path}");
+}

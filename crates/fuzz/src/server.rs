@@ -1,0 +1,44 @@
+//! What users and operators write to the server: its configuration, bodies of the management API, webhooks' URLs.
+
+use std::fs;
+
+use runyard_server::config::{Config, Flags};
+
+use crate::two;
+
+/// A configuration is read whole or refused with words that name the file.
+pub fn config(data: &[u8]) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("server.toml");
+    fs::write(&file, data).expect("written");
+    match Config::load(&file, &Flags::default()) {
+        Ok(config) => assert!((1..=100).contains(&config.webhook_tries)),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Bodies are refused or read; settings that pass are within every bound, and stay so when they are stored.
+pub fn manage_bodies(data: &[u8]) {
+    runyard_manage::probe::bodies(data);
+    if let Some(settings) = runyard_manage::probe::settings(data) {
+        settings.check().expect("settings that pass are within their bounds");
+        let stored = serde_json::to_string(&settings).expect("settings have a JSON form");
+        assert_eq!(serde_json::from_str::<runyard_domain::Settings>(&stored).expect("read back"), settings);
+    }
+}
+
+/// A URL that is taken apart can be put together again, is what an HTTP library reads in it, and a redirect from it
+/// never leads from https to http.
+pub fn webhook_url(data: &[u8]) {
+    let (from, location) = two(data);
+    let Ok((https, authority, host, port, path)) = runyard_webhooks::probe::parse(&from) else { return };
+    let scheme = if https { "https" } else { "http" };
+    let shown = format!("{scheme}://{authority}{path}");
+    let again = runyard_webhooks::probe::parse(&shown);
+    assert_eq!(again, Ok((https, authority.clone(), host.clone(), port, path.clone())), "{shown}");
+    assert!(path.starts_with('/') && !host.is_empty() && !host.contains(['@', '/']), "{shown}");
+    assert!(http::HeaderValue::from_str(&authority).is_ok(), "{authority:?} cannot stand in a header");
+    if let Ok((next, ..)) = runyard_webhooks::probe::join(&from, &location) {
+        assert!(next || !https, "{from} redirects to {location}");
+    }
+}

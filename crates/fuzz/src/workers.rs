@@ -1,0 +1,113 @@
+//! What workers send, through the agent to the server: paths, posts, versions, exceptions; and what agent and
+//! server tell each other.
+
+use std::fs;
+
+use bytes::Bytes;
+use http::Uri;
+use runyard_domain::FailReason;
+use runyard_gateway::probe::{self, Posted};
+use runyard_runtime::wire::{Ending, Fault, Info, Notice, Started};
+use runyard_runtime::{Observed, WorkerSpec};
+use serde_json::value::RawValue;
+
+use crate::jobs::is_part;
+use crate::text;
+
+/// A bound that small inputs reach, too.
+const LIMIT: usize = 1_000;
+
+/// A path as it goes on to the server is an address still, and of the same worker: reading it again changes
+/// nothing.
+pub fn path(data: &[u8]) {
+    let text = text(data);
+    let Ok(uri) = text.parse::<Uri>() else { return };
+    let Some(path) = uri.path_and_query() else { return };
+    let Some((token, wish, sent)) = runyard_agent::probe::route(path.as_str()) else { return };
+    assert!(sent.parse::<Uri>().is_ok(), "{sent:?} cannot be sent on");
+    assert_eq!(runyard_agent::probe::route(&sent), Some((token, wish, sent.clone())));
+}
+
+/// What is kept of a post is JSON that stood in it and within the limit; agent and server agree on what is only
+/// progress.
+pub fn post(data: &[u8]) {
+    let body = Bytes::copy_from_slice(data);
+    match probe::done(&body, LIMIT) {
+        Posted::Progress(value) => {
+            assert!(serde_json::from_slice::<&RawValue>(&value).is_ok());
+        }
+        Posted::Done(error, output) => {
+            // The agent forgets a job whose result it saw: it may take progress for less, never for more.
+            assert!(
+                !runyard_agent::probe::is_progress(data) || error.is_some(),
+                "the agent takes a result for progress"
+            );
+            assert!(error.is_none_or(|words| !words.is_empty()));
+            if let Some(output) = output {
+                is_part(&body, &output);
+                assert!(output.len() <= LIMIT);
+            }
+        }
+    }
+    match probe::chunk(&body, LIMIT) {
+        Ok(value) => {
+            is_part(&body, &value);
+            assert!(value.len() <= LIMIT);
+        }
+        Err(words) => assert!(!words.is_empty()),
+    }
+}
+
+/// A version is short and harmless.
+pub fn user_agent(data: &[u8]) {
+    if let Some(version) = probe::sdk_version(&text(data)) {
+        assert!((1..=40).contains(&version.len()));
+        assert!(version.bytes().all(|b| b.is_ascii_graphic()));
+    }
+}
+
+/// An exception has a name that stands in the text, and a file of its own where it has a line.
+pub fn traceback(data: &[u8]) {
+    match probe::exception(&text(data)) {
+        Some(FailReason::HandlerException { file, line, .. }) => assert_eq!(file.is_some(), line.is_some()),
+        Some(other) => panic!("{other:?} is no exception"),
+        None => {}
+    }
+}
+
+/// An error object has its message.
+pub fn error_object(data: &[u8]) {
+    if let Some(object) = probe::error_object(&text(data)) {
+        assert!(object["message"].is_string());
+    }
+}
+
+/// Whatever a crash leaves in the spool's file: what is read of it can be sent, is read again, and can be done
+/// with.
+pub fn spool(data: &[u8]) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("posts");
+    fs::write(&file, data).expect("written");
+    let first = runyard_agent::probe::spool(dir.path(), false).expect("a file of any content opens");
+    let kept = fs::read(&file).expect("readable");
+    assert!(data.starts_with(&kept), "opening changes what is there");
+    assert_eq!(runyard_agent::probe::spool(dir.path(), false).expect("again"), first);
+    assert_eq!(fs::read(&file).expect("readable"), kept, "opening twice is opening once");
+    let all = runyard_agent::probe::spool(dir.path(), true).expect("each can be done with");
+    assert!(all.len() >= first.len());
+    assert!(runyard_agent::probe::spool(dir.path(), false).expect("empty").is_empty());
+}
+
+/// What one side of the control socket reads it writes back as the same.
+pub fn runtime_wire(data: &[u8]) {
+    macro_rules! same_again {
+        ($($kind:ty),*) => {$(
+            if let Ok(read) = serde_json::from_slice::<$kind>(data) {
+                let written = serde_json::to_vec(&read).expect("plain data has a JSON form");
+                let again: $kind = serde_json::from_slice(&written).expect("what was written can be read");
+                assert_eq!(read, again);
+            }
+        )*};
+    }
+    same_again!(Info, Started, Ending, Notice, Fault, Observed, WorkerSpec);
+}

@@ -1,0 +1,28 @@
+//! Doors to the bodies of calls, for the fuzz targets (`crates/fuzz`). No part of the interface.
+
+use runyard_domain::Settings;
+use serde_json::Map;
+
+use crate::{deploy, endpoints, keys};
+
+/// Which of the calls' bodies a text can be.
+pub fn bodies(text: &[u8]) -> Vec<&'static str> {
+    let mut fits = Vec::new();
+    let mut note = |name, ok| {
+        if ok {
+            fits.push(name);
+        }
+    };
+    note("key", serde_json::from_slice::<keys::Create>(text).is_ok());
+    note("endpoint", serde_json::from_slice::<endpoints::Create>(text).is_ok());
+    note("change", serde_json::from_slice::<endpoints::Change>(text).is_ok());
+    note("release", serde_json::from_slice::<deploy::Request>(text).is_ok());
+    note("rollback", serde_json::from_slice::<deploy::Rollback>(text).is_ok());
+    fits
+}
+
+/// The default settings with these changes, where they are allowed.
+pub fn settings(changes: &[u8]) -> Option<Settings> {
+    let changes: Map<_, _> = serde_json::from_slice(changes).ok()?;
+    endpoints::changed(&Settings::default(), &changes).ok()
+}
