@@ -39,6 +39,7 @@ impl Fleet {
                 record,
                 kill_at: None,
                 at_once: false,
+                told_to_end: false,
                 not_its_fault: false,
                 wanted_gone: draining,
                 start_timed_out: false,

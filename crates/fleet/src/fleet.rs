@@ -189,7 +189,7 @@ impl Fleet {
             dirty.into_iter().collect()
         };
         for endpoint in dirty {
-            self.hasten_drains(&endpoint);
+            self.hasten_drains(&endpoint).await;
             self.reconcile(&endpoint).await;
         }
     }

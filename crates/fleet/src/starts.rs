@@ -162,6 +162,7 @@ impl Fleet {
             record: record.clone(),
             kill_at: None,
             at_once: false,
+            told_to_end: false,
             not_its_fault: false,
             wanted_gone: false,
             start_timed_out: false,

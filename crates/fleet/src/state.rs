@@ -15,6 +15,8 @@ pub(crate) struct Managed {
     pub(crate) kill_at: Option<Timestamp>,
     /// It drains to stop what it runs: without other jobs it is killed without a grace.
     pub(crate) at_once: bool,
+    /// It drains, and was told to end because it runs nothing any more.
+    pub(crate) told_to_end: bool,
     /// Its start failed below it: that says nothing of its release.
     pub(crate) not_its_fault: bool,
     /// Whether its end was our wish: what it held then costs its jobs nothing.

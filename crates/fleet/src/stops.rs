@@ -14,8 +14,8 @@ const LONGEST_DRAIN_MS: i64 = 3_600_000;
 const KILL_AGAIN_MS: i64 = 5_000;
 
 impl Fleet {
-    /// Lets a worker finish what it has and end: mark, SIGTERM, release its held polls. `at_once` ends also
-    /// what it runs, after the grace that its endpoint gives to other jobs.
+    /// Lets a worker finish what it has and end: mark, and as soon as it holds no job SIGTERM, and release its
+    /// held polls. `at_once` ends also what it runs, after the grace that its endpoint gives to other jobs.
     pub(crate) async fn drain(&self, id: &WorkerId, cause: &str, at_once: bool) {
         let held = self.inner.engine.held_by(id);
         let now = self.now();
@@ -44,29 +44,50 @@ impl Fleet {
             }
             worker.record.state = WorkerState::Draining;
             worker.record.stop_cause = Some(cause.to_owned());
+            worker.told_to_end = held.is_empty();
             self.save(worker.record.clone());
         }
-        tracing::info!(worker.id = %id, cause, "draining a worker");
+        tracing::info!(worker.id = %id, cause, jobs = held.len(), "draining a worker");
         self.inner.engine.mark_draining(id);
+        if held.is_empty() {
+            self.tell_to_end(id).await;
+        }
+        self.inner.wake.notify_one();
+    }
+
+    /// SIGTERM, and its held polls come back: SDKs end only then. Not while it runs jobs: the Python SDK up to
+    /// 1.6 and workers of other makes end at once, with what they run.
+    async fn tell_to_end(&self, id: &WorkerId) {
         if let Err(error) = self.inner.runtime.stop(id, Stop::Term).await {
             tracing::debug!(worker.id = %id, %error, "a draining worker could not be told");
         }
         self.inner.engine.release_polls(id);
-        self.inner.wake.notify_one();
     }
 
-    /// Draining workers that have nothing left to do need not the time that their jobs had.
-    pub(crate) fn hasten_drains(&self, endpoint: &EndpointId) {
+    /// Draining workers that have nothing left to do are told to end, and need not the time that their jobs had.
+    pub(crate) async fn hasten_drains(&self, endpoint: &EndpointId) {
+        for id in self.done_draining(endpoint) {
+            self.tell_to_end(&id).await;
+        }
+    }
+
+    /// Those that were not told yet. Their time runs from now on.
+    fn done_draining(&self, endpoint: &EndpointId) -> Vec<WorkerId> {
         let now = self.now();
         let mut state = self.state();
         let draining =
             |w: &&mut Managed| w.record.endpoint == *endpoint && w.record.state == WorkerState::Draining;
+        let mut done = Vec::new();
         for worker in state.workers.values_mut().filter(draining) {
             if self.inner.engine.held_by(&worker.record.id).is_empty() {
                 let kill_at = now.plus(if worker.at_once { 0 } else { self.inner.idle_drain_ms });
                 worker.kill_at = Some(worker.kill_at.map_or(kill_at, |at| at.min(kill_at)));
+                if !std::mem::replace(&mut worker.told_to_end, true) {
+                    done.push(worker.record.id.clone());
+                }
             }
         }
+        done
     }
 
     /// Looks after the stop grace whether a worker let go of a job.

@@ -136,7 +136,8 @@ async fn a_lower_maximum_drains_and_zero_stops() {
     stage.settings(Settings { workers_min: 1, workers_max: 1, ..patient() }).await;
     assert_eq!(stage.runtime.running(), [workers[0].clone()], "the busy one stays");
     stage.settings(Settings { workers_max: 0, ..patient() }).await;
-    stage.runtime.set_jobs(&workers[0], vec![job], vec![]);
+    assert_eq!(stage.running(), 1, "it ends its job first");
+    stage.finish(&workers[0], &job).await;
     assert_eq!(stage.running(), 0);
     stage.submit().await;
     stage.advance(60_000).await;

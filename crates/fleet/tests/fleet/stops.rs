@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use runyard_domain::worker::WorkerState;
 use runyard_domain::{JobId, Settings, WorkerId};
 use runyard_engine::{Ask, NewJob};
 use runyard_runtime::Stop;
@@ -23,13 +24,14 @@ async fn a_worker_that_does_not_let_go_is_replaced_and_its_other_jobs_go_back_un
     let (stage, worker, [first, second]) = stubborn(patient()).await;
     stage.engine.cancel(&stage.caller, &first).await.unwrap();
     stage.advance(2_950).await;
-    assert!(stage.runtime.stopped().is_empty());
+    assert_eq!(stage.record(&worker).state, WorkerState::Ready);
     stage.advance(50).await;
-    assert_eq!(stage.runtime.stopped(), [(worker.clone(), Stop::Term)]);
+    assert_eq!(stage.record(&worker).state, WorkerState::Draining);
     stage.advance(9_900).await;
     assert_eq!(stage.job(&second).holder(), Some(&worker), "it may still finish");
+    assert!(stage.runtime.stopped().is_empty());
     stage.advance(200).await;
-    assert_eq!(stage.runtime.stopped()[1], (worker, Stop::Kill));
+    assert_eq!(stage.runtime.stopped(), [(worker, Stop::Kill)]);
     assert!(stage.is_waiting(&second));
     assert_eq!(stage.job(&second).losses, 0);
     assert_eq!(stage.take(&stage.last()).await, [second]);
@@ -109,6 +111,21 @@ async fn a_worker_that_asks_for_it_is_refreshed_after_its_job() {
     assert_eq!(stage.take(&stage.last()).await, [next]);
 }
 
+/// Workers of some makes end at once on SIGTERM, with what they run.
+#[tokio::test(start_paused = true)]
+async fn a_draining_worker_is_told_to_end_when_its_last_job_is_done() {
+    let stage = Stage::new(patient()).await;
+    let (first, worker) = stage.busy_worker().await;
+    let second = stage.submit().await;
+    assert_eq!(stage.take(&worker).await, [second.clone()]);
+    stage.fleet.restart(&ep()).await;
+    stage.finish(&worker, &first).await;
+    stage.advance(60_000).await;
+    assert!(stage.runtime.stopped().is_empty());
+    stage.finish(&worker, &second).await;
+    assert_eq!(stage.runtime.stopped(), [(worker, Stop::Term)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_draining_worker_that_does_not_end_after_its_job_gets_the_usual_time() {
     let (stage, worker, [first, second]) = stubborn(patient()).await;
@@ -146,6 +163,6 @@ async fn an_order_outlives_a_burst_that_the_fleet_did_not_follow() {
         stage.engine.order_stop(&worker, &first);
     }
     stage.advance(3_100).await;
-    assert_eq!(stage.runtime.stopped(), [(worker, Stop::Term)]);
+    assert_eq!(stage.record(&worker).state, WorkerState::Draining);
     assert!(stage.is_waiting(&job));
 }
