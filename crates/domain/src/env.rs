@@ -5,8 +5,18 @@ use crate::{EndpointId, JobId, KeyId, Timestamp, WorkerId};
 
 /// Clock, ids and randomness in one value.
 pub trait Env: Send + Sync + std::fmt::Debug {
-    /// The wall clock.
+    /// The time that decisions and records go by. It never goes back, and never jumps where the wall clock does.
     fn now(&self) -> Timestamp;
+
+    /// The wall clock as it stands: for what others compare with theirs.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// How long the machine has been suspended since it started, in milliseconds: time in which nothing ran.
+    fn slept_ms(&self) -> i64 {
+        0
+    }
 
     /// Fills `bytes` with randomness fit for secrets.
     fn fill(&self, bytes: &mut [u8]);

@@ -26,7 +26,8 @@ impl Manage {
             && dir.is_dir()
         {
             // Young folders are not swept: the release that shall name this one is not there yet.
-            let now = UNIX_EPOCH + Duration::from_millis(self.inner.engine.now().0.try_into().unwrap_or(0));
+            let now = self.inner.engine.env().wall();
+            let now = UNIX_EPOCH + Duration::from_millis(now.0.try_into().unwrap_or(0));
             if let Err(error) = folder.set_modified(now) {
                 tracing::debug!(%error, bundle = sha, "cannot note that the bundle is in use");
             }

@@ -50,6 +50,8 @@ enum SweepError {
 #[derive(Debug, Default)]
 struct Known {
     now: Timestamp,
+    /// By the clock that the times of files go by.
+    wall: Timestamp,
     /// Endpoints with the numbers of their releases.
     endpoints: HashMap<EndpointId, HashSet<u32>>,
     bundles: HashSet<String>,
@@ -121,6 +123,7 @@ fn known(engine: &Engine, observed: &[Observed]) -> Result<Known, StoreError> {
     let reader = engine.reader();
     let mut known = Known {
         now: engine.now(),
+        wall: engine.env().wall(),
         observed: observed.iter().map(|worker| worker.id.clone()).collect(),
         ..Known::default()
     };

@@ -248,7 +248,8 @@ impl Courier {
         let wanted = permits(size).min(permits(self.poster.limits.bytes));
         let Ok(_room) = self.room.acquire_many(wanted).await else { return };
         let (at, clock) = (self.engine.now(), Instant::now());
-        let heard = match self.message(&delivery, input, output, at).await {
+        // Its receiver compares the signed time with a clock of its own.
+        let heard = match self.message(&delivery, input, output, self.engine.env().wall()).await {
             Ok(message) => self.poster.post(&delivery.url, &message).await,
             Err(error) => return self.unreadable(&delivery, &error).await,
         };

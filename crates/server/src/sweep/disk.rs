@@ -30,7 +30,7 @@ const REMOVING: &str = ".removing-";
 
 /// Removes what is not known any more and old enough.
 pub(super) fn clear(root: &Root, known: &Known) -> Swept {
-    let now = UNIX_EPOCH + Duration::from_millis(known.now.0.try_into().unwrap_or(0));
+    let now = UNIX_EPOCH + Duration::from_millis(known.wall.0.try_into().unwrap_or(0));
     let mut sweep = Sweep { known, now, left: MOST, swept: Swept::default() };
     sweep.logs(&root.logs);
     if !known.strangers {

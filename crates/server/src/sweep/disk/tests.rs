@@ -68,6 +68,7 @@ fn known() -> Known {
     };
     Known {
         now: Timestamp((NOW * 1000) as i64),
+        wall: Timestamp((NOW * 1000) as i64),
         endpoints: HashMap::from([(EndpointId::new("a"), HashSet::from([1]))]),
         bundles: HashSet::from([digest('a'), String::new()]),
         environments: HashSet::from([digest('a'), String::new()]),
