@@ -1,16 +1,21 @@
-//! Floors: what the machine itself takes for one sync and for one HTTP round trip.
+//! Floors: what the machine itself takes for one sync, for one HTTP round trip, and to start a program that
+//! listens.
 
 use std::fs::File;
 use std::io::Write as _;
 use std::time::Instant;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use crate::Plan;
 use crate::http::Client;
-use crate::stats::{Run, median};
+use crate::stats::{Run, Turn};
+
+/// What every load sends as a job.
+pub const BODY: &[u8] = br#"{"input":{"text":"a short input of 38 bytes"}}"#;
 
 /// Appending 4 KiB and fdatasync.
 pub fn sync(plan: &Plan) -> anyhow::Result<Value> {
@@ -28,58 +33,67 @@ pub fn sync(plan: &Plan) -> anyhow::Result<Value> {
         }
         runs.push(Run::new(micros, began.elapsed()));
     }
-    Ok(json!({"row": "fdatasync", "append4KiB": median(runs)}))
+    Ok(json!({"row": "fdatasync", "clients": {"1": plan.samples.median("fdatasync", runs)?}}))
 }
 
-/// One request and its answer through the same client, with nothing behind it.
-pub async fn echo(plan: &Plan) -> anyhow::Result<Value> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let host = listener.local_addr()?.to_string();
-    let serving = tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = stream.set_nodelay(true);
-            tokio::spawn(async move {
-                let mut buffer = [0u8; 4096];
-                while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {
-                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-                    if stream.write_all(answer).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    let mut by_clients = Map::new();
-    for &clients in &plan.clients {
-        let mut runs = Vec::new();
-        for _ in 0..plan.rounds {
-            runs.push(once(plan, &host, clients).await?);
-        }
-        by_clients.insert(clients.to_string(), median(runs));
-    }
-    serving.abort();
-    Ok(json!({"row": "echo", "clients": by_clients}))
+/// A server that answers each request with `{}`, and nothing behind it.
+pub struct EchoServer {
+    /// Its host and port.
+    pub host: String,
+    serving: JoinHandle<()>,
 }
 
-async fn once(plan: &Plan, host: &str, clients: usize) -> anyhow::Result<Run> {
-    let began = Instant::now();
-    let until = began + plan.run / 2;
-    let mut tasks = Vec::new();
-    for _ in 0..clients {
-        let mut client = Client::connect(host).await?;
-        tasks.push(tokio::spawn(async move {
-            let mut micros = Vec::new();
-            while Instant::now() < until {
-                let asked = Instant::now();
-                client.send("POST", "/", "", b"{\"input\":{\"text\":\"a short input of 38 bytes\"}}").await?;
-                micros.push(asked.elapsed().as_micros() as u64);
-            }
-            anyhow::Ok(micros)
-        }));
+impl Drop for EchoServer {
+    fn drop(&mut self) {
+        self.serving.abort();
     }
-    let mut micros = Vec::new();
-    for task in tasks {
-        micros.extend(task.await??);
+}
+
+impl EchoServer {
+    /// Listens on a free port of loopback.
+    pub async fn start() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let host = listener.local_addr()?.to_string();
+        Ok(Self { host, serving: tokio::spawn(accept(listener)) })
     }
-    Ok(Run::new(micros, began.elapsed()))
+
+    /// These many clients of it.
+    pub async fn clients(&self, clients: usize) -> anyhow::Result<Vec<Echo>> {
+        let mut made = Vec::new();
+        for _ in 0..clients {
+            made.push(Echo(Client::connect(&self.host).await?));
+        }
+        Ok(made)
+    }
+}
+
+/// The same as a program of its own, until it is killed: the floor of a server's start.
+pub async fn echo_program(host: &str) -> anyhow::Result<()> {
+    accept(TcpListener::bind(host).await?).await;
+    Ok(())
+}
+
+async fn accept(listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        tokio::spawn(answer(stream));
+    }
+}
+
+async fn answer(mut stream: TcpStream) {
+    let mut buffer = [0u8; 4096];
+    while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {
+        if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.is_err() {
+            return;
+        }
+    }
+}
+
+/// One client of the echo.
+pub struct Echo(Client);
+
+impl Turn for Echo {
+    async fn turn(&mut self) -> anyhow::Result<()> {
+        self.0.send("POST", "/", "", BODY).await.map(drop)
+    }
 }

@@ -2,91 +2,109 @@
 //! transaction of LPUSH, XACK and XDEL (done), BRPOP (read). Redis comes from the machine's packages; without
 //! it the row says so.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf as _, BytesMut};
-use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
 
-use crate::Plan;
-use crate::stats::{Run, median};
+use crate::process::{Usage, free_port};
+use crate::stats::Turn;
 
-/// Every client count of the plan.
-pub async fn run(plan: &Plan) -> anyhow::Result<Value> {
-    let dir = tempfile::tempdir()?;
-    let (mut child, host) = start(dir.path()).await?;
-    let mut by_clients = Map::new();
-    for &clients in &plan.clients {
-        let mut runs = Vec::new();
-        for _ in 0..plan.rounds {
-            runs.push(once(plan, &host, clients).await?);
-        }
-        by_clients.insert(clients.to_string(), median(runs));
-    }
-    let _ = child.kill().await;
-    Ok(json!({"row": "redis", "clients": by_clients}))
+/// A Redis of one's own, synced always.
+pub struct Redis {
+    /// Its host and port.
+    pub host: String,
+    /// From its start to its first answer.
+    pub ready: Duration,
+    child: Child,
+    _dir: tempfile::TempDir,
 }
 
-async fn start(dir: &std::path::Path) -> anyhow::Result<(Child, String)> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let child = Command::new("redis-server")
+impl Redis {
+    /// Starts it; `appendfsync` is `always` or `everysec`.
+    pub async fn start(appendfsync: &str) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let port = free_port()?;
+        let began = Instant::now();
+        let child = spawn(port, appendfsync, dir.path())?;
+        let host = format!("127.0.0.1:{port}");
+        while began.elapsed() < Duration::from_secs(20) {
+            if let Ok(mut client) = Resp::connect(&host).await {
+                client.call(&["XGROUP", "CREATE", "jobs", "workers", "$", "MKSTREAM"]).await?;
+                return Ok(Self { host, ready: began.elapsed(), child, _dir: dir });
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        bail!("redis-server did not come up")
+    }
+
+    /// What its process uses.
+    pub fn usage(&self) -> Usage {
+        Usage::of(self.child.id().unwrap_or(0))
+    }
+
+    /// Workers that take jobs of the stream and answer them, as long as this is kept.
+    pub async fn workers(&self, lanes: usize) -> anyhow::Result<JoinSet<()>> {
+        let mut workers = JoinSet::new();
+        for n in 0..lanes {
+            let mut client = Resp::connect(&self.host).await?;
+            workers.spawn(async move { while work(&mut client, n).await.is_ok() {} });
+        }
+        Ok(workers)
+    }
+
+    /// These many clients; `round` keeps their names apart from those of other runs.
+    pub async fn clients(&self, clients: usize, round: usize) -> anyhow::Result<Vec<Whole>> {
+        let mut made = Vec::new();
+        for n in 0..clients {
+            let client = Resp::connect(&self.host).await?;
+            made.push(Whole { client, name: format!("r:{clients}:{round}:{n}"), jobs: 0 });
+        }
+        Ok(made)
+    }
+}
+
+fn spawn(port: u16, appendfsync: &str, dir: &Path) -> anyhow::Result<Child> {
+    Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--appendonly", "yes"])
-        .args(["--appendfsync", "always", "--save", "", "--dir", &dir.display().to_string()])
+        .args(["--appendfsync", appendfsync, "--save", "", "--dir", &dir.display().to_string()])
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .context("redis-server is not installed (Debian: redis-server)")?;
-    let host = format!("127.0.0.1:{port}");
-    for _ in 0..500 {
-        if let Ok(mut client) = Resp::connect(&host).await {
-            client.call(&["XGROUP", "CREATE", "jobs", "workers", "$", "MKSTREAM"]).await?;
-            return Ok((child, host));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    bail!("redis-server did not come up")
+        .context("redis-server is not installed (Debian: redis-server)")
 }
 
-async fn once(plan: &Plan, host: &str, clients: usize) -> anyhow::Result<Run> {
-    let lanes = clients.min(16);
-    let mut workers = Vec::new();
-    for n in 0..lanes {
-        let mut client = Resp::connect(host).await?;
-        workers.push(tokio::spawn(async move { while work(&mut client, n).await.is_ok() {} }));
+/// One client of whole jobs.
+pub struct Whole {
+    client: Resp,
+    name: String,
+    jobs: u64,
+}
+
+const INPUT: &str = r#"{"text":"a short input of 38 bytes"}"#;
+
+impl Turn for Whole {
+    async fn turn(&mut self) -> anyhow::Result<()> {
+        self.jobs += 1;
+        let reply_to = format!("{}:{}", self.name, self.jobs);
+        self.client.call(&["XADD", "jobs", "*", "reply", &reply_to, "input", INPUT]).await?;
+        self.client.call(&["BRPOP", &reply_to, "30"]).await
     }
-    let began = Instant::now();
-    let until = began + plan.run;
-    let mut tasks = Vec::new();
-    for n in 0..clients {
-        let mut client = Resp::connect(host).await?;
-        tasks.push(tokio::spawn(async move {
-            let mut micros = Vec::new();
-            let mut k = 0u64;
-            while Instant::now() < until {
-                k += 1;
-                let asked = Instant::now();
-                let reply_to = format!("r:{n}:{k}");
-                let input = r#"{"text":"a short input of 38 bytes"}"#;
-                client.call(&["XADD", "jobs", "*", "reply", &reply_to, "input", input]).await?;
-                client.call(&["BRPOP", &reply_to, "30"]).await?;
-                micros.push(asked.elapsed().as_micros() as u64);
-            }
-            anyhow::Ok(micros)
-        }));
+}
+
+/// One client that only submits.
+pub struct Submit(pub Resp);
+
+impl Turn for Submit {
+    async fn turn(&mut self) -> anyhow::Result<()> {
+        self.0.call(&["XADD", "parked", "*", "input", INPUT]).await
     }
-    let mut micros = Vec::new();
-    for task in tasks {
-        micros.extend(task.await??);
-    }
-    let took = began.elapsed();
-    for worker in workers {
-        worker.abort();
-    }
-    Ok(Run::new(micros, took))
 }
 
 /// One round of a worker: takes up to 32 jobs and answers each.
@@ -110,19 +128,21 @@ async fn work(client: &mut Resp, n: usize) -> anyhow::Result<()> {
 }
 
 /// One connection that speaks RESP.
-struct Resp {
+pub struct Resp {
     stream: TcpStream,
     buffer: BytesMut,
 }
 
 impl Resp {
-    async fn connect(host: &str) -> anyhow::Result<Self> {
+    /// Connects to `host` (with port).
+    pub async fn connect(host: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(host).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: BytesMut::new() })
     }
 
-    async fn call(&mut self, words: &[&str]) -> anyhow::Result<()> {
+    /// One command and its reply.
+    pub async fn call(&mut self, words: &[&str]) -> anyhow::Result<()> {
         self.call_into(words, &mut Vec::new()).await
     }
 
@@ -131,6 +151,7 @@ impl Resp {
         self.reply(texts).await
     }
 
+    /// Several commands at once and their replies.
     async fn pipeline(&mut self, steps: &[&[&str]]) -> anyhow::Result<()> {
         let request: String = steps.iter().map(|words| encode(words)).collect();
         self.stream.write_all(request.as_bytes()).await?;
@@ -140,8 +161,8 @@ impl Resp {
         Ok(())
     }
 
-    /// Reads one whole reply and keeps its texts in order.
-    async fn reply(&mut self, texts: &mut Vec<String>) -> anyhow::Result<()> {
+    /// Reads one whole reply, or message, and keeps its texts in order.
+    pub async fn reply(&mut self, texts: &mut Vec<String>) -> anyhow::Result<()> {
         let mut left = 1usize;
         while left > 0 {
             left -= 1;

@@ -1,7 +1,7 @@
 //! Whole jobs through the embedded store alone: submit, take and finish, each acknowledged after its own
 //! commit, with as many callers as the batch has commands of one kind.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use runyard_domain::job::Answer;
@@ -9,25 +9,11 @@ use runyard_domain::{EndpointId, Env as _, Job, JobId, Payload, Phase, Policy, T
 use runyard_engine::SystemEnv;
 use runyard_store::sqlite::SqliteStore;
 use runyard_store::{Blobs, Command, Reply, Store as _, Submission};
-use serde_json::{Map, Value, json};
 
-use crate::Plan;
-use crate::stats::{Run, median};
+use crate::stats::Run;
 
-/// Every client count of the plan.
-pub fn run(plan: &Plan) -> anyhow::Result<Value> {
-    let mut by_clients = Map::new();
-    for &clients in &plan.clients {
-        let mut runs = Vec::new();
-        for _ in 0..plan.rounds {
-            runs.push(once(plan, clients)?);
-        }
-        by_clients.insert(clients.to_string(), median(runs));
-    }
-    Ok(json!({"row": "store", "clients": by_clients}))
-}
-
-fn once(plan: &Plan, clients: usize) -> anyhow::Result<Run> {
+/// Jobs for `length`, in batches of `clients`.
+pub fn run(length: Duration, clients: usize) -> anyhow::Result<Run> {
     let dir = tempfile::tempdir()?;
     std::fs::create_dir_all(dir.path().join("db"))?;
     let blobs = Blobs::open(dir.path().join("blobs"))?;
@@ -35,7 +21,7 @@ fn once(plan: &Plan, clients: usize) -> anyhow::Result<Run> {
     let (endpoint, worker) = (EndpointId::new("bench"), WorkerId::new("w"));
     let began = Instant::now();
     let mut micros = Vec::new();
-    while began.elapsed() < plan.run {
+    while began.elapsed() < length {
         let asked = Instant::now();
         let now = SystemEnv.now();
         let submits: Vec<Command> = (0..clients).map(|_| submit(&endpoint, now)).collect();

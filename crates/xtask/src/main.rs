@@ -20,9 +20,13 @@ cargo xtask COMMAND
                                 skips are allowed
        --allow-skips            a skipped test is named and is no failure
 
-  bench [--quick] [--gate]      the loads beside their peers and floors, as a table
-       --quick                  one short run of each row
-       --gate                   fails where a ratio within the run does not hold";
+  bench [--quick] [--gate] [--docs] [--only=ROW]
+                                the loads beside their peers and floors, as Markdown; installs what they need
+       --quick                  one short run of each row: some minutes instead of a quarter of an hour
+       --gate                   fails where a ratio within the run does not hold
+       --docs                   puts the figures into docs/benchmarks.md
+       --only=ROW               this row alone, and others named so: fdatasync, echo, store, submit, jobs, redis,
+                                start, sdk, prefetch, python, fanout, endpoints, queue";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

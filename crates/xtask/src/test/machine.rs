@@ -59,9 +59,10 @@ fn succeeds(program: &str, arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn install(packages: &[&str]) -> anyhow::Result<()> {
+/// Installs packages of Debian; where that cannot be done, the error says how to.
+pub fn install(packages: &[&str]) -> anyhow::Result<()> {
     let wanted = packages.join(" ");
-    let by_hand = format!("the tests need {wanted}. Debian and Ubuntu: sudo apt-get install {wanted}");
+    let by_hand = format!("{wanted} is needed. Debian and Ubuntu: sudo apt-get install {wanted}");
     let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
     if !root {
         bail!("{by_hand}");

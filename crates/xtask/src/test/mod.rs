@@ -13,6 +13,8 @@ use std::path::Path;
 
 use anyhow::bail;
 
+pub use machine::install;
+pub use python::environment as python_environment;
 use report::Report;
 
 /// What the caller wants.

@@ -1,5 +1,5 @@
-//! The Python of the tests: an environment in the target folder with the real SDK and what the end-to-end suites
-//! use. Made anew when what it shall hold changes, else kept.
+//! The Python of the tests and of the benchmarks: environments in the target folder, the tests' with the real SDK
+//! and what the end-to-end suites use. Made anew when what it shall hold changes, else kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,25 @@ use anyhow::{Context as _, bail};
 /// What it holds. The SDK is the version whose wire the project is held to.
 const PACKAGES: [&str; 4] = ["runpod==1.12.0", "pytest", "aiohttp", "requests"];
 
-/// The environment's interpreter; installs what is missing.
+/// The interpreter of the tests' environment; installs what is missing.
 pub fn prepare(target: &Path) -> anyhow::Result<PathBuf> {
-    let folder = target.join("test-python");
+    environment(target, "test-python", &PACKAGES)
+}
+
+/// The interpreter of an environment that holds `packages`, in folder `name` of the target folder; installs what is
+/// missing.
+pub fn environment(target: &Path, name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let folder = target.join(name);
     let (python, mark) = (folder.join("bin/python"), folder.join("complete"));
-    let wanted = format!("{}\n{}\n", version()?, PACKAGES.join("\n"));
+    let wanted = format!("{}\n{}\n", version()?, packages.join("\n"));
     if fs::read_to_string(&mark).is_ok_and(|text| text == wanted) && python.is_file() {
         return Ok(python);
     }
-    println!("making the tests' Python environment: {}", PACKAGES.join(", "));
+    println!("making the Python environment {name}: {}", packages.join(", "));
     must(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    if let Err(error) = install_with_uv(&python, &folder) {
+    if let Err(error) = install_with_uv(&python, &folder, packages) {
         println!("uv did not do it ({error:#}), so pip does, slower");
-        must(pip(&python).arg("install").args(PACKAGES))?;
+        must(pip(&python).arg("install").args(packages))?;
     }
     // Written last: an environment that was given up half-way is made anew.
     fs::write(&mark, wanted).with_context(|| format!("cannot write {}", mark.display()))?;
@@ -36,10 +42,10 @@ fn version() -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().replace('\n', " "))
 }
 
-fn install_with_uv(python: &Path, folder: &Path) -> anyhow::Result<()> {
+fn install_with_uv(python: &Path, folder: &Path, packages: &[&str]) -> anyhow::Result<()> {
     must(pip(python).args(["install", "uv"]))?;
     let mut uv = Command::new(folder.join("bin/uv"));
-    uv.args(["pip", "install", "--quiet", "--python"]).arg(python).args(PACKAGES);
+    uv.args(["pip", "install", "--quiet", "--python"]).arg(python).args(packages);
     // uv does not read pip's configuration, where people name their index and its certificate.
     let told = |variable: &str| std::env::var_os(variable).is_some();
     if !told("UV_INDEX_URL")

@@ -1,0 +1,148 @@
+//! The aims, as ratios within one run and, where they are promises in absolute numbers, as those. `--gate` fails
+//! on the ratios alone, with room for a busy machine; times it never fails on.
+
+use anyhow::ensure;
+
+use super::figures::{Report, ms, number, ratio};
+
+/// One aim, and what was measured of it.
+pub struct Aim {
+    what: &'static str,
+    measured: Option<f64>,
+    unit: &'static str,
+    bound: Bound,
+    /// The looser limit of the gate; none for what is measured in seconds or bytes.
+    gate: Option<f64>,
+}
+
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Aim {
+    fn holds(&self, limit: f64) -> bool {
+        self.measured.is_some_and(|measured| match self.bound {
+            Bound::AtLeast(_) => measured >= limit,
+            Bound::AtMost(_) => measured <= limit,
+        })
+    }
+
+    /// As a row of a table.
+    pub fn line(&self) -> String {
+        let (word, limit) = match self.bound {
+            Bound::AtLeast(limit) => ("at least", limit),
+            Bound::AtMost(limit) => ("at most", limit),
+        };
+        let reached = match self.measured {
+            None => "not measured",
+            Some(_) if self.holds(limit) => "yes",
+            Some(_) => "no",
+        };
+        let (measured, limit) = (number(self.measured), number(Some(limit)));
+        format!("| {} | {word} {limit}{unit} | {measured}{unit} | {reached} |\n", self.what, unit = self.unit)
+    }
+}
+
+/// Every aim.
+pub fn aims(report: Report<'_>) -> Vec<Aim> {
+    use Bound::{AtLeast, AtMost};
+    let p50 = |row: &str| ms(report.run(row, "1"), "p50Us");
+    let floor = match (p50("fdatasync"), p50("echo")) {
+        (Some(sync), Some(echo)) => Some(sync + echo),
+        _ => None,
+    };
+    let aim = |what, measured, unit, bound, gate| Aim { what, measured, unit, bound, gate };
+    let (sdk, start, lists) = (report.row("sdk"), report.row("start"), report.row("prefetch"));
+    let (queue, rate) = (report.row("queue"), |row: &str| report.rate(row, "64"));
+    let lists = ratio(lists["lists"]["perSecond"].as_f64(), lists["one"]["perSecond"].as_f64());
+    let flat = ratio(ms(&queue["ours"]["aloneLast"], "p50Us"), ms(&queue["ours"]["aloneFirst"], "p50Us"));
+    vec![
+        aim("whole durable jobs a second, 64 clients", rate("jobs"), "", AtLeast(5_000.0), None),
+        aim(
+            "the same, beside Redis streams",
+            ratio(rate("jobs"), rate("redis")),
+            "",
+            AtLeast(0.5),
+            Some(0.3),
+        ),
+        aim(
+            "submit beside one sync and one echo, p50",
+            ratio(p50("submit"), floor),
+            "",
+            AtMost(2.0),
+            Some(4.0),
+        ),
+        aim("our share of a round trip, p50", ms(&sdk["ours"], "p50Us"), " ms", AtMost(2.0), None),
+        aim("our share of a round trip, p99", ms(&sdk["ours"], "p99Us"), " ms", AtMost(10.0), None),
+        aim("lists beside one job a take", lists, "", AtLeast(20.0), Some(10.0)),
+        aim("submit with a full queue beside an empty one, p50", flat, "", AtMost(1.5), Some(3.0)),
+        aim(
+            "ready after a start, 100 endpoints",
+            start["endpoints100"]["readyMs"].as_f64(),
+            " ms",
+            AtMost(300.0),
+            None,
+        ),
+        aim(
+            "memory with 100 endpoints",
+            start["endpoints100"]["residentMib"].as_f64(),
+            " MiB",
+            AtMost(40.0),
+            Some(60.0),
+        ),
+    ]
+}
+
+/// Fails where a ratio does not hold.
+pub fn check(report: Report<'_>) -> anyhow::Result<()> {
+    let mut missed = 0;
+    for aim in aims(report) {
+        let Some(limit) = aim.gate else { continue };
+        let holds = aim.holds(limit);
+        println!(
+            "{} {}: {} (limit {limit})",
+            if holds { "ok  " } else { "MISS" },
+            aim.what,
+            number(aim.measured)
+        );
+        missed += usize::from(!holds);
+    }
+    ensure!(missed == 0, "{missed} of the ratios do not hold");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn report(jobs: f64) -> Value {
+        let clients = |rate: f64, p50: f64| {
+            let run = json!({"perSecond": rate, "p50Us": p50, "p99Us": p50});
+            json!({"1": run, "64": run})
+        };
+        json!({"clients": [1, 64], "rows": [
+            {"row": "fdatasync", "clients": clients(5_000.0, 200.0)},
+            {"row": "echo", "clients": clients(10_000.0, 100.0)},
+            {"row": "submit", "clients": clients(3_000.0, 500.0)},
+            {"row": "jobs", "clients": clients(jobs, 900.0)},
+            {"row": "redis", "clients": clients(2_000.0, 900.0)},
+            {"row": "prefetch", "one": {"perSecond": 1.0}, "lists": {"perSecond": 40.0}},
+            {"row": "queue", "ours": {"aloneFirst": {"p50Us": 300.0}, "aloneLast": {"p50Us": 310.0}}},
+            {"row": "start", "endpoints100": {"readyMs": 50.0, "residentMib": 16.0}},
+        ]})
+    }
+
+    #[test]
+    fn the_gate_looks_at_ratios() {
+        check(Report(&report(1_500.0))).expect("0.75 of the peer");
+        check(Report(&report(500.0))).expect_err("0.25 of the peer");
+    }
+
+    #[test]
+    fn what_was_not_measured_does_not_hold() {
+        check(Report(&json!({"rows": []}))).expect_err("nothing was measured");
+    }
+}
