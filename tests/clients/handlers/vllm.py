@@ -87,7 +87,7 @@ async def openai(route, given):
         await asyncio.sleep(60 if given.get("user") == "slow" else 0)
         yield answer(given, [choice(given, "".join(words(given)).strip(), True, False)], usage=USAGE)
         return
-    pieces = list(cut(events(given)))
+    pieces = list(events(given)) if given.get("user") == "slow" else list(cut(events(given)))
     for n, piece in enumerate(pieces):
         if given.get("user") == "breaks" and n == len(pieces) // 2:
             yield error("CUDA error: an illegal memory access", "InternalServerError", 500)
