@@ -34,8 +34,8 @@ def sdks(environment, rust_worker):
 @pytest.fixture(scope="session")
 def rust_worker(announce):
     """The program of `workers/rust-worker`."""
-    target = envs.target() / "rust-worker"
-    with envs.locked(envs.target() / "test-envs/rust-worker.lock"):
+    target = envs.target() / "test-rust"
+    with envs.locked(envs.target() / "test-envs/test-rust.lock"):
         if not (target / "debug/rust-worker").is_file():
             announce("building the worker of the Rust crate `runpod-sdk`, some minutes on a small machine")
         began = time.monotonic()
@@ -53,22 +53,45 @@ def rust_worker(announce):
 class Field:
     """Deploys workers of the field onto one yard."""
 
-    def __init__(self, yard, sdks, folder):
-        self.yard, self.sdks, self.folder = yard, sdks, folder
-        self.project = folder / "project"
+    def __init__(self, yard, sdks):
+        self.yard, self.sdks = yard, sdks
+        self.project = yard.root / "field"
         self.project.mkdir()
         for name in ("as_version.py", "field.py"):
             shutil.copy(WORKERS / name, self.project / name)
+        # There before the workers: what they may write to is settled when they start.
+        self.notes = self.shared_folder("notes")
 
-    def deploy(self, endpoint, *names, flags=(), **env):
+    def shared_folder(self, name):
+        """A folder that workers may write to, whoever they are."""
+        folder = self.yard.root / name
+        folder.mkdir()
+        folder.chmod(0o777)
+        return folder
+
+    def journal(self, name):
+        """A file for the journals of handlers."""
+        file = self.notes / name
+        file.touch()
+        file.chmod(0o666)
+        return file
+
+    def deploy(self, endpoint, names, *flags, **env):
         """An endpoint whose workers are of these SDKs; with several, each living worker is of another one."""
-        locks = self.folder / f"{endpoint}-locks"
-        locks.mkdir()
-        locks.chmod(0o777)
-        env = {"FIELD_SDKS": json.dumps({name: self.sdks[name] for name in names}), "FIELD_LOCKS": locks, **env}
+        found = {name: self.sdks[name] for name in names}
+        env = {"FIELD_SDKS": json.dumps(found), "FIELD_LOCKS": self.shared_folder(f"{endpoint}-locks"), **env}
         pairs = [word for name, value in env.items() for word in ("--env", f"{name}={value}")]
-        self.yard.deploy(self.project, endpoint, "--handler", "as_version.py", "--idle", "10m", *flags, *pairs)
-        return endpoint
+        self.yard.deploy(self.project, endpoint, "--handler", "as_version.py", *flags, *pairs)
+
+    def deploy_each(self, kind, names, *flags, **env):
+        """An endpoint for each of these SDKs, with one worker: {SDK: endpoint}."""
+        found = {name: f"{kind}-{name.replace('.', '-')}" for name in names}
+        first, *others = names
+        # The first makes the environment that the others use.
+        self.deploy(found[first], [first], "--max", 1, *flags, **env)
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda name: self.deploy(found[name], [name], "--max", 1, *flags, **env), others))
+        return found
 
 
 def each(names, check):

@@ -2,7 +2,8 @@
 takes the first of `FIELD_SDKS` (`{name: [program, argument, …]}` as JSON) that no living worker of the endpoint has.
 
 Who has one holds the lock of its file in `FIELD_LOCKS`, an open file that outlives `exec` and ends with the worker.
-With `FIELD_PROXY` (`host:port`) the worker's requests go through that proxy, which counts them.
+With `FIELD_PROXY` (`host:port`) the worker's requests go through that proxy, which finds the server's address as
+the first part of their path.
 """
 
 import fcntl
@@ -31,7 +32,7 @@ chosen = next((name for name in sdks if len(sdks) > 1 and free(name)), next(iter
 if proxy := os.environ.get("FIELD_PROXY"):
     for name, value in os.environ.items():
         if name.startswith("RUNPOD_WEBHOOK_"):
-            os.environ[name] = re.sub(r"^http://[^/]+", f"http://{proxy}", value)
+            os.environ[name] = re.sub(r"^http://", f"http://{proxy}/", value)
 print("this worker is of", chosen, file=sys.stderr, flush=True)
 program, *arguments = (word.format(here=os.path.dirname(os.path.abspath(__file__))) for word in sdks[chosen])
 os.execv(program, [program, *arguments])

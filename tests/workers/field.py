@@ -13,6 +13,7 @@ import os
 import time
 
 import runpod
+from runpod.serverless.modules.rp_progress import progress_update  # 1.7.12 has it nowhere else
 
 SDK = importlib.metadata.version("runpod")
 
@@ -29,7 +30,7 @@ def steps(job):
     if given.get("journal"):
         note(given["journal"], job["id"])
     for update in given.get("progress", []):
-        runpod.serverless.progress_update(job, update)
+        progress_update(job, update)
         yield 0.5
     yield given.get("sleep", 0)
     if "exit" in given:

@@ -1,0 +1,106 @@
+"""A proxy between workers and the server that counts what each worker asks, and that can bend requests on their way:
+for tests of how often workers ask when they are idle, refused or wrongly answered.
+
+HTTP/1.1 in a thread of its own, with connections kept, as a worker's own connection is.
+"""
+
+import asyncio
+import re
+import threading
+import time
+from urllib.parse import unquote
+
+HEAD_LIMIT = 1 << 20
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+ROUTE = re.compile(r"^/w/[^/]+/v2/[^/]+/(?P<verb>[a-z-]+)/(?P<worker>[^/?&]+)")
+
+
+class Seen:
+    """One request: when it came (monotonic), by whom, what for."""
+
+    def __init__(self, path):
+        route = ROUTE.match(path)
+        self.at = time.monotonic()
+        self.path = path
+        self.verb = route["verb"] if route else None
+        self.worker = route["worker"] if route else None
+        self.jobs = [job for value in re.findall(r"[?&]job_id=([^&]*)", path) for job in unquote(value).split(",")]
+
+
+class CountingProxy:
+    """Passes everything to `host:port`; `bend(path)` is the path that goes on, or None: the connection is cut."""
+
+    def __init__(self):
+        self.seen = []
+        self.bend = lambda path: path
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def since(self, moment):
+        """What came after a moment."""
+        return [seen for seen in list(self.seen) if seen.at >= moment]
+
+    def _run(self):
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=HEAD_LIMIT))
+        self.port = server.sockets[0].getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        self._ready.set()
+        self._loop.run_forever()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        server.close()
+        self._loop.run_until_complete(asyncio.sleep(0.05))
+        self._loop.close()
+
+    async def _serve(self, reader, writer):
+        """One connection of a worker: requests one after another, the upstream's answers as they come."""
+        upstream = None
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                first, rest = head.split(b"\r\n", 1)
+                method, path, version = first.split(b" ")
+                # The first part of the path is the address that the server gave out.
+                host, path = path.decode().lstrip("/").split("/", 1)
+                path = f"/{path}"
+                self.seen.append(Seen(path))
+                path = self.bend(path)
+                if path is None:
+                    return
+                if upstream is None:
+                    name, port = host.split(":")
+                    back, upstream = await asyncio.open_connection(name, int(port))
+                    asyncio.ensure_future(self._answers(back, writer, upstream))
+                upstream.write(b" ".join((method, path.encode(), version)) + b"\r\n" + rest)
+                if length := LENGTH.search(b"\r\n" + rest):
+                    upstream.write(await reader.readexactly(int(length[1])))
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        finally:
+            # Whoever hangs up on us hangs up on the server.
+            for end in (upstream, writer):
+                if end is not None:
+                    end.close()
+
+    @staticmethod
+    async def _answers(back, writer, upstream):
+        try:
+            while piece := await back.read(65536):
+                writer.write(piece)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+            upstream.close()
