@@ -19,6 +19,6 @@ mod splice;
 mod workers;
 
 pub use gateway::{Gateway, OnRefresh, Options, Timing};
-pub use jobs::{is_local_request, job_routes};
+pub use jobs::{is_local_request, job_paths, job_routes};
 pub use reasons::{Reasons, WorkerCounts};
-pub use workers::{CHUNK_HEADER, JOBS_HEADER, worker_routes};
+pub use workers::{CHUNK_HEADER, JOBS_HEADER, worker_paths, worker_routes};

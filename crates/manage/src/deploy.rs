@@ -10,6 +10,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use runyard_build::{Environment, environment, source};
+use runyard_domain::endpoint::WEEK_MS;
 use runyard_domain::release::{Launch, Release, ReleaseState};
 use runyard_domain::{Access, Endpoint, EndpointId, FailReason, Settings};
 use runyard_engine::Engine;
@@ -73,11 +74,20 @@ pub(crate) async fn create(
     Path(ep): Path<String>,
     Body(request): Body<Request>,
 ) -> Result<Response, Problem> {
-    let code = manage.code_of(&auth.0, &request)?;
     let known = manage.inner.engine.endpoint(&ep).filter(|e| auth.0.sees(&e.id));
-    let endpoint = match known {
-        None if request.create => manage.create_endpoint(&auth.0, &ep, &request.settings).await?,
-        _ => (*manage.endpoint(&auth.0, Access::Deploy, &ep)?).clone(),
+    let creates = known.is_none() && request.create;
+    // First of all: who may not deploy here learns nothing of what else is wrong.
+    if creates {
+        auth.0.may(Access::Deploy, None)?;
+    } else {
+        manage.endpoint(&auth.0, Access::Deploy, &ep)?;
+    }
+    check_env(&request.env)?;
+    let code = manage.code_of(&auth.0, &request)?;
+    let endpoint = if creates {
+        manage.create_endpoint(&auth.0, &ep, &request.settings).await?
+    } else {
+        (*manage.endpoint(&auth.0, Access::Deploy, &ep)?).clone()
     };
     let settings = endpoints::changed(&endpoint.settings, &request.settings)?;
     let turn = manage.take_turn(&endpoint)?;
@@ -139,6 +149,20 @@ pub async fn fail_interrupted(engine: &Engine) -> Result<(), Problem> {
                 };
                 engine.put_release(release).await?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// What no environment can hold is refused before it keeps every worker from starting.
+fn check_env(env: &BTreeMap<String, String>) -> Result<(), Problem> {
+    for (name, value) in env {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            let name: String = name.chars().take(60).collect();
+            return Err(Problem::invalid(format!(
+                "{name:?} cannot be a variable: a name is not empty and holds no '=', and neither it nor its value \
+                 holds a zero byte"
+            )));
         }
     }
     Ok(())
@@ -324,7 +348,7 @@ impl Deploy {
             .map(|case| TestRequest {
                 name: case.name,
                 input: case.input.into(),
-                timeout_ms: case.timeout_ms.map(|ms| ms as i64),
+                timeout_ms: case.timeout_ms.map(|ms| ms.min(WEEK_MS as u64) as i64),
             })
             .collect();
         let what =

@@ -22,9 +22,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, any, delete, get, post, put};
+use axum::{Router, middleware};
 use runyard_build::environment::Confine;
 use runyard_domain::EndpointId;
 use runyard_engine::Engine;
@@ -86,35 +85,43 @@ impl Manage {
 
     /// Its routes.
     pub fn routes(&self) -> Router {
-        Router::new()
-            .route("/api/v1/info", get(info::show))
-            .route("/api/v1/config", get(info::config))
-            .route("/api/v1/endpoints", get(endpoints::list).post(endpoints::create))
-            .route(
-                "/api/v1/endpoints/{ep}",
-                get(endpoints::show).patch(endpoints::change).delete(endpoints::remove),
-            )
-            .route("/api/v1/endpoints/{ep}/why", get(why::endpoint))
-            .route("/api/v1/endpoints/{ep}/purge", post(endpoints::purge))
-            .route("/api/v1/endpoints/{ep}/restart", post(endpoints::restart))
-            .route("/api/v1/endpoints/{ep}/releases", get(deploy::list).post(deploy::create))
-            .route("/api/v1/endpoints/{ep}/rollback", post(deploy::rollback))
-            .route(
-                "/api/v1/bundles/{sha}",
-                put(bundles::upload).get(bundles::exists).layer(DefaultBodyLimit::max(MAX_BUNDLE)),
-            )
-            .route("/api/v1/workers", get(workers::list))
-            .route("/api/v1/jobs", get(jobs::list))
-            .route("/api/v1/jobs/{id}", get(jobs::show))
-            .route("/api/v1/jobs/{id}/why", get(why::job))
-            .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
-            .route("/api/v1/jobs/{id}/retry", post(jobs::retry))
-            .route("/api/v1/webhooks/secret", get(webhooks::secret))
-            .route("/api/v1/logs", get(logs::read))
-            .route("/api/v1/keys", get(keys::list).post(keys::create))
-            .route("/api/v1/keys/{id}", axum::routing::delete(keys::revoke))
-            .route("/api/v1/{*rest}", axum::routing::any(problem::no_such_call))
+        let routes =
+            table().into_iter().fold(Router::new(), |routes, (path, answers)| routes.route(path, answers));
+        routes
             .method_not_allowed_fallback(problem::wrong_method)
+            .layer(middleware::map_response(problem::in_shape))
             .with_state(self.clone())
     }
+}
+
+/// The paths of the management API, for tests that go over all of them.
+pub fn paths() -> Vec<&'static str> {
+    table().into_iter().map(|(path, _)| path).collect()
+}
+
+/// Every path and what answers there.
+fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
+    vec![
+        ("/api/v1/info", get(info::show)),
+        ("/api/v1/config", get(info::config)),
+        ("/api/v1/endpoints", get(endpoints::list).post(endpoints::create)),
+        ("/api/v1/endpoints/{ep}", get(endpoints::show).patch(endpoints::change).delete(endpoints::remove)),
+        ("/api/v1/endpoints/{ep}/why", get(why::endpoint)),
+        ("/api/v1/endpoints/{ep}/purge", post(endpoints::purge)),
+        ("/api/v1/endpoints/{ep}/restart", post(endpoints::restart)),
+        ("/api/v1/endpoints/{ep}/releases", get(deploy::list).post(deploy::create)),
+        ("/api/v1/endpoints/{ep}/rollback", post(deploy::rollback)),
+        ("/api/v1/bundles/{sha}", put(bundles::upload).get(bundles::exists)),
+        ("/api/v1/workers", get(workers::list)),
+        ("/api/v1/jobs", get(jobs::list)),
+        ("/api/v1/jobs/{id}", get(jobs::show)),
+        ("/api/v1/jobs/{id}/why", get(why::job)),
+        ("/api/v1/jobs/{id}/cancel", post(jobs::cancel)),
+        ("/api/v1/jobs/{id}/retry", post(jobs::retry)),
+        ("/api/v1/webhooks/secret", get(webhooks::secret)),
+        ("/api/v1/logs", get(logs::read)),
+        ("/api/v1/keys", get(keys::list).post(keys::create)),
+        ("/api/v1/keys/{id}", delete(keys::revoke)),
+        ("/api/v1/{*rest}", any(problem::no_such_call)),
+    ]
 }

@@ -8,6 +8,9 @@ use runyard_fleet::FleetError;
 use runyard_vault::Denied;
 use serde_json::json;
 
+/// The most that is kept of an extractor's words, in bytes.
+const LONGEST_WORDS: usize = 4_096;
+
 /// An error of the management API.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -33,6 +36,11 @@ impl Problem {
     /// 400: the request is wrong.
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid", "Invalid request", detail)
+    }
+
+    /// 413: it is larger than it may be.
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "Too large", detail)
     }
 
     /// 404: there is no such thing.
@@ -101,6 +109,19 @@ impl From<FleetError> for Problem {
             FleetError::Runtime(error) => Self::internal(&error),
         }
     }
+}
+
+/// What an extractor says of a path, a query or a body that it cannot read, in the shape of every other error.
+pub(crate) async fn in_shape(response: Response) -> Response {
+    let words =
+        response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/"));
+    if !response.status().is_client_error() || !words {
+        return response;
+    }
+    let status = response.status();
+    let text = axum::body::to_bytes(response.into_body(), LONGEST_WORDS).await.unwrap_or_default();
+    let detail = String::from_utf8_lossy(&text).into_owned();
+    Problem { status, ..Problem::invalid(detail) }.into_response()
 }
 
 impl IntoResponse for Problem {

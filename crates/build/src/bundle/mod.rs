@@ -2,6 +2,7 @@
 //! SHA-256 of a bundle names its content. Packing happens at the user's, unpacking at the server, which
 //! trusts nothing that it is sent.
 
+mod arriving;
 mod pack;
 mod unpack;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+pub use arriving::Arriving;
 pub use pack::{pack, pack_with};
 pub use unpack::{Unpacked, unpack};
 

@@ -28,27 +28,38 @@ use axum::{Router, middleware};
 use crate::Gateway;
 use error::JobError;
 
-/// The routes of the job API, with their CORS headers and request ids.
-pub fn job_routes(state: Gateway) -> Router {
+/// Every path of the job API and what answers there.
+fn table() -> Vec<(&'static str, MethodRouter<Gateway>)> {
     let both = |route: MethodRouter<Gateway>| route.fallback(|| refused("GET and POST"));
     let gets = |route: MethodRouter<Gateway>| route.fallback(|| refused("GET"));
     let posts = |route: MethodRouter<Gateway>| route.fallback(|| refused("POST"));
-    Router::new()
-        .route("/v2/{endpoint}/run", posts(post(submit::run)))
-        .route("/v2/{endpoint}/runsync", posts(post(submit::runsync)))
-        .route("/v2/{endpoint}/status/{job}", both(get(status::status).post(status::status)))
-        .route("/v2/{endpoint}/status-sync/{job}", both(get(status::status_sync).post(status::status_sync)))
-        .route("/v2/{endpoint}/stream/{job}", both(get(stream::stream).post(stream::stream)))
-        .route("/v2/{endpoint}/cancel/{job}", posts(post(control::cancel)))
-        .route("/v2/{endpoint}/retry/{job}", posts(post(control::retry)))
-        .route("/v2/{endpoint}/purge-queue", posts(post(control::purge)))
-        .route("/v2/{endpoint}/health", gets(get(health::health)))
-        .route("/v2/{endpoint}/metrics", gets(get(health::metrics)))
-        .route("/v2/{endpoint}/requests", gets(get(health::requests)))
-        .route("/v2/{endpoint}/openai/{*route}", any(openai::call))
-        .route("/v2/{endpoint}/{*operation}", any(unknown))
-        .layer(middleware::from_fn_with_state(state.clone(), edge::edge))
-        .with_state(state)
+    vec![
+        ("/v2/{endpoint}/run", posts(post(submit::run))),
+        ("/v2/{endpoint}/runsync", posts(post(submit::runsync))),
+        ("/v2/{endpoint}/status/{job}", both(get(status::status).post(status::status))),
+        ("/v2/{endpoint}/status-sync/{job}", both(get(status::status_sync).post(status::status_sync))),
+        ("/v2/{endpoint}/stream/{job}", both(get(stream::stream).post(stream::stream))),
+        ("/v2/{endpoint}/cancel/{job}", posts(post(control::cancel))),
+        ("/v2/{endpoint}/retry/{job}", posts(post(control::retry))),
+        ("/v2/{endpoint}/purge-queue", posts(post(control::purge))),
+        ("/v2/{endpoint}/health", gets(get(health::health))),
+        ("/v2/{endpoint}/metrics", gets(get(health::metrics))),
+        ("/v2/{endpoint}/requests", gets(get(health::requests))),
+        ("/v2/{endpoint}/openai/{*route}", any(openai::call)),
+        ("/v2/{endpoint}/{*operation}", any(unknown)),
+    ]
+}
+
+/// The routes of the job API, with their CORS headers and request ids.
+pub fn job_routes(state: Gateway) -> Router {
+    let routes =
+        table().into_iter().fold(Router::new(), |routes, (path, answers)| routes.route(path, answers));
+    routes.layer(middleware::from_fn_with_state(state.clone(), edge::edge)).with_state(state)
+}
+
+/// The paths of the job API, for tests that go over all of them.
+pub fn job_paths() -> Vec<&'static str> {
+    table().into_iter().map(|(path, _)| path).collect()
 }
 
 fn refused(allowed: &'static str) -> Ready<JobError> {

@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use runyard_engine::EngineError;
 use runyard_vault::Denied;
 use serde::Serialize;
@@ -20,6 +20,8 @@ pub(crate) enum WorkerError {
     OtherWorker,
     #[error("there is no such route of the worker protocol")]
     NoSuchRoute,
+    #[error("this route of the worker protocol does not take {0}")]
+    Method(Method),
     #[error("the body did not arrive whole")]
     Body(#[source] Unread),
     #[error("the body must be {{\"worker\": ID, \"jobs\": [ID, …]}}")]
@@ -39,6 +41,7 @@ impl IntoResponse for WorkerError {
             Self::Denied(denied) if denied.is_about_identity() => StatusCode::UNAUTHORIZED,
             Self::Denied(_) | Self::OtherWorker => StatusCode::FORBIDDEN,
             Self::NoSuchRoute => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::GiveBack | Self::Body(Unread::Broken(_) | Unread::TooLarge { .. }) => {
                 StatusCode::BAD_REQUEST
             }

@@ -18,8 +18,8 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{any, get, post};
-use http::StatusCode;
+use axum::routing::{MethodRouter, any, get, post};
+use http::{Method, StatusCode};
 
 use crate::Gateway;
 use crate::jobs::{name, request_id};
@@ -31,20 +31,38 @@ pub const CHUNK_HEADER: &str = "x-runyard-chunk";
 /// The header that names the jobs of a take's answer, separated by commas; long lists take several lines.
 pub const JOBS_HEADER: &str = "x-runyard-jobs";
 
+/// Every path of the worker protocol and what answers there.
+fn table() -> Vec<(&'static str, MethodRouter<Gateway>)> {
+    vec![
+        ("/w/{token}/v2/{endpoint}/job-take/{worker}", get(take::one)),
+        ("/w/{token}/v2/{endpoint}/job-take-batch/{worker}", get(take::batch)),
+        ("/w/{token}/v2/{endpoint}/job-stop/{worker}", get(stop::stop)),
+        ("/w/{token}/v2/{endpoint}/ping/{worker}", get(ping::ping)),
+        ("/w/{token}/v2/{endpoint}/job-done/{worker}/{job}", post(done::done)),
+        ("/w/{token}/v2/{endpoint}/job-stream/{worker}/{job}", post(done::chunk)),
+        ("/w/{token}/{*rest}", any(unknown)),
+        ("/agent/give-back", post(give_back::give_back)),
+    ]
+}
+
 /// The routes of the worker protocol, and the one that the agent uses to return what it could not hand over
 /// (`/agent/give-back`, for callers known by their socket only).
 pub fn worker_routes(state: Gateway) -> Router {
-    Router::new()
-        .route("/w/{token}/v2/{endpoint}/job-take/{worker}", get(take::one))
-        .route("/w/{token}/v2/{endpoint}/job-take-batch/{worker}", get(take::batch))
-        .route("/w/{token}/v2/{endpoint}/job-stop/{worker}", get(stop::stop))
-        .route("/w/{token}/v2/{endpoint}/ping/{worker}", get(ping::ping))
-        .route("/w/{token}/v2/{endpoint}/job-done/{worker}/{job}", post(done::done))
-        .route("/w/{token}/v2/{endpoint}/job-stream/{worker}/{job}", post(done::chunk))
-        .route("/w/{token}/{*rest}", any(unknown))
-        .route("/agent/give-back", post(give_back::give_back))
+    let routes =
+        table().into_iter().fold(Router::new(), |routes, (path, answers)| routes.route(path, answers));
+    routes
+        .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(state.clone(), edge))
         .with_state(state)
+}
+
+/// The paths of the worker protocol, for tests that go over all of them.
+pub fn worker_paths() -> Vec<&'static str> {
+    table().into_iter().map(|(path, _)| path).collect()
+}
+
+async fn wrong_method(method: Method) -> WorkerError {
+    WorkerError::Method(method)
 }
 
 async fn unknown() -> WorkerError {

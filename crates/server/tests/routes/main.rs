@@ -1,0 +1,356 @@
+//! Every route × every kind of key: who may not is refused in the shape of the route's dialect, changes nothing,
+//! and cannot tell what is there from what is not. The routes come from the routers themselves: one without a row
+//! here fails the test.
+
+mod house;
+
+use std::collections::BTreeSet;
+
+use house::{House, OTHER, OWN, request};
+use runyard_domain::{Access, Timestamp};
+use serde_json::Value;
+
+/// What opens a route.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Opens {
+    /// A key with this access to the endpoint in the path.
+    Key(Access),
+    /// The same, where the path names a job instead.
+    OfJob(Access),
+    /// A key with this access to everything.
+    All(Access),
+    /// A key with this access, whatever it is restricted to; what it may not see is left out.
+    Any(Access),
+    /// Nothing: it answers that there is no such call.
+    Nobody,
+}
+
+use Access::{Admin, Deploy, Read, Run};
+use Opens::{All, Any, Key, Nobody, OfJob};
+
+/// Path in the router, methods, and what opens them.
+const JOBS: [(&str, &str, Opens); 13] = [
+    ("/v2/{endpoint}/run", "POST", Key(Run)),
+    ("/v2/{endpoint}/runsync", "POST", Key(Run)),
+    ("/v2/{endpoint}/status/{job}", "GET POST", Key(Read)),
+    ("/v2/{endpoint}/status-sync/{job}", "GET POST", Key(Read)),
+    ("/v2/{endpoint}/stream/{job}", "GET POST", Key(Read)),
+    ("/v2/{endpoint}/cancel/{job}", "POST", Key(Run)),
+    ("/v2/{endpoint}/retry/{job}", "POST", Key(Run)),
+    ("/v2/{endpoint}/purge-queue", "POST", Key(Run)),
+    ("/v2/{endpoint}/health", "GET", Key(Read)),
+    ("/v2/{endpoint}/metrics", "GET", Key(Read)),
+    ("/v2/{endpoint}/requests", "GET", Key(Read)),
+    ("/v2/{endpoint}/openai/{*route}", "GET POST", Key(Run)),
+    ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
+];
+
+const MANAGE: [(&str, &str, Opens); 27] = [
+    ("/api/v1/info", "GET", Any(Read)),
+    ("/api/v1/config", "GET", All(Admin)),
+    ("/api/v1/endpoints", "GET", Any(Read)),
+    ("/api/v1/endpoints", "POST", All(Deploy)),
+    ("/api/v1/endpoints/{ep}", "GET", Key(Read)),
+    ("/api/v1/endpoints/{ep}", "PATCH DELETE", Key(Deploy)),
+    ("/api/v1/endpoints/{ep}/why", "GET", Key(Read)),
+    ("/api/v1/endpoints/{ep}/purge", "POST", Key(Run)),
+    ("/api/v1/endpoints/{ep}/restart", "POST", Key(Deploy)),
+    ("/api/v1/endpoints/{ep}/releases", "GET", Key(Read)),
+    ("/api/v1/endpoints/{ep}/releases", "POST", Key(Deploy)),
+    ("/api/v1/endpoints/{ep}/rollback", "POST", Key(Deploy)),
+    ("/api/v1/bundles/{sha}", "PUT GET", Any(Deploy)),
+    ("/api/v1/workers", "GET", Any(Read)),
+    ("/api/v1/jobs", "GET", Any(Read)),
+    ("/api/v1/jobs/{id}", "GET", OfJob(Read)),
+    ("/api/v1/jobs/{id}/why", "GET", OfJob(Read)),
+    ("/api/v1/jobs/{id}/cancel", "POST", OfJob(Run)),
+    ("/api/v1/jobs/{id}/retry", "POST", OfJob(Run)),
+    ("/api/v1/webhooks/secret", "GET", All(Admin)),
+    ("/api/v1/logs", "GET", Any(Read)),
+    ("/api/v1/keys", "GET", All(Admin)),
+    ("/api/v1/keys", "POST", All(Admin)),
+    ("/api/v1/keys/{id}", "DELETE", All(Admin)),
+    ("/api/v1/{*rest}", "GET", Nobody),
+    ("/api/v1/{*rest}", "POST", Nobody),
+    ("/api/v1/{*rest}", "DELETE", Nobody),
+];
+
+const WORKERS: [(&str, &str); 8] = [
+    ("/w/{token}/v2/{endpoint}/job-take/{worker}", "GET"),
+    ("/w/{token}/v2/{endpoint}/job-take-batch/{worker}", "GET"),
+    ("/w/{token}/v2/{endpoint}/job-stop/{worker}", "GET"),
+    ("/w/{token}/v2/{endpoint}/ping/{worker}", "GET"),
+    ("/w/{token}/v2/{endpoint}/job-done/{worker}/{job}", "POST"),
+    ("/w/{token}/v2/{endpoint}/job-stream/{worker}/{job}", "POST"),
+    ("/w/{token}/{*rest}", "GET"),
+    ("/agent/give-back", "POST"),
+];
+
+#[test]
+fn every_route_has_a_row() {
+    fn same<'a>(routes: Vec<&'a str>, rows: impl Iterator<Item = &'a str>) {
+        let routes: BTreeSet<&str> = routes.into_iter().collect();
+        assert_eq!(routes, rows.collect::<BTreeSet<_>>(), "routes and rows of this file");
+    }
+    same(runyard_gateway::job_paths(), JOBS.iter().map(|row| row.0));
+    same(runyard_gateway::worker_paths(), WORKERS.iter().map(|row| row.0));
+    same(runyard_manage::paths(), MANAGE.iter().map(|row| row.0));
+}
+
+/// A row as a path that can be called.
+fn path(house: &House, route: &str, endpoint: &str, job: &str) -> String {
+    [
+        ("{endpoint}", endpoint),
+        ("{ep}", endpoint),
+        ("{job}", job),
+        ("jobs/{id}", &format!("jobs/{job}")),
+        ("keys/{id}", &format!("keys/{}", house.key_id)),
+        ("{sha}", &"0".repeat(64)),
+        ("{*route}", "v1/models"),
+        ("{*operation}", "no-such/operation"),
+        ("{*rest}", "no-such/call"),
+    ]
+    .iter()
+    .fold(route.to_owned(), |path, (name, value)| path.replace(name, value))
+}
+
+/// Whether a refusal has the shape of its dialect, and the right status and request id.
+fn is_in_shape(path: &str, status: u16, body: &str) {
+    let body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"));
+    if path.starts_with("/v2/") && path.contains("/openai/") {
+        for text in ["message", "type", "code"] {
+            assert!(body["error"][text].is_string(), "{path}: no '{text}' in {body}");
+        }
+        return;
+    }
+    let texts: &[&str] = match path {
+        p if p.starts_with("/v2/") => &["error", "code", "requestId"],
+        p if p.starts_with("/api/") => &["type", "title", "code", "detail"],
+        _ => &["error"],
+    };
+    for text in texts {
+        assert!(body[text].is_string(), "{path}: no '{text}' in {body}");
+    }
+    if path.starts_with("/api/") || (path.starts_with("/v2/") && status == 401) {
+        assert_eq!(body["status"], status, "{path}: {body}");
+    }
+}
+
+async fn status(house: &House, method: &str, path: &str, key: Option<&str>) -> u16 {
+    let (answer, body) = house.send(request(method, path, key.map(str::as_bytes))).await;
+    let status = answer.status().as_u16();
+    if status >= 400 {
+        is_in_shape(path, status, &body);
+    }
+    status
+}
+
+fn rows() -> impl Iterator<Item = (&'static str, &'static str, Opens)> {
+    let rows = JOBS.into_iter().chain(MANAGE);
+    rows.flat_map(|(route, methods, opens)| methods.split(' ').map(move |method| (method, route, opens)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_route_opens_without_a_key_of_ours() {
+    let house = House::new().await;
+    let good = house.key(Admin, &[], |_| {}).await.1;
+    let revoked = house.key(Admin, &[], |record| record.revoked_at = Some(Timestamp(1))).await.1;
+    let expired = house.key(Admin, &[], |record| record.expires_at = Some(Timestamp(1))).await.1;
+    let token = house.worker("w1", OWN);
+    let before = house.state();
+    let half = &good[..good.len() - 1];
+    let basic = format!("Basic {good}");
+    let two = format!("Bearer {good} {good}");
+    let bytes: &[u8] = b"Bearer \xff\xfe";
+    let wrong: [Option<&[u8]>; 12] = [
+        None,
+        Some(b""),
+        Some(b"Bearer "),
+        Some(bytes),
+        Some(b"ry_unknown"),
+        Some(half.as_bytes()),
+        Some(basic.as_bytes()),
+        Some(two.as_bytes()),
+        Some(revoked.as_bytes()),
+        Some(expired.as_bytes()),
+        Some(token.as_bytes()),
+        Some(b"owner"),
+    ];
+    for (method, route, opens) in rows() {
+        let path = path(&house, route, OWN, &house.job);
+        for key in wrong {
+            let (answer, body) = house.send(request(method, &path, key)).await;
+            let expected = if opens == Nobody { 404 } else { 401 };
+            assert_eq!(answer.status(), expected, "{method} {path} {key:?}: {body}");
+            is_in_shape(&path, expected, &body);
+        }
+        // A key in a wrong place is none.
+        let beside = format!("{path}?api_key={good}&authorization={good}&token={good}");
+        let mut request = request(method, &beside, None);
+        for name in ["x-api-key", "proxy-authorization", "cookie", "x-runyard-agent"] {
+            request.headers_mut().insert(name, good.parse().expect("a header"));
+        }
+        let (answer, body) = house.send(request).await;
+        assert_eq!(answer.status(), if opens == Nobody { 404 } else { 401 }, "{method} {beside}: {body}");
+    }
+    assert_eq!(house.state(), before, "a refused call changed something");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_opens_what_it_is_for_and_nothing_more() {
+    let house = House::new().await;
+    let levels = [Read, Run, Deploy, Admin];
+    for (method, route, opens) in rows() {
+        let needed = match opens {
+            Key(access) | OfJob(access) | All(access) | Any(access) => access,
+            Nobody => continue,
+        };
+        let path = path(&house, route, OWN, &house.job);
+        for level in levels.into_iter().filter(|level| *level < needed) {
+            for scope in [&[][..], &[OWN][..]] {
+                let key = house.key(level, scope, |_| {}).await.1;
+                let before = house.state();
+                let got = status(&house, method, &path, Some(&key)).await;
+                assert_eq!(got, 403, "{level:?} {method} {path}");
+                assert_eq!(house.state(), before, "{level:?} {method} {path} changed something");
+            }
+        }
+        if let All(_) = opens {
+            let level = if needed == Admin { Deploy } else { needed };
+            let key = house.key(level, &[OWN], |_| {}).await;
+            assert_eq!(status(&house, method, &path, Some(&key.1)).await, 403, "{method} {path}");
+        }
+    }
+    // And it does open that.
+    for (method, route, opens) in rows() {
+        let house = House::new().await;
+        let scope = if matches!(opens, All(_)) { &[][..] } else { &[OWN][..] };
+        let (Key(access) | OfJob(access) | All(access) | Any(access)) = opens else { continue };
+        let key = house.key(access, scope, |_| {}).await.1;
+        let path = path(&house, route, OWN, &house.job);
+        // A stream of an OpenAI call or of logs would go on; what is asked here ends or is cut.
+        if route.contains("openai") {
+            continue;
+        }
+        let got = status(&house, method, &path, Some(&key)).await;
+        assert!(![401, 403, 405, 500].contains(&got), "{method} {path}: {got}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_for_another_endpoint_cannot_tell_what_is_there() {
+    let house = House::new().await;
+    for (method, route, opens) in rows() {
+        let access = match opens {
+            Key(_) | OfJob(_) => Deploy,
+            Any(access) => access,
+            All(_) | Nobody => continue,
+        };
+        let key = house.key(access, &[OTHER], |_| {}).await.1;
+        let missing_job = "00000000-0000-4000-8000-000000000000-u1";
+        let there = path(&house, route, OWN, &house.job);
+        let nowhere = path(&house, route, "xyz", missing_job);
+        let before = house.state();
+        let (answer, body) = house.send(request(method, &there, Some(key.as_bytes()))).await;
+        let (none, nothing) = house.send(request(method, &nowhere, Some(key.as_bytes()))).await;
+        assert_eq!(house.state(), before, "{method} {there} changed something");
+        if let Any(_) = opens {
+            assert!(!body.contains(&house.job) && !body.contains("\"own\""), "{there} shows: {body}");
+            continue;
+        }
+        assert_eq!(
+            (answer.status().as_u16(), none.status().as_u16()),
+            (404, 404),
+            "{method} {there}: {body}"
+        );
+        is_in_shape(&there, 404, &body);
+        let told = body.replace(&house.job, missing_job).replace("'own'", "'xyz'").replace("/own/", "/xyz/");
+        assert_eq!(told, nothing, "{method} {there} and {nowhere} differ");
+        let names = |answer: &axum::http::Response<()>| {
+            answer.headers().keys().map(ToString::to_string).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(names(&answer), names(&none), "{method} {there}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workers_route_opens_to_that_worker_alone() {
+    let house = House::new().await;
+    let admin = house.key(Admin, &[], |_| {}).await.1;
+    let (own, other) = (house.worker("w1", OWN), house.worker("w2", OWN));
+    let (foreign, gone) = (house.worker("w3", OTHER), house.worker("w4", OWN));
+    house.engine.vault().dismiss_worker(&runyard_vault::hash(&gone));
+    let before = house.state();
+    let cases = [
+        ("nope", OWN, "w1", 401),
+        ("", OWN, "w1", 401),
+        ("%00", OWN, "w1", 401),
+        (admin.as_str(), OWN, "w1", 401),
+        (gone.as_str(), OWN, "w4", 401),
+        (other.as_str(), OWN, "w1", 403),
+        (own.as_str(), OWN, "w2", 403),
+        (own.as_str(), OTHER, "w1", 403),
+        (foreign.as_str(), OWN, "w3", 403),
+        (foreign.as_str(), OWN, "w1", 403),
+        (own.as_str(), "xyz", "w1", 403),
+    ];
+    for (route, method) in WORKERS {
+        for (token, endpoint, worker, mut expected) in cases {
+            let path = path(&house, route, endpoint, &house.job)
+                .replace("{token}", token)
+                .replace("{worker}", worker);
+            match route {
+                "/agent/give-back" => expected = 401,
+                "/w/{token}/{*rest}" => expected = 404,
+                _ => {}
+            }
+            // Keys and tokens in the header change nothing, in either direction.
+            for key in [None, Some(admin.as_str()), Some(own.as_str())] {
+                let got = status(&house, method, &path, key).await;
+                assert_eq!(got, expected, "{method} {path} with {key:?}");
+            }
+        }
+    }
+    // Neither does a token open what keys open, wherever it stands.
+    for (method, route, opens) in rows() {
+        let path = path(&house, route, OWN, &house.job);
+        let expected = if opens == Nobody { 404 } else { 401 };
+        assert_eq!(status(&house, method, &path, Some(&own)).await, expected, "{method} {path}");
+        let behind = format!("/w/{own}{path}");
+        assert_eq!(status(&house, method, &behind, None).await, 404, "{method} {behind}");
+    }
+    assert_eq!(house.state(), before, "a refused call changed something");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_method_is_told_which_are_right() {
+    let house = House::new().await;
+    let admin = house.key(Admin, &[], |_| {}).await.1;
+    let own = house.worker("w1", OWN);
+    let routes = JOBS.iter().map(|row| row.0).chain(MANAGE.iter().map(|row| row.0));
+    for route in routes.chain(WORKERS.iter().map(|row| row.0)) {
+        let methods: BTreeSet<&str> = JOBS
+            .iter()
+            .chain(&MANAGE)
+            .map(|row| (row.0, row.1))
+            .chain(WORKERS)
+            .filter(|row| row.0 == route)
+            .flat_map(|row| row.1.split(' '))
+            .collect();
+        let path = path(&house, route, OWN, &house.job).replace("{token}", &own).replace("{worker}", "w1");
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"] {
+            if methods.contains(method) || route.contains("{*") {
+                continue;
+            }
+            let (answer, body) = house.send(request(method, &path, Some(admin.as_bytes()))).await;
+            assert_eq!(answer.status(), 405, "{method} {path}: {body}");
+            is_in_shape(&path, 405, &body);
+            let allow =
+                answer.headers().get("allow").and_then(|allow| allow.to_str().ok()).unwrap_or_default();
+            let allowed: BTreeSet<&str> = allow.split([',', ' ']).filter(|m| !m.is_empty()).collect();
+            for method in &methods {
+                assert!(allowed.contains(method), "{path} allows '{allow}' and takes {method}");
+            }
+        }
+    }
+}
