@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EndpointId, Timestamp};
+use crate::{EndpointId, Prefetch, Timestamp};
 
 /// When to add a worker. Sources: RunPod's endpoint settings, `scalerType` and `scalerValue`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,8 @@ pub struct Settings {
     pub gpus: u32,
     /// How many jobs a worker is expected to run at once; the worker itself asks for what it wants.
     pub concurrency: u32,
+    /// Whether its workers may get short jobs in lists longer than they asked for.
+    pub prefetch: Prefetch,
     /// After a job was stopped, how long its worker may go on before it is replaced.
     pub stop_grace_ms: i64,
     /// Where a worker is replaced to stop one job: how long its other jobs may still run.
@@ -60,6 +62,7 @@ impl Default for Settings {
             retention_ms: 86_400_000,
             gpus: 0,
             concurrency: 1,
+            prefetch: Prefetch::Auto,
             stop_grace_ms: 3_000,
             replace_grace_ms: 10_000,
         }

@@ -1,9 +1,6 @@
-//! The job machine. [`decide`] takes a job, a command and the time, and answers with the job as it is
-//! afterwards, or with the reason why the command changes nothing. It is pure: the store loads, decides and
-//! writes inside one transaction.
-//!
-//! The fence: the wire's answer names only worker and job, so an incarnation that lost a job never gets it
-//! again, and its late answer counts as long as nobody else finished the job.
+//! A job and what can be asked of it. [`decide`] (in `machine`) takes a job, a command and the time, and answers
+//! with the job as it is afterwards, or with the reason why the command changes nothing. It is pure: the store
+//! loads, decides and writes inside one transaction.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +65,19 @@ pub enum Phase {
         /// Since when.
         since: Timestamp,
     },
-    /// Held by a worker.
+    /// In the list of a worker that runs other jobs before it: leased, and not started. For its client it is
+    /// still in the queue.
+    Held {
+        /// The incarnation.
+        worker: WorkerId,
+        /// Its release.
+        release: u32,
+        /// Since when it waits.
+        queued_at: Timestamp,
+        /// When it was handed over.
+        handed: Timestamp,
+    },
+    /// Run by a worker.
     Running {
         /// The incarnation.
         worker: WorkerId,
@@ -76,7 +85,7 @@ pub enum Phase {
         release: u32,
         /// Since when it had waited.
         queued_at: Timestamp,
-        /// When it was handed over.
+        /// When it started: its hand-over, or, in a list, the end of the job before it.
         started: Timestamp,
     },
     /// Ended; nothing but a retry changes it.
@@ -155,6 +164,23 @@ pub enum Command {
         /// Its release.
         release: u32,
     },
+    /// A worker gets it in a list, behind other jobs.
+    Hold {
+        /// The incarnation.
+        worker: WorkerId,
+        /// Its release.
+        release: u32,
+    },
+    /// The worker in whose list it is comes to it.
+    Begin {
+        /// The incarnation.
+        worker: WorkerId,
+    },
+    /// It leaves the list of a worker that has not started it.
+    CallBack {
+        /// The incarnation.
+        worker: WorkerId,
+    },
     /// A worker answers.
     Finish {
         /// The incarnation.
@@ -199,6 +225,9 @@ pub enum Refusal {
     /// It is not in the queue.
     #[error("the job is not waiting")]
     NotWaiting,
+    /// It is not in this worker's list, or it has started.
+    #[error("the job does not wait in this worker's list")]
+    NotHeld,
     /// The worker does not hold it and never did.
     #[error("this worker never held the job")]
     NeverHeld,
@@ -225,18 +254,23 @@ impl Job {
         matches!(self.phase, Phase::Done { .. })
     }
 
-    /// The incarnation that holds it now.
+    /// The incarnation that has it now, started or not.
     pub fn holder(&self) -> Option<&WorkerId> {
         match &self.phase {
-            Phase::Running { worker, .. } => Some(worker),
+            Phase::Running { worker, .. } | Phase::Held { worker, .. } => Some(worker),
             _ => None,
         }
+    }
+
+    /// Whether a worker has it and has not started it.
+    pub fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Held { .. })
     }
 
     /// Whether output (progress, chunks) of this incarnation still counts.
     pub fn takes_output_of(&self, worker: &WorkerId) -> bool {
         match &self.phase {
-            Phase::Running { worker: holder, .. } => holder == worker,
+            Phase::Running { worker: holder, .. } | Phase::Held { worker: holder, .. } => holder == worker,
             Phase::Waiting { .. } => self.lost_by.last() == Some(worker),
             Phase::Done { .. } => false,
         }
@@ -246,7 +280,7 @@ impl Job {
     /// once it is done.
     pub fn due_at(&self) -> Timestamp {
         match &self.phase {
-            Phase::Waiting { .. } => self.expires_at,
+            Phase::Waiting { .. } | Phase::Held { .. } => self.expires_at,
             Phase::Running { started, .. } => match self.policy.execution_timeout_ms {
                 0 => self.expires_at,
                 limit => self.expires_at.min(started.plus(limit)),
@@ -269,155 +303,8 @@ impl Job {
     }
 }
 
-/// What `command` makes of `job` at `now`.
-pub fn decide(job: &Job, command: &Command, now: Timestamp) -> Result<Job, Refusal> {
-    let mut next = job.clone();
-    match command {
-        Command::Start { worker, release } => start(&mut next, worker, *release, now)?,
-        Command::Finish { worker, answer } => finish(&mut next, worker, answer, now)?,
-        Command::Lose { worker, loss } => lose(&mut next, worker, loss, now)?,
-        Command::GiveBack { worker } => give_back(&mut next, worker)?,
-        Command::Cancel { by } => {
-            if job.is_done() {
-                return Err(Refusal::AlreadyDone);
-            }
-            end(&mut next, Outcome::Cancelled { by: by.clone() }, now);
-        }
-        Command::Expire => expire(&mut next, now)?,
-        Command::Retry { seq } => retry(&mut next, *seq, now)?,
-        Command::SetTtl { ttl_ms } => {
-            if job.is_done() {
-                return Err(Refusal::AlreadyDone);
-            }
-            next.policy.ttl_ms = *ttl_ms;
-            next.expires_at = now.plus(*ttl_ms);
-        }
-    }
-    Ok(next)
-}
-
-fn start(job: &mut Job, worker: &WorkerId, release: u32, now: Timestamp) -> Result<(), Refusal> {
-    let Phase::Waiting { since } = job.phase else { return Err(Refusal::NotWaiting) };
-    if job.lost_by.contains(worker) {
-        return Err(Refusal::Fenced);
-    }
-    if job.pinned.is_some_and(|pinned| pinned != release) {
-        return Err(Refusal::OtherRelease);
-    }
-    job.attempt += 1;
-    job.phase = Phase::Running { worker: worker.clone(), release, queued_at: since, started: now };
-    Ok(())
-}
-
-fn finish(job: &mut Job, worker: &WorkerId, answer: &Answer, now: Timestamp) -> Result<(), Refusal> {
-    let held_now = job.holder() == Some(worker);
-    match &job.phase {
-        Phase::Done { .. } => return Err(Refusal::AlreadyDone),
-        _ if held_now || job.lost_by.contains(worker) => {}
-        _ => return Err(Refusal::NeverHeld),
-    }
-    let outcome = match answer {
-        Answer::Success => Outcome::Completed,
-        Answer::Failure { error, reason } => Outcome::Failed { error: error.clone(), reason: reason.clone() },
-    };
-    let fenced = job.lost_by.clone();
-    end(job, outcome, now);
-    if held_now {
-        // It let go of the job by answering it: a retry may come to it again.
-        job.lost_by = fenced;
-    } else if let Phase::Done { worker: finisher, .. } = &mut job.phase {
-        *finisher = Some(worker.clone());
-    }
-    Ok(())
-}
-
-fn lose(job: &mut Job, worker: &WorkerId, loss: &Loss, now: Timestamp) -> Result<(), Refusal> {
-    if job.is_done() {
-        return Err(Refusal::AlreadyDone);
-    }
-    if job.holder() != Some(worker) {
-        return Err(Refusal::NeverHeld);
-    }
-    if loss.spends && job.losses >= job.requeues {
-        let reason = with_attempts(loss.reason.clone(), job.attempt);
-        end(job, Outcome::Failed { error: reason.sentence(), reason }, now);
-        return Ok(());
-    }
-    job.losses += u32::from(loss.spends);
-    job.lost_by.push(worker.clone());
-    job.phase = Phase::Waiting { since: now };
-    Ok(())
-}
-
-fn with_attempts(reason: FailReason, attempts: u32) -> FailReason {
-    match reason {
-        FailReason::WorkerLost { exit, .. } => FailReason::WorkerLost { exit, attempts },
-        FailReason::Abandoned { .. } => FailReason::Abandoned { attempts },
-        other => other,
-    }
-}
-
-fn give_back(job: &mut Job, worker: &WorkerId) -> Result<(), Refusal> {
-    match &job.phase {
-        Phase::Running { worker: holder, queued_at, .. } if holder == worker => {
-            job.attempt -= 1;
-            job.phase = Phase::Waiting { since: *queued_at };
-            Ok(())
-        }
-        Phase::Done { .. } => Err(Refusal::AlreadyDone),
-        _ => Err(Refusal::NeverHeld),
-    }
-}
-
-fn expire(job: &mut Job, now: Timestamp) -> Result<(), Refusal> {
-    if job.is_done() {
-        return Err(Refusal::AlreadyDone);
-    }
-    let reason = if job.expires_at <= now {
-        let (queued_ms, ran_ms) = match job.phase {
-            Phase::Running { queued_at, started, .. } => (started.since(queued_at), now.since(started)),
-            Phase::Waiting { since } => (now.since(since), 0),
-            Phase::Done { .. } => (0, 0),
-        };
-        FailReason::TtlExpired { ttl_ms: job.policy.ttl_ms, queued_ms, ran_ms }
-    } else {
-        match job.phase {
-            Phase::Running { .. } if job.due_at() <= now => {
-                FailReason::ExecutionTimeout { limit_ms: job.policy.execution_timeout_ms }
-            }
-            _ => return Err(Refusal::NotDue),
-        }
-    };
-    end(job, Outcome::TimedOut { reason }, now);
-    Ok(())
-}
-
-fn retry(job: &mut Job, seq: u64, now: Timestamp) -> Result<(), Refusal> {
-    match &job.phase {
-        Phase::Done { outcome: Outcome::Failed { .. } | Outcome::TimedOut { .. }, .. } => {}
-        _ => return Err(Refusal::NotRetryable),
-    }
-    job.seq = seq;
-    job.losses = 0;
-    job.expires_at = now.plus(job.policy.ttl_ms);
-    job.phase = Phase::Waiting { since: now };
-    Ok(())
-}
-
-fn end(job: &mut Job, outcome: Outcome, now: Timestamp) {
-    let (worker, release, delay_ms, execution_ms) = match &job.phase {
-        Phase::Running { worker, release, queued_at, started } => {
-            (Some(worker.clone()), Some(*release), Some(started.since(*queued_at)), Some(now.since(*started)))
-        }
-        _ => (None, None, None, None),
-    };
-    if let Some(worker) = &worker
-        && !job.lost_by.contains(worker)
-    {
-        job.lost_by.push(worker.clone());
-    }
-    job.phase = Phase::Done { at: now, outcome, worker, release, delay_ms, execution_ms };
-}
+mod machine;
+pub use machine::decide;
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,15 @@ pub enum WaitReason {
         /// Expected wait in milliseconds, where jobs of this endpoint have been measured.
         eta_ms: Option<i64>,
     },
+    /// A worker has it in a list and runs the jobs before it first.
+    InList {
+        /// Its id.
+        worker: String,
+        /// How many of its list come first.
+        ahead: u64,
+        /// Expected wait in milliseconds, where jobs of this endpoint have been measured.
+        eta_ms: Option<i64>,
+    },
     /// Every GPU that would do is held.
     NoGpuFree {
         /// GPUs that a worker needs.
@@ -91,6 +100,7 @@ impl WaitReason {
             Self::NoRelease => "no_release",
             Self::NoWorkerAllowed => "no_worker_allowed",
             Self::AllBusy { .. } => "all_busy",
+            Self::InList { .. } => "in_list",
             Self::NoGpuFree { .. } => "no_gpu_free",
             Self::NoGpuMatches { .. } => "no_gpu_matches",
             Self::Starting { .. } => "starting",
@@ -125,6 +135,15 @@ impl WaitReason {
                     n => format!("all {n} workers are busy"),
                 };
                 format!("{busy} (at most {max} are allowed); position {position} in the queue{eta}")
+            }
+            Self::InList { worker, ahead, eta_ms } => {
+                let eta = eta_ms.map_or(String::new(), |ms| format!(", expected in {}", seconds(ms)));
+                let first = match ahead {
+                    0 => "the job that it runs".to_owned(),
+                    1 => "the job that it runs and one more".to_owned(),
+                    n => format!("the job that it runs and {n} more"),
+                };
+                format!("worker {worker} has it in a list and finishes {first} first{eta}")
             }
             Self::NoGpuFree { wanted, holders } => {
                 format!("no GPU is free for a worker that needs {wanted}: held by {}", holders.join(", "))

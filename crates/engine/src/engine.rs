@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use runyard_domain::job::{Answer, Loss};
+use runyard_domain::job::Loss;
 use runyard_domain::{Access, Endpoint, EndpointId, Env, Job, JobId, Payload, Timestamp, WorkerId};
-use runyard_store::{Blobs, Command, Reader, Refused, Reply, Room, Store, StoreError, Which};
-use runyard_vault::{Caller, Vault, WorkerCaller};
+use runyard_store::{Blobs, Command, Reader, Refused, Reply, Room, Store, StoreError, Taken, Which};
+use runyard_vault::{Caller, Vault};
 use tokio::sync::{Notify, broadcast};
 
 use crate::catalog::Catalog;
@@ -274,74 +274,16 @@ impl Engine {
     }
 
     pub(crate) async fn commit_job(&self, job: &JobId, command: Command) -> Result<Job, EngineError> {
-        match self.shared.writer.commit(command).await? {
+        Self::settled(job, self.shared.writer.commit(command).await?)
+    }
+
+    pub(crate) fn settled(job: &JobId, reply: Reply) -> Result<Job, EngineError> {
+        match reply {
             Reply::Job(job) => Ok(*job),
             Reply::Refused(Refused::ByState(refusal, _)) => {
                 Err(EngineError::Refused { job: job.clone(), refusal })
             }
             _ => Err(EngineError::NoSuchJob(job.clone())),
-        }
-    }
-
-    /// A worker's answer. `Ok(None)` where it changed nothing: the job had ended, or was never this worker's.
-    pub async fn finish(
-        &self,
-        who: &WorkerCaller,
-        job: &JobId,
-        answer: Answer,
-        output: Option<Bytes>,
-    ) -> Result<Option<Job>, EngineError> {
-        let output = match output {
-            Some(bytes) => Some(self.keep_result(bytes).await?),
-            None => None,
-        };
-        let worker = who.worker().clone();
-        let command = Command::Finish { job: job.clone(), worker, answer, output: output.clone() };
-        let finished = self.commit_job(job, command).await;
-        self.settle_stop(who.worker(), |stopping| stopping == job);
-        match finished {
-            Ok(job) => Ok(Some(job)),
-            Err(EngineError::Refused { refusal, .. }) => {
-                tracing::info!(job.id = %job, worker.id = %who.worker(), %refusal, "a result changed nothing");
-                Ok(None)
-            }
-            Err(EngineError::NoSuchJob(_)) => Ok(None),
-            Err(error) => {
-                self.discard_after(&error, output.as_ref());
-                Err(error)
-            }
-        }
-    }
-
-    /// The latest progress value of a running job. Late and foreign ones change nothing.
-    pub async fn progress(&self, who: &WorkerCaller, job: &JobId, value: Bytes) -> Result<(), EngineError> {
-        let value = self.keep_result(value).await?;
-        let worker = who.worker().clone();
-        self.output_of(job, &value, Command::Progress { job: job.clone(), worker, value: value.clone() })
-            .await
-    }
-
-    /// One streamed value of a running job. Late and foreign ones change nothing.
-    pub async fn chunk(
-        &self,
-        who: &WorkerCaller,
-        job: &JobId,
-        number: Option<u64>,
-        value: Bytes,
-    ) -> Result<(), EngineError> {
-        let value = self.keep_result(value).await?;
-        let worker = who.worker().clone();
-        let command = Command::Chunk { job: job.clone(), worker, number, value: value.clone() };
-        self.output_of(job, &value, command).await
-    }
-
-    async fn output_of(&self, job: &JobId, value: &Payload, command: Command) -> Result<(), EngineError> {
-        match self.commit_job(job, command).await {
-            Ok(_) | Err(EngineError::Refused { .. } | EngineError::NoSuchJob(_)) => Ok(()),
-            Err(error) => {
-                self.discard_after(&error, Some(value));
-                Err(error)
-            }
         }
     }
 
@@ -388,7 +330,7 @@ impl Engine {
     }
 
     /// The same for what a worker sent: on a full disk it goes into the reserve.
-    async fn keep_result(&self, bytes: Bytes) -> Result<Payload, EngineError> {
+    pub(crate) async fn keep_result(&self, bytes: Bytes) -> Result<Payload, EngineError> {
         self.keep_by(bytes, Blobs::put_into_reserve).await
     }
 
@@ -458,7 +400,12 @@ fn start_writer(
         };
         match reply {
             Reply::Submitted { job, existing: false } | Reply::Job(job) => job_changed(job),
-            Reply::Taken(taken) => taken.iter().for_each(|t| job_changed(&t.job)),
+            Reply::Taken(taken) => {
+                for Taken { job, .. } in taken {
+                    job_changed(job);
+                }
+                memory.note_list(taken);
+            }
             Reply::Jobs(jobs) => jobs.iter().for_each(job_changed),
             Reply::Tried { due_at, .. } => {
                 memory.deliveries_touched = true;
@@ -512,13 +459,15 @@ impl Memory {
         if let Some(worker) = &shift.idle {
             self.live.shift(worker, false, now);
         }
-        if let Some(worker) = holder {
+        if let Some((worker, started)) = holder {
             if job.is_answered_by(&worker)
                 && let Some(entry) = self.live.workers.get_mut(&worker)
             {
                 entry.view.answered = true;
             }
-            if job.is_ended_without(&worker) && self.must_stop(&worker, &job.id) {
+            // One that it has not come to cannot be stopped, and need not be.
+            let runs = started || self.list_changed(&worker, job);
+            if runs && job.is_ended_without(&worker) && self.must_stop(&worker, &job.id) {
                 let _ = feed.send(Change::Stopping { worker, job: job.id.clone() });
             }
         }

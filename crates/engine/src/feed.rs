@@ -23,6 +23,8 @@ pub enum Change {
     },
     /// A worker forgot jobs that it held: it should be replaced.
     Forgetful(WorkerId),
+    /// What a worker had not come to was called back from it: it should be replaced.
+    Spoiled(WorkerId),
     /// A worker reported that it is not fit to work.
     Unfit {
         /// The incarnation.

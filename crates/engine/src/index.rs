@@ -1,9 +1,10 @@
-//! Who waits and who runs, in memory, rebuilt from the store at start and kept by the writer in commit
+//! Who waits, who is held and who runs, in memory, rebuilt from the store at start and kept by the writer in commit
 //! order. It answers what a query per request would be too slow for: a job's place in the queue, whether a
 //! worker has something to take, what the scaler sees.
 
 use std::collections::{BTreeMap, HashMap};
 
+use runyard_domain::lists::Pace;
 use runyard_domain::scaling::Demand;
 use runyard_domain::{EndpointId, Job, JobId, Outcome, Phase, Timestamp, WorkerId};
 
@@ -24,19 +25,43 @@ struct Waiting {
     lost_by: Vec<WorkerId>,
 }
 
+/// A job that a worker has.
 #[derive(Debug, Clone)]
-struct Running {
+struct Leased {
     endpoint: EndpointId,
     worker: WorkerId,
-    started: Timestamp,
-    test: bool,
+    /// When it started, or, where it has not, when it was handed over.
+    since: Timestamp,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// In the worker's list, with its place in the queue's order.
+    Held(Order),
+    Runs {
+        test: bool,
+    },
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     waiting: BTreeMap<Order, Waiting>,
+    /// In workers' lists: since when they wait.
+    held: BTreeMap<Order, Timestamp>,
     running: u64,
-    usual_ms: Option<f64>,
+    pace: Option<Pace>,
+}
+
+/// A job that a worker has, as others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The job.
+    pub job: JobId,
+    /// When it started, or, where it has not, when it was handed over.
+    pub since: Timestamp,
+    /// Whether the worker has come to it.
+    pub started: bool,
 }
 
 /// Every live job by endpoint.
@@ -44,11 +69,12 @@ struct Queue {
 pub(crate) struct Index {
     queues: HashMap<EndpointId, Queue>,
     orders: HashMap<JobId, (EndpointId, Order)>,
-    running: HashMap<JobId, Running>,
+    leased: HashMap<JobId, Leased>,
+    running: usize,
     by_worker: HashMap<WorkerId, Vec<JobId>>,
 }
 
-/// A job's place in its queue.
+/// A job's place in its queue, or in the list of the worker that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// From 1; exact to 1,000, then an estimate.
@@ -78,7 +104,7 @@ pub(crate) struct Shift {
 impl Index {
     /// Takes in a job as it is now.
     pub(crate) fn apply(&mut self, job: &Job) -> Shift {
-        let before = self.running.get(&job.id).map(|r| r.worker.clone());
+        let before = self.leased.get(&job.id).map(|lease| lease.worker.clone());
         self.remove(&job.id);
         let mut shift = Shift::default();
         let queue = self.queues.entry(job.endpoint.clone()).or_default();
@@ -89,29 +115,29 @@ impl Index {
                 queue.waiting.insert(order, waiting);
                 self.orders.insert(job.id.clone(), (job.endpoint.clone(), order));
             }
+            Phase::Held { worker, queued_at, handed, .. } => {
+                let order = (class(job), job.seq);
+                queue.held.insert(order, *queued_at);
+                shift.busy = self.lease(job, worker, *handed, Stage::Held(order), before.as_ref());
+            }
             Phase::Running { worker, started, .. } => {
                 let test = job.pinned.is_some();
                 queue.running += u64::from(!test);
-                let running = Running {
-                    endpoint: job.endpoint.clone(),
-                    worker: worker.clone(),
-                    started: *started,
-                    test,
-                };
-                self.running.insert(job.id.clone(), running);
-                let held = self.by_worker.entry(worker.clone()).or_default();
-                held.push(job.id.clone());
-                if held.len() == 1 && before.as_ref() != Some(worker) {
-                    shift.busy = Some(worker.clone());
-                }
+                self.running += 1;
+                shift.busy = self.lease(job, worker, *started, Stage::Runs { test }, before.as_ref());
             }
-            Phase::Done { outcome, execution_ms, .. } => {
+            Phase::Done { outcome, execution_ms: Some(ms), release: Some(release), .. } => {
+                let measures = matches!(outcome, Outcome::Completed | Outcome::TimedOut { .. });
                 // Once each: a repeated chunk shows an ended job again.
-                if let (Outcome::Completed, Some(ms), Some(_)) = (outcome, execution_ms, &before) {
-                    let usual = queue.usual_ms.get_or_insert(*ms as f64);
-                    *usual += (*ms as f64 - *usual) * 0.2;
+                if measures && before.is_some() {
+                    let pace = queue.pace.get_or_insert(Pace::new(*release));
+                    if pace.release != *release {
+                        *pace = Pace::new(*release);
+                    }
+                    pace.note(*ms);
                 }
             }
+            Phase::Done { .. } => {}
         }
         if let Some(worker) = before
             && !self.by_worker.contains_key(&worker)
@@ -121,6 +147,22 @@ impl Index {
         shift
     }
 
+    /// Notes that a worker has a job; says which worker, where it is its first one.
+    fn lease(
+        &mut self,
+        job: &Job,
+        worker: &WorkerId,
+        since: Timestamp,
+        stage: Stage,
+        before: Option<&WorkerId>,
+    ) -> Option<WorkerId> {
+        let lease = Leased { endpoint: job.endpoint.clone(), worker: worker.clone(), since, stage };
+        self.leased.insert(job.id.clone(), lease);
+        let all = self.by_worker.entry(worker.clone()).or_default();
+        all.push(job.id.clone());
+        (all.len() == 1 && before != Some(worker)).then(|| worker.clone())
+    }
+
     /// Takes a job out.
     pub(crate) fn remove(&mut self, job: &JobId) {
         if let Some((endpoint, order)) = self.orders.remove(job)
@@ -128,14 +170,18 @@ impl Index {
         {
             queue.waiting.remove(&order);
         }
-        if let Some(running) = self.running.remove(job) {
-            if let Some(queue) = self.queues.get_mut(&running.endpoint) {
-                queue.running -= u64::from(!running.test);
+        if let Some(lease) = self.leased.remove(job) {
+            self.running -= usize::from(!matches!(lease.stage, Stage::Held(_)));
+            if let Some(queue) = self.queues.get_mut(&lease.endpoint) {
+                match lease.stage {
+                    Stage::Held(order) => drop(queue.held.remove(&order)),
+                    Stage::Runs { test } => queue.running -= u64::from(!test),
+                }
             }
-            if let Some(held) = self.by_worker.get_mut(&running.worker) {
-                held.retain(|id| id != job);
-                if held.is_empty() {
-                    self.by_worker.remove(&running.worker);
+            if let Some(all) = self.by_worker.get_mut(&lease.worker) {
+                all.retain(|id| id != job);
+                if all.is_empty() {
+                    self.by_worker.remove(&lease.worker);
                 }
             }
         }
@@ -144,8 +190,8 @@ impl Index {
     /// Forgets an endpoint with all its jobs; says which.
     pub(crate) fn drop_endpoint(&mut self, endpoint: &EndpointId) -> Vec<JobId> {
         let waiting = self.orders.iter().filter(|(_, (e, _))| e == endpoint).map(|(id, _)| id.clone());
-        let running = self.running.iter().filter(|(_, r)| r.endpoint == *endpoint).map(|(id, _)| id.clone());
-        let mut jobs: Vec<JobId> = waiting.chain(running).collect();
+        let leased = self.leased.iter().filter(|(_, l)| l.endpoint == *endpoint).map(|(id, _)| id.clone());
+        let mut jobs: Vec<JobId> = waiting.chain(leased).collect();
         jobs.sort_unstable();
         for job in &jobs {
             self.remove(job);
@@ -183,19 +229,49 @@ impl Index {
         first.filter(|(_, w)| workers.iter().all(|worker| w.lost_by.contains(worker))).count()
     }
 
-    /// The incarnation that holds a job.
-    pub(crate) fn holder(&self, job: &JobId) -> Option<WorkerId> {
-        self.running.get(job).map(|running| running.worker.clone())
+    /// The incarnation that has a job, and whether it has come to it.
+    pub(crate) fn holder(&self, job: &JobId) -> Option<(WorkerId, bool)> {
+        self.leased.get(job).map(|lease| (lease.worker.clone(), lease.stage.has_started()))
     }
 
-    /// The jobs an incarnation holds, with the time of their hand-over.
-    pub(crate) fn held(&self, worker: &WorkerId) -> Vec<(JobId, Timestamp)> {
+    /// Whether this incarnation has the job and has not come to it.
+    pub(crate) fn is_held_by(&self, job: &JobId, worker: &WorkerId) -> bool {
+        self.leased.get(job).is_some_and(|lease| lease.worker == *worker && !lease.stage.has_started())
+    }
+
+    /// The jobs that an incarnation has.
+    pub(crate) fn leases(&self, worker: &WorkerId) -> impl Iterator<Item = Lease> + '_ {
         let ids = self.by_worker.get(worker).map_or(&[][..], Vec::as_slice);
-        ids.iter().filter_map(|id| self.running.get(id).map(|r| (id.clone(), r.started))).collect()
+        ids.iter().filter_map(|id| {
+            let lease = self.leased.get(id)?;
+            Some(Lease { job: id.clone(), since: lease.since, started: lease.stage.has_started() })
+        })
     }
 
-    /// A waiting job's place in its queue.
+    /// The place of a held job in its queue's order of submission.
+    pub(crate) fn held_seq(&self, job: &JobId) -> Option<u64> {
+        match self.leased.get(job)?.stage {
+            Stage::Held((_, seq)) => Some(seq),
+            Stage::Runs { .. } => None,
+        }
+    }
+
+    /// How long jobs of an endpoint's newest release take.
+    pub(crate) fn pace(&self, endpoint: &EndpointId) -> Option<Pace> {
+        self.queues.get(endpoint)?.pace
+    }
+
+    /// How many jobs of normal priority wait, counted up to `enough`.
+    pub(crate) fn normal_waiting(&self, endpoint: &EndpointId, enough: usize) -> usize {
+        let Some(queue) = self.queues.get(endpoint) else { return 0 };
+        queue.waiting.range((NORMAL, 0)..(LOW, 0)).take(enough).count()
+    }
+
+    /// A waiting job's place in its queue, a held one's in its worker's list.
     pub(crate) fn place(&self, job: &JobId) -> Option<Place> {
+        if let Some(lease) = self.leased.get(job) {
+            return self.place_in_list(job, lease);
+        }
         let (endpoint, order) = self.orders.get(job)?;
         let queue = self.queues.get(endpoint)?;
         let before = queue.waiting.range(..*order).take(EXACT_PLACES).count();
@@ -205,7 +281,19 @@ impl Index {
             let first = queue.waiting.keys().next().map_or(0, |(_, seq)| *seq);
             order.1.saturating_sub(first).clamp(EXACT_PLACES as u64 + 1, queue.waiting.len() as u64)
         };
-        Some(Place { position, usual_ms: queue.usual_ms.map(|ms| ms as i64) })
+        // What workers hold comes first.
+        Some(Place { position: position + queue.held.len() as u64, usual_ms: queue.usual_ms() })
+    }
+
+    fn place_in_list(&self, job: &JobId, lease: &Leased) -> Option<Place> {
+        let Stage::Held(order) = lease.stage else { return None };
+        let earlier = |id: &&JobId| {
+            self.leased.get(*id).is_some_and(|l| matches!(l.stage, Stage::Held(other) if other < order))
+        };
+        let before =
+            self.by_worker.get(&lease.worker)?.iter().filter(|id| *id != job).filter(earlier).count();
+        let usual_ms = self.queues.get(&lease.endpoint)?.usual_ms();
+        Some(Place { position: before as u64 + 1, usual_ms })
     }
 
     /// One endpoint's jobs; `depth` bounds the list of waiting times.
@@ -215,18 +303,36 @@ impl Index {
         let normal = queue.waiting.range((NORMAL, 0)..(LOW, 0));
         Snapshot {
             demand: Demand {
-                waiting_since: normal.map(|(_, w)| w.since).take(depth).collect(),
-                waiting: queue.waiting.len() as u64 - class_len(TESTS) - class_len(LOW),
+                waiting_since: queue
+                    .held
+                    .values()
+                    .copied()
+                    .chain(normal.map(|(_, w)| w.since))
+                    .take(depth)
+                    .collect(),
+                waiting: (queue.waiting.len() + queue.held.len()) as u64 - class_len(TESTS) - class_len(LOW),
                 waiting_low: class_len(LOW),
                 running: queue.running,
             },
-            usual_ms: queue.usual_ms.map(|ms| ms as i64),
+            usual_ms: queue.usual_ms(),
         }
     }
 
     /// How many jobs run, of all endpoints.
     pub(crate) fn running(&self) -> usize {
-        self.running.len()
+        self.running
+    }
+}
+
+impl Stage {
+    fn has_started(self) -> bool {
+        !matches!(self, Self::Held(_))
+    }
+}
+
+impl Queue {
+    fn usual_ms(&self) -> Option<i64> {
+        self.pace.map(|pace| pace.usual_ms as i64)
     }
 }
 

@@ -8,6 +8,8 @@ use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::lists::Tail;
+
 /// What a worker is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
@@ -50,10 +52,16 @@ pub(crate) struct Entry {
     /// Wakes held polls of this worker: a match, a drain, an order to stop a job.
     pub(crate) take: Arc<Notify>,
     pub(crate) stop: Arc<Notify>,
+    /// Told when it is gone.
+    pub(crate) gone: Arc<Notify>,
     /// Held polls that were told to go once; later ones are paused.
     pub(crate) released: bool,
     pub(crate) stopping: BTreeMap<JobId, Stopping>,
     pub(crate) last_ping: Option<HashSet<JobId>>,
+    /// What its pings say of its SDK.
+    pub(crate) pinged_sdk: Option<String>,
+    /// What it was handed and has not come to.
+    pub(crate) tail: Tail,
 }
 
 /// How often a worker was told to let go of a job, and when it is told next; `None`: at once.
@@ -103,9 +111,12 @@ impl Live {
             rank: self.next_rank,
             take: Arc::default(),
             stop: Arc::default(),
+            gone: Arc::default(),
             released: false,
             stopping: BTreeMap::new(),
             last_ping: None,
+            pinged_sdk: None,
+            tail: Tail::default(),
         };
         self.workers.insert(worker.clone(), entry);
     }
@@ -128,9 +139,16 @@ impl Live {
         true
     }
 
-    /// Whether a worker may be given jobs.
+    /// Whether a worker may be given jobs: not where it drains, and not while it has some that it has not come to.
     pub(crate) fn takes(&self, worker: &WorkerId) -> bool {
-        self.workers.get(worker).is_some_and(|entry| !entry.view.draining)
+        self.workers.get(worker).is_some_and(|entry| !entry.view.draining && entry.tail.is_empty())
+    }
+
+    /// A worker has none of the jobs that it was handed; ghosts it had are gone too.
+    pub(crate) fn end_list(&mut self, worker: &WorkerId) {
+        if let Some(entry) = self.workers.get_mut(worker) {
+            entry.tail.clear();
+        }
     }
 
     /// Notes that a worker got its first job or lost its last one.

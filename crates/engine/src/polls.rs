@@ -77,6 +77,14 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Whether another worker waits for jobs of this endpoint that anybody may take.
+    pub(crate) fn is_poll_held_by_another(&self, endpoint: &EndpointId, worker: &WorkerId) -> bool {
+        let Some(polls) = self.polls.endpoints.get(endpoint) else { return false };
+        polls.held.iter().any(|h| h.worker != *worker && !h.pinned_only && self.live.takes(&h.worker))
+    }
+}
+
 /// One poll's place; leaving it lets others be matched.
 pub(crate) struct Poll {
     memory: Arc<Mutex<Memory>>,

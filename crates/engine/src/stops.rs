@@ -42,6 +42,9 @@ impl Engine {
 
     /// Orders a worker to let go of a job that ended before the worker was known here (a restart).
     pub fn order_stop(&self, worker: &WorkerId, job: &JobId) {
+        if self.job(job).ok().flatten().is_some_and(|job| self.note_ghost(worker, &job)) {
+            return;
+        }
         if lock(&self.shared.memory).must_stop(worker, job) {
             let _ = self.shared.feed.send(Change::Stopping { worker: worker.clone(), job: job.clone() });
         }
@@ -115,10 +118,9 @@ impl Engine {
         let mut unnamed: Option<HashSet<JobId>> = None;
         let mut memory = lock(&self.shared.memory);
         if let Some(entry) = memory.live.workers.get_mut(who.worker()) {
-            if let Some(sdk) = sdk
-                && entry.view.sdk.is_none()
-            {
-                entry.view.sdk = Some(sdk.to_owned());
+            if let Some(sdk) = sdk {
+                entry.view.sdk.get_or_insert_with(|| sdk.to_owned());
+                entry.pinged_sdk = Some(sdk.to_owned());
             }
             let now: HashSet<JobId> = jobs.iter().cloned().collect();
             let before = entry.last_ping.replace(now.clone());
@@ -131,9 +133,11 @@ impl Engine {
         let Some(named) = unnamed else { return };
         let now = self.now();
         let old = |at: &Timestamp| now.since(*at) >= UNNAMED_AFTER_MS;
-        let held = memory.index.held(who.worker()).into_iter().filter(|(_, at)| old(at)).map(|(id, _)| id);
-        let forgotten: Vec<JobId> = held.filter(|id| !named.contains(id)).collect();
+        // What it has not come to, no SDK names.
+        let held = memory.index.leases(who.worker()).filter(|lease| lease.started && old(&lease.since));
+        let forgotten: Vec<JobId> = held.map(|lease| lease.job).filter(|id| !named.contains(id)).collect();
         drop(memory);
+        self.resume_list(who.worker());
         if !forgotten.is_empty() {
             let (engine, worker) = (self.clone(), who.worker().clone());
             tokio::spawn(async move { engine.abandon(&worker, forgotten).await });

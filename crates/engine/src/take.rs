@@ -15,7 +15,7 @@ use runyard_vault::WorkerCaller;
 use crate::engine::lock;
 use crate::live::LiveWorker;
 use crate::polls::Poll;
-use crate::{Change, Engine, EngineError};
+use crate::{Change, Engine, EngineError, Lease};
 
 /// A job that its worker holds for longer than this, and that the worker does not know of when it asks for
 /// the next one, was forgotten.
@@ -81,6 +81,16 @@ impl Drop for Handover {
     }
 }
 
+/// What a worker forgot that says it has no job. While a list moves nothing is: some SDKs say so between two
+/// jobs of one.
+fn forgotten_by(leases: Vec<Lease>, now: Timestamp) -> Vec<JobId> {
+    let old = |lease: &Lease| now.since(lease.since) >= FORGOTTEN_AFTER_MS;
+    if leases.iter().any(|lease| !lease.started) && !leases.iter().all(old) {
+        return Vec::new();
+    }
+    leases.into_iter().filter(old).map(|lease| lease.job).collect()
+}
+
 impl Engine {
     /// Expects a worker from now on.
     pub fn register_worker(
@@ -92,8 +102,9 @@ impl Engine {
     ) {
         let now = self.now();
         let mut memory = lock(&self.shared.memory);
-        let busy = !memory.index.held(worker).is_empty();
+        let busy = memory.index.leases(worker).next().is_some();
         memory.live.register(worker, endpoint, release, ready_at, busy, now);
+        memory.restore_list(worker);
     }
 
     /// The worker is gone.
@@ -102,6 +113,7 @@ impl Engine {
         if let Some(entry) = entry {
             entry.take.notify_waiters();
             entry.stop.notify_waiters();
+            entry.gone.notify_waiters();
         }
     }
 
@@ -110,17 +122,23 @@ impl Engine {
         lock(&self.shared.memory).live.workers.get(worker).map(|entry| entry.view.clone())
     }
 
-    /// The jobs a worker holds, with the time of their hand-over.
+    /// The jobs a worker has, with the time of their start, or of their hand-over where they have not started.
     pub fn held_by(&self, worker: &WorkerId) -> Vec<(JobId, Timestamp)> {
-        lock(&self.shared.memory).index.held(worker)
+        self.leases(worker).into_iter().map(|lease| (lease.job, lease.since)).collect()
     }
 
-    /// The worker takes nothing more. Its held polls are to be released by
+    /// The same, with which of them have started.
+    pub fn leases(&self, worker: &WorkerId) -> Vec<Lease> {
+        lock(&self.shared.memory).index.leases(worker).collect()
+    }
+
+    /// The worker takes nothing more, and what it has not started goes back. Its held polls are to be released by
     /// [`release_polls`](Self::release_polls), after it was told to end.
     pub fn mark_draining(&self, worker: &WorkerId) {
         if let Some(entry) = lock(&self.shared.memory).live.workers.get_mut(worker) {
             entry.view.draining = true;
         }
+        self.call_back(worker);
     }
 
     /// Answers every held poll of a draining worker once; later ones are paused.
@@ -142,7 +160,7 @@ impl Engine {
             let Some((released, rank, pinned_only)) = self.standing(who) else { return Ok(Take::Drained) };
             // A poll that was woken keeps its place: giving it up would wake the next one for the same job.
             let poll = &*entered.get_or_insert_with(|| Poll::enter(self, who, max));
-            if let Some(jobs) = self.take_now(who, pinned_only, max).await? {
+            if let Some(jobs) = self.take_now(who, pinned_only, &ask).await? {
                 return Ok(Take::Jobs(jobs));
             }
             let released = released.notified();
@@ -152,12 +170,19 @@ impl Engine {
             if self.is_released(who.worker()) {
                 return Ok(Take::Nothing);
             }
+            let minding = async {
+                if pinned_only {
+                    std::future::pending::<()>().await;
+                }
+                self.mind_lists(who).await;
+            };
             tokio::select! {
                 biased;
                 // A server that shuts down hands nothing out, so what would wake this poll would do so for ever.
                 _ = woken, if !self.is_draining() => {}
                 () = released => return Ok(Take::Nothing),
                 () = tokio::time::sleep_until(deadline) => return Ok(Take::Nothing),
+                () = minding => {}
             }
         }
     }
@@ -183,10 +208,11 @@ impl Engine {
                 if let Some(entry) = memory.live.workers.get_mut(who.worker()) {
                     entry.stopping.clear();
                 }
-                let held = memory.index.held(who.worker());
-                forgotten.extend(
-                    held.into_iter().filter(|(_, at)| now.since(*at) >= FORGOTTEN_AFTER_MS).map(|(id, _)| id),
-                );
+                let leases: Vec<Lease> = memory.index.leases(who.worker()).collect();
+                if leases.is_empty() {
+                    memory.live.end_list(who.worker());
+                }
+                forgotten = forgotten_by(leases, now);
             }
             (first, forgotten)
         };
@@ -203,16 +229,24 @@ impl Engine {
         &self,
         who: &WorkerCaller,
         pinned_only: bool,
-        max: usize,
+        ask: &Ask,
     ) -> Result<Option<Handover>, EngineError> {
         let (worker, endpoint, release) = (who.worker().clone(), who.endpoint().clone(), who.release());
         // A server that shuts down hands out nothing more; what waits is served after the restart.
-        if self.is_draining()
-            || lock(&self.shared.memory).index.takeable(&endpoint, &worker, release, pinned_only, 1) == 0
-        {
+        if self.is_draining() {
             return Ok(None);
         }
-        let command = Command::Take { endpoint, worker: worker.clone(), release, pinned_only, max };
+        let max = ask.max.max(1);
+        let lists = !pinned_only && self.allows_lists(&endpoint);
+        let ahead = {
+            let memory = lock(&self.shared.memory);
+            let takes = memory.live.takes(&worker);
+            if !takes || memory.index.takeable(&endpoint, &worker, release, pinned_only, 1) == 0 {
+                return Ok(None);
+            }
+            if lists { memory.ahead(who, ask) } else { 0 }
+        };
+        let command = Command::Take { endpoint, worker: worker.clone(), release, pinned_only, max, ahead };
         let engine = self.clone();
         // In a task of its own: a poll that is given up while the jobs are being taken must still end in a
         // hand-over, whose drop gives them back.

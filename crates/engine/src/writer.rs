@@ -25,6 +25,8 @@ type Answer = Result<Reply, EngineError>;
 struct Item {
     command: Command,
     answer: Option<oneshot::Sender<Answer>>,
+    /// What belongs into the same transaction, behind it.
+    then: Vec<Command>,
 }
 
 /// Sends commands to the writer.
@@ -111,8 +113,17 @@ impl Writer {
     /// Commits one command; resolves when it is durable. It stands in the queue when this returns, so that
     /// several make one batch before the first of them is awaited.
     pub(crate) fn commit(&self, command: Command) -> impl Future<Output = Answer> + Send + use<> {
+        self.commit_then(command, Vec::new())
+    }
+
+    /// The same, and in the same transaction behind it what nobody waits for.
+    pub(crate) fn commit_then(
+        &self,
+        command: Command,
+        then: Vec<Command>,
+    ) -> impl Future<Output = Answer> + Send + use<> {
         let (answer, reply) = oneshot::channel();
-        let queued = self.queue.send(Item { command, answer: Some(answer) });
+        let queued = self.queue.send(Item { command, answer: Some(answer), then });
         async move {
             if !queued {
                 return Err(EngineError::Stopped);
@@ -124,7 +135,7 @@ impl Writer {
     /// Commits one command some time; nobody waits.
     pub(crate) fn submit(&self, command: Command) {
         // A stopped writer is reported to whoever waits for an answer.
-        self.queue.send(Item { command, answer: None });
+        self.queue.send(Item { command, answer: None, then: Vec::new() });
     }
 }
 
@@ -173,11 +184,13 @@ impl Desk {
 
     /// Commits what waits as one batch.
     fn batch(&mut self, first: Item, mut next: impl FnMut() -> Option<Item>) -> Result<(), StoreError> {
-        let mut batch = vec![first];
-        while batch.len() < BATCH
-            && let Some(next) = next()
-        {
-            batch.push(next);
+        let mut batch = Vec::new();
+        let mut item = Some(first);
+        while let Some(mut first) = item {
+            let then = std::mem::take(&mut first.then).into_iter();
+            batch.push(first);
+            batch.extend(then.map(|command| Item { command, answer: None, then: Vec::new() }));
+            item = if batch.len() < BATCH { next() } else { None };
         }
         if (self.gate.is_shut() || batch.iter().any(|item| item.command.is_new_work())) && !self.gate.look() {
             batch = refuse_new_work(batch);
@@ -219,8 +232,11 @@ impl Desk {
                 None
             }
             Err(StoreError::DiskFull) => {
-                let again =
-                    commands.into_iter().zip(answers).map(|(command, answer)| Item { command, answer });
+                let again = commands.into_iter().zip(answers).map(|(command, answer)| Item {
+                    command,
+                    answer,
+                    then: Vec::new(),
+                });
                 self.commit_on_full_disk(now, again.collect())
             }
             Err(error) => Some(error),

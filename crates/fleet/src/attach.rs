@@ -54,6 +54,7 @@ impl Fleet {
                     let back = engine.reconcile(&id, &holds).await?;
                     tracing::info!(worker.id = %id, jobs = holds.len(), given_back = back.len(), "took over a worker");
                     self.stop_ended(&id, &worker.holds)?;
+                    engine.resume_list(&id);
                     if draining || test {
                         self.state()
                             .workers

@@ -231,6 +231,13 @@ impl Fleet {
                 drop(state);
                 self.spawn_drain(worker, "it forgot a job that it had taken");
             }
+            Ok(Change::Spoiled(worker)) => {
+                drop(state);
+                self.spawn_drain(
+                    worker,
+                    "its list of jobs took far longer than measured, and others took over",
+                );
+            }
             Ok(Change::Unfit { worker, message }) => {
                 tracing::warn!(worker.id = %worker, message, "a worker says that it is not fit to work");
             }

@@ -1,7 +1,7 @@
 //! Why a job waits, and how an endpoint does, from what the fleet and the engine know at this moment.
 
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{Endpoint, EndpointId, Job, WaitReason};
+use runyard_domain::{Endpoint, EndpointId, Job, Phase, WaitReason};
 use runyard_engine::Presence;
 
 use crate::Fleet;
@@ -63,6 +63,13 @@ impl Fleet {
 
     /// Why a waiting job is not running yet.
     pub fn waiting(&self, job: &Job) -> WaitReason {
+        if let Phase::Held { worker, .. } = &job.phase {
+            let place = self.inner.engine.place(&job.id);
+            let ahead = place.map_or(0, |place| place.position - 1);
+            let usual_ms = place.and_then(|place| place.usual_ms);
+            let eta_ms = usual_ms.map(|usual| usual * (ahead as i64 + 1));
+            return WaitReason::InList { worker: worker.to_string(), ahead, eta_ms };
+        }
         if self.inner.engine.is_draining() {
             return WaitReason::ServerDraining;
         }

@@ -28,7 +28,9 @@ impl Fleet {
                 .endpoint_by_id(&worker.record.endpoint)
                 .map(|e| e.settings.clone())
                 .unwrap_or_default();
-            let grace = match (held.is_empty(), at_once, settings.execution_timeout_ms) {
+            // What was called back from it, it would run for nothing.
+            let nothing_left = held.is_empty() && self.inner.engine.is_spoiled(id);
+            let grace = match (held.is_empty(), at_once || nothing_left, settings.execution_timeout_ms) {
                 (true, true, _) => 0,
                 (true, false, _) => self.inner.idle_drain_ms,
                 (false, true, _) => settings.replace_grace_ms,
@@ -80,7 +82,8 @@ impl Fleet {
         let mut done = Vec::new();
         for worker in state.workers.values_mut().filter(draining) {
             if self.inner.engine.held_by(&worker.record.id).is_empty() {
-                let kill_at = now.plus(if worker.at_once { 0 } else { self.inner.idle_drain_ms });
+                let at_once = worker.at_once || self.inner.engine.is_spoiled(&worker.record.id);
+                let kill_at = now.plus(if at_once { 0 } else { self.inner.idle_drain_ms });
                 worker.kill_at = Some(worker.kill_at.map_or(kill_at, |at| at.min(kill_at)));
                 if !std::mem::replace(&mut worker.told_to_end, true) {
                     done.push(worker.record.id.clone());

@@ -29,6 +29,9 @@ pub enum Which {
     Jobs(Vec<JobId>),
 }
 
+/// How many bytes of inputs a worker gets for jobs that it starts later.
+pub const AHEAD_BYTES: u64 = 4 << 20;
+
 /// One change. Job commands are decided by `domain::job::decide`; records are replaced as a whole. Whatever
 /// ends a job that has a webhook adds its [`Delivery`] too.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +40,8 @@ pub enum Command {
     Submit(Box<Submission>),
     /// Hands up to `max` waiting jobs to a worker, in the order: tests pinned to its release, then normal
     /// priority by `seq`, then low priority by `seq`; jobs that this incarnation lost before, or that are
-    /// pinned to another release, are passed over. Reply: [`Reply::Taken`].
+    /// pinned to another release, are passed over. Behind them come up to `ahead` more of normal priority that it
+    /// starts later, as long as their inputs fit into [`AHEAD_BYTES`]. Reply: [`Reply::Taken`], in that order.
     Take {
         /// Whose queue.
         endpoint: EndpointId,
@@ -47,8 +51,22 @@ pub enum Command {
         release: u32,
         /// Whether it takes only tests pinned to its release (it does not serve yet).
         pinned_only: bool,
-        /// How many at most.
+        /// How many at most that it starts at once.
         max: usize,
+        /// How many at most that it holds until it comes to them.
+        ahead: usize,
+    },
+    /// A worker comes to a job of its list. Reply: [`Reply::Job`] or [`Reply::Refused`].
+    Begin {
+        /// Which job.
+        job: JobId,
+        /// The incarnation.
+        worker: WorkerId,
+    },
+    /// Takes back what a worker holds and has not started. Reply: [`Reply::Jobs`], those that changed.
+    CallBack {
+        /// The incarnation.
+        worker: WorkerId,
     },
     /// A worker's answer. Reply: [`Reply::Job`] or [`Reply::Refused`].
     Finish {
@@ -113,7 +131,7 @@ pub enum Command {
         /// Who.
         by: String,
     },
-    /// Ends every waiting job of an endpoint. Reply: [`Reply::Jobs`].
+    /// Ends every waiting job of an endpoint, in workers' lists too. Reply: [`Reply::Jobs`].
     Purge {
         /// Whose queue.
         endpoint: EndpointId,
@@ -172,7 +190,7 @@ impl Command {
 /// A job as a worker gets it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Taken {
-    /// The job, running.
+    /// The job, running or held.
     pub job: Job,
     /// Its input.
     pub input: Payload,

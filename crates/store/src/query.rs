@@ -10,7 +10,7 @@ use crate::StoreError;
 /// Where a job stands, for filters and counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// In the queue.
+    /// In the queue, or in the list of a worker that has not come to it.
     Waiting,
     /// Held by a worker.
     Running,
@@ -28,7 +28,7 @@ impl Standing {
     /// Where `job` stands.
     pub fn of(job: &Job) -> Self {
         match &job.phase {
-            Phase::Waiting { .. } => Self::Waiting,
+            Phase::Waiting { .. } | Phase::Held { .. } => Self::Waiting,
             Phase::Running { .. } => Self::Running,
             Phase::Done { outcome, .. } => match outcome {
                 Outcome::Completed => Self::Completed,
@@ -109,7 +109,7 @@ pub trait Reader: Send + Sync {
     fn undelivered(&self, id: &JobId, max_bytes: u64) -> Result<(Vec<Chunk>, bool), StoreError>;
     /// Jobs by filter, newest submission first.
     fn jobs(&self, filter: &Filter) -> Result<Vec<Job>, StoreError>;
-    /// Every job that waits or runs, by `seq`: what memory is rebuilt from.
+    /// Every job that waits, is held or runs, by `seq`: what memory is rebuilt from.
     fn live(&self) -> Result<Vec<Job>, StoreError>;
     /// Counts of one endpoint.
     fn counts(&self, endpoint: &EndpointId) -> Result<Counts, StoreError>;

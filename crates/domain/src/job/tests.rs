@@ -38,6 +38,9 @@ fn commands() -> impl Strategy<Value = Command> {
     let worker = 0u8..4;
     prop_oneof![
         3 => worker.clone().prop_map(|n| Command::Start { worker: w(n), release: 1 }),
+        2 => worker.clone().prop_map(|n| Command::Hold { worker: w(n), release: 1 }),
+        2 => worker.clone().prop_map(|n| Command::Begin { worker: w(n) }),
+        1 => worker.clone().prop_map(|n| Command::CallBack { worker: w(n) }),
         3 => worker.clone().prop_map(|n| Command::Finish { worker: w(n), answer: Answer::Success }),
         1 => worker.clone().prop_map(|n| Command::Finish {
             worker: w(n),
@@ -81,6 +84,19 @@ proptest! {
                 prop_assert!(!before.lost_by.contains(worker), "back to an incarnation that lost it");
                 prop_assert!(matches!(before.phase, Phase::Waiting { .. }), "two leases at once");
                 prop_assert_eq!(job.attempt, before.attempt + 1);
+            }
+            if let Command::Hold { worker, .. } = &command {
+                prop_assert!(!before.lost_by.contains(worker), "back to an incarnation that lost it");
+                prop_assert!(matches!(before.phase, Phase::Waiting { .. }), "two leases at once");
+            }
+            if let Phase::Held { .. } = before.phase {
+                let began = match &command {
+                    Command::Begin { .. } => true,
+                    Command::Finish { worker, .. } => before.holder() == Some(worker),
+                    _ => false,
+                };
+                prop_assert_eq!(job.attempt > before.attempt, began, "only a start is an attempt: {:?}", command);
+                prop_assert_eq!(job.losses, before.losses, "what never started loses nothing");
             }
             if !matches!(command, Command::GiveBack { .. }) {
                 prop_assert!(job.attempt >= before.attempt, "attempts only rise");
@@ -164,4 +180,48 @@ fn a_retry_may_go_to_the_worker_that_answered_and_not_to_one_that_never_let_go()
     let again = run(&overdue, &Command::Retry { seq: 2 }, 6_000);
     let start = Command::Start { worker: w(1), release: 1 };
     assert_eq!(decide(&again, &start, Timestamp(6_001)), Err(Refusal::Fenced));
+}
+
+#[test]
+fn in_a_list_the_clock_starts_when_the_job_before_is_done() {
+    let held = run(&job(), &Command::Hold { worker: w(1), release: 1 }, 1_000);
+    assert_eq!((held.attempt, held.due_at()), (0, Timestamp(60_000)), "only its time to live runs");
+    assert_eq!(decide(&held, &Command::Expire, Timestamp(59_999)), Err(Refusal::NotDue));
+    let begun = run(&held, &Command::Begin { worker: w(1) }, 40_000);
+    assert_eq!((begun.attempt, begun.due_at()), (1, Timestamp(45_000)));
+    let done = run(&begun, &Command::Finish { worker: w(1), answer: Answer::Success }, 40_700);
+    let Phase::Done { delay_ms, execution_ms, .. } = done.phase else { panic!("{done:?}") };
+    assert_eq!((delay_ms, execution_ms), (Some(40_000), Some(700)));
+}
+
+#[test]
+fn what_a_lost_worker_had_not_started_costs_nothing() {
+    let held = run(&job(), &Command::Hold { worker: w(1), release: 1 }, 1_000);
+    for command in [Command::Lose { worker: w(1), loss: lost(true) }, Command::CallBack { worker: w(1) }] {
+        let back = run(&held, &command, 9_000);
+        assert_eq!((back.attempt, back.losses), (0, 0));
+        assert_eq!(back.phase, Phase::Waiting { since: Timestamp(0) }, "it waited all the time");
+        let again = decide(&back, &Command::Hold { worker: w(1), release: 1 }, Timestamp(9_001));
+        assert_eq!(again, Err(Refusal::Fenced), "the worker may run it all the same");
+    }
+    let stranger = decide(&held, &Command::CallBack { worker: w(2) }, Timestamp(9_000));
+    assert_eq!(stranger, Err(Refusal::NotHeld));
+}
+
+#[test]
+fn a_cancelled_job_of_a_list_never_ran() {
+    let held = run(&job(), &Command::Hold { worker: w(1), release: 1 }, 1_000);
+    let done = run(&held, &Command::Cancel { by: "me".into() }, 2_000);
+    let Phase::Done { worker, delay_ms, execution_ms, .. } = &done.phase else { panic!("{done:?}") };
+    assert_eq!((worker, delay_ms, execution_ms), (&Some(w(1)), &None, &None));
+    let late = decide(&done, &Command::Finish { worker: w(1), answer: Answer::Success }, Timestamp(3_000));
+    assert_eq!(late, Err(Refusal::AlreadyDone), "its result is dropped");
+}
+
+#[test]
+fn an_answer_to_a_job_that_nobody_saw_start_counts() {
+    let held = run(&job(), &Command::Hold { worker: w(1), release: 1 }, 1_000);
+    let done = run(&held, &Command::Finish { worker: w(1), answer: Answer::Success }, 2_000);
+    assert_eq!((done.attempt, done.is_done()), (1, true));
+    assert_eq!(done.lost_by, vec![], "it let go of the job by answering it");
 }

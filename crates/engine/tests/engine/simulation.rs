@@ -112,6 +112,11 @@ fn check(stage: &Stage, workers: &[WorkerId], attempts: &mut BTreeMap<JobId, u32
         *before = job.attempt;
         match &job.phase {
             Phase::Waiting { .. } => waiting += 1,
+            Phase::Held { worker, .. } => {
+                waiting += 1;
+                assert!(!job.lost_by.contains(worker), "{} is back with {worker}", job.id);
+                assert!(held.contains(&job.id), "{} waits at a worker that does not hold it", job.id);
+            }
             Phase::Running { worker, .. } => {
                 running += 1;
                 assert!(!job.lost_by.contains(worker), "{} is back with {worker}", job.id);

@@ -79,7 +79,7 @@ pub(crate) async fn ended(gateway: &Gateway, id: &JobId, wait: Duration) -> Resu
 /// A job's state as the wire says it.
 pub(crate) fn state(job: &Job) -> &'static str {
     match &job.phase {
-        Phase::Waiting { .. } => "IN_QUEUE",
+        Phase::Waiting { .. } | Phase::Held { .. } => "IN_QUEUE",
         Phase::Running { .. } => "IN_PROGRESS",
         Phase::Done { outcome: Outcome::Completed, .. } => "COMPLETED",
         Phase::Done { outcome: Outcome::Failed { .. }, .. } => "FAILED",
@@ -107,7 +107,7 @@ pub(crate) async fn object(gateway: &Gateway, job: &Job, payloads: Payloads) -> 
     if payloads == Payloads::With {
         let reader = gateway.engine().reader();
         let payload = match &job.phase {
-            Phase::Waiting { .. } => None,
+            Phase::Waiting { .. } | Phase::Held { .. } => None,
             Phase::Running { .. } => reader.progress(&job.id)?,
             Phase::Done { .. } => reader.output(&job.id)?,
         };
@@ -126,7 +126,7 @@ pub(crate) async fn object(gateway: &Gateway, job: &Job, payloads: Payloads) -> 
 /// `delayTime`, `executionTime` and `workerId`, as far as there are any.
 pub(crate) fn times(splice: &mut Splice, job: &Job) {
     let (delay_ms, execution_ms, worker) = match &job.phase {
-        Phase::Waiting { .. } => (None, None, None),
+        Phase::Waiting { .. } | Phase::Held { .. } => (None, None, None),
         Phase::Running { worker, queued_at, started, .. } => {
             (Some(started.since(*queued_at)), None, Some(worker))
         }
@@ -159,7 +159,7 @@ struct Reason<'a> {
 /// What RunPod does not tell.
 fn extras(gateway: &Gateway, splice: &mut Splice, job: &Job) {
     match &job.phase {
-        Phase::Waiting { .. } => {
+        Phase::Waiting { .. } | Phase::Held { .. } => {
             let reason = gateway.reasons().waiting(job);
             if let Some(place) = gateway.engine().place(&job.id) {
                 let eta_ms = eta(gateway, job, &reason, place.position, place.usual_ms);
@@ -197,7 +197,8 @@ fn eta(
     position: u64,
     usual_ms: Option<i64>,
 ) -> Option<i64> {
-    if let WaitReason::AllBusy { eta_ms: Some(ms), .. } = reason {
+    if let WaitReason::AllBusy { eta_ms: Some(ms), .. } | WaitReason::InList { eta_ms: Some(ms), .. } = reason
+    {
         return Some(*ms);
     }
     let counts = gateway.reasons().workers(&job.endpoint);

@@ -13,14 +13,27 @@ use runyard_domain::{
 use super::{Entry, State};
 use crate::command::output_refusal;
 use crate::sqlite::GONE_WORKERS_KEPT;
-use crate::{Command, Refused, Reply, Standing, Submission, Taken, Which};
+use crate::{AHEAD_BYTES, Command, Refused, Reply, Standing, Submission, Taken, Which};
 
 impl State {
     pub(super) fn apply(&mut self, now: Timestamp, command: &Command) -> Reply {
         match command {
             Command::Submit(submission) => self.submit(submission),
-            Command::Take { endpoint, worker, release, pinned_only, max } => {
-                self.take(now, endpoint, worker, *release, *pinned_only, *max)
+            Command::Take { endpoint, worker, release, pinned_only, max, ahead } => {
+                let start = job::Command::Start { worker: worker.clone(), release: *release };
+                let mut taken = self.take(now, endpoint, *pinned_only, &start, *max);
+                if taken.len() == *max && !*pinned_only {
+                    let hold = job::Command::Hold { worker: worker.clone(), release: *release };
+                    taken.extend(self.take_ahead(now, endpoint, &hold, *ahead));
+                }
+                Reply::Taken(taken)
+            }
+            Command::Begin { job, worker } => {
+                self.decide_one(now, job, &job::Command::Begin { worker: worker.clone() })
+            }
+            Command::CallBack { worker } => {
+                let call_back = job::Command::CallBack { worker: worker.clone() };
+                self.decide_all(now, &self.held(worker, &Which::All), &call_back)
             }
             Command::Finish { job, worker, answer, output } => {
                 let finish = job::Command::Finish { worker: worker.clone(), answer: answer.clone() };
@@ -109,23 +122,44 @@ impl State {
         &mut self,
         now: Timestamp,
         endpoint: &EndpointId,
-        worker: &WorkerId,
-        release: u32,
         pinned_only: bool,
+        start: &job::Command,
         max: usize,
-    ) -> Reply {
-        let start = job::Command::Start { worker: worker.clone(), release };
+    ) -> Vec<Taken> {
         let mut fit: Vec<&Job> =
             self.jobs.values().map(|e| &e.job).filter(|j| j.endpoint == *endpoint).collect();
-        fit.retain(|j| (j.pinned.is_some() || !pinned_only) && decide(j, &start, now).is_ok());
+        fit.retain(|j| (j.pinned.is_some() || !pinned_only) && decide(j, start, now).is_ok());
         fit.sort_by_key(|j| (j.pinned.is_none(), j.pinned.is_none() && j.policy.low_priority, j.seq));
         let ids: Vec<JobId> = fit.into_iter().take(max).map(|j| j.id.clone()).collect();
-        let Reply::Jobs(started) = self.decide_all(now, &ids, &start) else { return Reply::Taken(vec![]) };
-        let taken = started.into_iter().map(|job| {
+        self.hand_out(now, &ids, start)
+    }
+
+    fn take_ahead(
+        &mut self,
+        now: Timestamp,
+        endpoint: &EndpointId,
+        hold: &job::Command,
+        ahead: usize,
+    ) -> Vec<Taken> {
+        let normal = |j: &Job| j.endpoint == *endpoint && j.pinned.is_none() && !j.policy.low_priority;
+        let mut fit = self.select(|j| normal(j) && decide(j, hold, now).is_ok());
+        let mut bytes = 0;
+        let fits = fit.iter().take(ahead).take_while(|id| {
+            bytes += self.jobs[*id].input.len();
+            bytes <= AHEAD_BYTES
+        });
+        let count = fits.count();
+        fit.truncate(count);
+        self.hand_out(now, &fit, hold)
+    }
+
+    fn hand_out(&mut self, now: Timestamp, ids: &[JobId], command: &job::Command) -> Vec<Taken> {
+        let Reply::Jobs(changed) = self.decide_all(now, ids, command) else { return vec![] };
+        let taken = changed.into_iter().map(|job| {
             let entry = &self.jobs[&job.id];
             Taken { job, input: entry.input.clone(), s3: entry.s3.clone() }
         });
-        Reply::Taken(taken.collect())
+        taken.collect()
     }
 
     fn progress(&mut self, id: &JobId, worker: &WorkerId, value: &Payload) -> Reply {
@@ -224,6 +258,7 @@ impl State {
             Ok(next) => next,
             Err(refusal) => return refused(refusal, &entry.job),
         };
+        let was_held = entry.job.is_held();
         let counts = match self.counts.entry(next.endpoint.clone()) {
             Slot::Occupied(slot) => slot.into_mut(),
             Slot::Vacant(slot) => slot.insert(crate::Counts::default()),
@@ -232,7 +267,7 @@ impl State {
         let counted = u64::from(next.pinned.is_none());
         match command {
             job::Command::Lose { .. } | job::Command::Retry { .. } if stands == Standing::Waiting => {
-                counts.retried += counted;
+                counts.retried += if was_held { 0 } else { counted };
             }
             _ => match stands {
                 Standing::Completed => counts.completed += counted,
@@ -242,8 +277,12 @@ impl State {
             },
         }
         match command {
-            job::Command::Start { .. } | job::Command::Retry { .. } => entry.clear_stream(),
-            job::Command::Lose { .. } | job::Command::GiveBack { .. } if stands == Standing::Waiting => {
+            job::Command::Start { .. } | job::Command::Hold { .. } | job::Command::Retry { .. } => {
+                entry.clear_stream();
+            }
+            job::Command::Lose { .. } | job::Command::GiveBack { .. } | job::Command::CallBack { .. }
+                if stands == Standing::Waiting =>
+            {
                 entry.clear_stream();
             }
             _ => {}

@@ -112,6 +112,7 @@ impl Reader for Readers {
 
     fn live(&self) -> Result<Vec<Job>, StoreError> {
         const SQL: &str = "SELECT header, seq FROM jobs WHERE standing = 0
+                           UNION ALL SELECT header, seq FROM jobs WHERE standing = -1
                            UNION ALL SELECT header, seq FROM jobs WHERE standing = 1 ORDER BY seq";
         self.with(|conn| all(conn, "list live jobs", SQL, [], |row| document(row, 0, "job")))
     }
@@ -214,10 +215,10 @@ fn rows_at_most(limit: usize) -> i64 {
 
 /// The statement for a filter: only the terms that it has, so that each gets the index that fits.
 fn select_jobs(filter: &Filter) -> (String, Vec<Value>) {
-    let mut sql = "SELECT header FROM jobs WHERE 1".to_owned();
+    let mut terms = String::new();
     let mut values: Vec<Value> = vec![];
     let mut term = |text: &str, value: Value| {
-        sql.push_str(text);
+        terms.push_str(text);
         values.push(value);
     };
     if let Some(endpoint) = &filter.endpoint {
@@ -230,17 +231,21 @@ fn select_jobs(filter: &Filter) -> (String, Vec<Value>) {
         const BEFORE: &str = " AND (submitted_at, n) < (SELECT submitted_at, n FROM jobs WHERE id = ?)";
         term(BEFORE, before.as_str().to_owned().into());
     }
-    sql.push_str(match filter.standing {
-        None => "",
-        // The literals name the partial indexes.
-        Some(Standing::Waiting) => " AND standing = 0",
-        Some(Standing::Running) => " AND standing = 1",
-        Some(Standing::Completed) => " AND standing = 2",
-        Some(Standing::Failed) => " AND standing = 3 AND standing > 2",
-        Some(Standing::Cancelled) => " AND standing = 4 AND standing > 2",
-        Some(Standing::TimedOut) => " AND standing = 5 AND standing > 2",
-    });
-    sql.push_str(" ORDER BY submitted_at DESC, n DESC LIMIT ");
-    sql.push_str(&filter.page().to_string());
-    (sql, values)
+    // The literals name the partial indexes.
+    let from = match filter.standing {
+        None => format!("jobs WHERE 1{terms}"),
+        Some(Standing::Waiting) => {
+            values.extend_from_within(..);
+            let arm =
+                |code| format!("SELECT header, submitted_at, n FROM jobs WHERE standing = {code}{terms}");
+            format!("({} UNION ALL {})", arm(0), arm(-1))
+        }
+        Some(Standing::Running) => format!("jobs WHERE standing = 1{terms}"),
+        Some(Standing::Completed) => format!("jobs WHERE standing = 2{terms}"),
+        Some(Standing::Failed) => format!("jobs WHERE standing = 3 AND standing > 2{terms}"),
+        Some(Standing::Cancelled) => format!("jobs WHERE standing = 4 AND standing > 2{terms}"),
+        Some(Standing::TimedOut) => format!("jobs WHERE standing = 5 AND standing > 2{terms}"),
+    };
+    let page = filter.page();
+    (format!("SELECT header FROM {from} ORDER BY submitted_at DESC, n DESC LIMIT {page}"), values)
 }

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 
 use runyard_domain::{Job, JobId, Payload, Timestamp, WorkerId};
-use rusqlite::types::ToSqlOutput;
-use rusqlite::{Connection, Row, ToSql, params};
+use rusqlite::{Connection, Row, params};
 
 use super::sql::{column, document, each, first, run, to_document};
 use crate::{Standing, StoreError};
@@ -13,6 +12,9 @@ use crate::{Standing, StoreError};
 pub(super) const NORMAL: i64 = -2;
 /// The lane of low-priority jobs.
 pub(super) const LOW: i64 = -1;
+
+/// `standing` of a job that a worker has and has not started.
+const HELD: i64 = -1;
 
 /// A job and the key of its rows.
 pub(super) struct JobRow {
@@ -36,17 +38,16 @@ impl Kind {
     }
 }
 
-impl ToSql for Standing {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let code: i64 = match self {
-            Self::Waiting => 0,
-            Self::Running => 1,
-            Self::Completed => 2,
-            Self::Failed => 3,
-            Self::Cancelled => 4,
-            Self::TimedOut => 5,
-        };
-        Ok(code.into())
+/// What the column `standing` says of a job.
+fn standing(job: &Job) -> i64 {
+    match Standing::of(job) {
+        Standing::Waiting if job.is_held() => HELD,
+        Standing::Waiting => 0,
+        Standing::Running => 1,
+        Standing::Completed => 2,
+        Standing::Failed => 3,
+        Standing::Cancelled => 4,
+        Standing::TimedOut => 5,
     }
 }
 
@@ -81,7 +82,7 @@ pub(super) fn insert(conn: &Connection, job: &Job) -> Result<bool, StoreError> {
             job.id.as_str(),
             job.endpoint.as_str(),
             lane(job),
-            Standing::of(job),
+            standing(job),
             job.holder().map(WorkerId::as_str),
             job.due_at().0,
             job.submitted_at.0,
@@ -99,7 +100,7 @@ pub(super) fn update(conn: &Connection, n: i64, job: &Job, due_at: Timestamp) ->
         "UPDATE jobs SET standing = ?2, seq = ?3, worker = ?4, due_at = ?5, header = ?6 WHERE n = ?1",
         params![
             n,
-            Standing::of(job),
+            standing(job),
             job.seq as i64,
             job.holder().map(WorkerId::as_str),
             due_at.0,

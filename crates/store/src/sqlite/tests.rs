@@ -46,7 +46,7 @@ fn small(id: &str) -> Command {
 
 fn take(max: usize) -> Command {
     let (endpoint, worker) = (EndpointId::new("e"), WorkerId::new("w"));
-    Command::Take { endpoint, worker, release: 1, pinned_only: false, max }
+    Command::Take { endpoint, worker, release: 1, pinned_only: false, max, ahead: 0 }
 }
 
 fn finish(id: &str) -> Command {

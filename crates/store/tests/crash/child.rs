@@ -122,7 +122,14 @@ fn commits_until_it_dies() {
         store.commit(Timestamp(10), &submits).unwrap();
         say(&format!("submitted {a}"));
         let endpoint = EndpointId::new("e");
-        let take = Command::Take { endpoint, worker: worker.clone(), release: 1, pinned_only: false, max: 9 };
+        let take = Command::Take {
+            endpoint,
+            worker: worker.clone(),
+            release: 1,
+            pinned_only: false,
+            max: 9,
+            ahead: 0,
+        };
         let replies = store.commit(Timestamp(20), &[take]).unwrap();
         let Reply::Taken(taken) = &replies[0] else { panic!("{replies:?}") };
         say(&format!("taken {a}"));

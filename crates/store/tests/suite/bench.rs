@@ -209,7 +209,7 @@ pub fn submit(submission: Submission) -> Command {
 }
 
 pub fn take(worker: &str, max: usize) -> Command {
-    Command::Take { endpoint: e("e"), worker: w(worker), release: 1, pinned_only: false, max }
+    Command::Take { endpoint: e("e"), worker: w(worker), release: 1, pinned_only: false, max, ahead: 0 }
 }
 
 pub fn finish(id: &str, worker: &str, output: Option<Payload>) -> Command {

@@ -106,7 +106,7 @@ fn tests_run_only_on_their_release(b: &mut Bench) {
     b.submit("n");
     assert_eq!(b.take("w1", 9), ["n"]);
     let of_release_2 =
-        Command::Take { endpoint: e("e"), worker: w("w2"), release: 2, pinned_only: false, max: 9 };
+        Command::Take { endpoint: e("e"), worker: w("w2"), release: 2, pinned_only: false, max: 9, ahead: 0 };
     assert_eq!(b.taken(of_release_2)[0].job.id, j("test"));
 }
 
@@ -115,7 +115,8 @@ fn a_worker_before_its_tests_takes_only_those(b: &mut Bench) {
     b.submit_as(low(submission("low", 1)));
     b.submit_as(pinned(1, submission("test-1", 1)));
     b.submit_as(pinned(2, submission("test-2", 1)));
-    let only = Command::Take { endpoint: e("e"), worker: w("w2"), release: 2, pinned_only: true, max: 9 };
+    let only =
+        Command::Take { endpoint: e("e"), worker: w("w2"), release: 2, pinned_only: true, max: 9, ahead: 0 };
     let taken = b.taken(only.clone());
     assert_eq!(taken.iter().map(|t| t.job.id.as_str()).collect::<Vec<_>>(), ["test-2"]);
     assert_eq!(b.taken(only), []);

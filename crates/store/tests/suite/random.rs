@@ -63,19 +63,25 @@ fn steps() -> impl Strategy<Value = Step> {
             key,
             input,
         });
-    let take = (endpoint.clone(), worker.clone(), 1u32..3, prop::bool::weighted(0.2), 0usize..4).prop_map(
-        |(endpoint, worker, release, pinned_only, max)| Command::Take {
+    let many = (0usize..4, prop_oneof![3 => Just(0), 2 => 1usize..5]);
+    let take = (endpoint.clone(), worker.clone(), 1u32..3, prop::bool::weighted(0.2), many).prop_map(
+        |(endpoint, worker, release, pinned_only, (max, ahead))| Command::Take {
             endpoint: e(&endpoint_name(endpoint)),
             worker: w(&worker_name(worker)),
             release,
             pinned_only,
             max,
+            ahead,
         },
     );
     let held = (worker.clone(), vec(id.clone(), 0..3), prop::bool::ANY);
     prop_oneof![
         6 => submit,
         6 => take.prop_map(Step::Plain),
+        3 => (id.clone(), worker.clone()).prop_map(|(id, worker)| {
+            Step::Plain(Command::Begin { job: job_id(id), worker: w(&worker_name(worker)) })
+        }),
+        1 => worker.clone().prop_map(|n| Step::Plain(Command::CallBack { worker: w(&worker_name(n)) })),
         5 => (id.clone(), worker.clone(), prop::option::of(value()))
             .prop_map(|(id, worker, output)| Step::Finish { id, worker, output }),
         2 => (id.clone(), worker.clone())

@@ -104,6 +104,7 @@ impl House {
                 release: 1,
                 pinned_only: false,
                 max: 1,
+                ahead: 0,
             },
             Command::Finish { job, worker, answer, output },
         ];

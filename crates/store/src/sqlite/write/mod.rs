@@ -18,6 +18,7 @@ use super::rows::is_named;
 use super::sql::{column, first, run};
 use crate::{Command, Reply, StoreError};
 use step::Tally;
+use take::Counts;
 
 /// The transaction so far.
 pub(super) struct Batch<'a> {
@@ -57,9 +58,12 @@ impl<'a> Batch<'a> {
     pub(super) fn apply(&mut self, command: &Command) -> Result<Reply, StoreError> {
         match command {
             Command::Submit(submission) => self.submit(submission),
-            Command::Take { endpoint, worker, release, pinned_only, max } => {
-                self.take(endpoint, worker, *release, *pinned_only, *max)
+            Command::Take { endpoint, worker, release, pinned_only, max, ahead } => {
+                let counts = Counts { max: *max, ahead: *ahead };
+                self.take(endpoint, worker, *release, *pinned_only, counts)
             }
+            Command::Begin { job, worker } => self.begin(job, worker),
+            Command::CallBack { worker } => self.call_back(worker),
             Command::Finish { job, worker, answer, output } => {
                 self.finish(job, worker, answer, output.as_ref())
             }

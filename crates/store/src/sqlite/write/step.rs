@@ -11,6 +11,10 @@ use crate::sqlite::rows::{self, JobRow, Kind, job_row};
 use crate::sqlite::sql::{all, run};
 use crate::{Refused, Reply, Standing, StoreError, Which};
 
+/// What a worker has and has not started.
+const HELD_BY: &str = "SELECT n, header FROM jobs INDEXED BY jobs_held
+                       WHERE worker = ?1 AND standing = -1 ORDER BY seq";
+
 /// Changes of an endpoint's counts, in the order of the table's columns.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Tally {
@@ -46,6 +50,15 @@ impl Batch<'_> {
         };
         self.let_go(output);
         Ok(reply)
+    }
+
+    pub(super) fn begin(&mut self, id: &JobId, worker: &WorkerId) -> Result<Reply, StoreError> {
+        self.step(id, &job::Command::Begin { worker: worker.clone() })
+    }
+
+    pub(super) fn call_back(&mut self, worker: &WorkerId) -> Result<Reply, StoreError> {
+        let held = all(self.conn, "list a worker's list", HELD_BY, [worker.as_str()], job_row)?;
+        self.step_all(held, &job::Command::CallBack { worker: worker.clone() })
     }
 
     pub(super) fn cancel(&mut self, id: &JobId, by: &str) -> Result<Reply, StoreError> {
@@ -86,7 +99,11 @@ impl Batch<'_> {
     pub(super) fn purge(&mut self, endpoint: &EndpointId, by: &str) -> Result<Reply, StoreError> {
         const SQL: &str = "SELECT n, header FROM jobs INDEXED BY jobs_waiting
                            WHERE endpoint = ?1 AND standing = 0 ORDER BY seq";
-        let waiting = all(self.conn, "list a queue", SQL, [endpoint.as_str()], job_row)?;
+        const HELD: &str = "SELECT n, header FROM jobs INDEXED BY jobs_held
+                            WHERE endpoint = ?1 AND standing = -1";
+        let mut waiting = all(self.conn, "list a queue", SQL, [endpoint.as_str()], job_row)?;
+        waiting.extend(all(self.conn, "list workers' lists", HELD, [endpoint.as_str()], job_row)?);
+        waiting.sort_by_key(|row| row.job.seq);
         self.step_all(waiting, &job::Command::Cancel { by: by.to_owned() })
     }
 
@@ -141,7 +158,9 @@ impl Batch<'_> {
                            WHERE worker = ?1 AND standing = 1 ORDER BY seq";
         match which {
             Which::All => {
-                let held = all(self.conn, "list a worker's jobs", SQL, [worker.as_str()], job_row)?;
+                let mut held = all(self.conn, "list a worker's jobs", SQL, [worker.as_str()], job_row)?;
+                held.extend(all(self.conn, "list a worker's list", HELD_BY, [worker.as_str()], job_row)?);
+                held.sort_by_key(|row| row.job.seq);
                 self.step_all(held, command)
             }
             Which::Jobs(ids) => {
@@ -162,7 +181,8 @@ impl Batch<'_> {
         let held_until = self.add_delivery(row.n, next)?.and_then(|delivery| delivery.held_until());
         rows::update(self.conn, row.n, next, next.due_while_held(held_until))?;
         self.count(Some(&row.job), next);
-        if Standing::of(next) == Standing::Waiting && Standing::of(&row.job) != Standing::Waiting {
+        let waits = Standing::of(next) == Standing::Waiting && !next.is_held();
+        if waits && (Standing::of(&row.job) != Standing::Waiting || row.job.is_held()) {
             self.clear_stream(row.n)?;
             if row.job.is_done() {
                 self.remove_payload(Kind::Output.key(row.n))?;

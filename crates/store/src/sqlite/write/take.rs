@@ -6,8 +6,17 @@ use runyard_domain::{EndpointId, Job, Payload, WorkerId};
 
 use super::Batch;
 use crate::sqlite::rows::{JobRow, Kind, LOW, NORMAL, job_row, payload};
-use crate::sqlite::sql::{column, each};
-use crate::{Reply, StoreError, Taken};
+use crate::sqlite::sql::{column, each, first};
+use crate::{AHEAD_BYTES, Reply, StoreError, Taken};
+
+/// How many jobs a take gets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counts {
+    /// Those that start at once.
+    pub(super) max: usize,
+    /// Those that the worker comes to later.
+    pub(super) ahead: usize,
+}
 
 impl Batch<'_> {
     pub(super) fn take(
@@ -16,27 +25,65 @@ impl Batch<'_> {
         worker: &WorkerId,
         release: u32,
         pinned_only: bool,
-        max: usize,
+        counts: Counts,
     ) -> Result<Reply, StoreError> {
         let start = job::Command::Start { worker: worker.clone(), release };
         let lanes = [i64::from(release), NORMAL, LOW];
         let mut chosen = vec![];
         for lane in if pinned_only { &lanes[..1] } else { &lanes } {
-            if chosen.len() < max {
-                self.choose(endpoint, *lane, &start, max, &mut chosen)?;
+            if chosen.len() < counts.max {
+                self.choose(endpoint, *lane, &start, counts.max, &mut chosen)?;
             }
         }
+        let full = chosen.len() == counts.max;
         let mut taken = Vec::with_capacity(chosen.len());
         for (before, next) in chosen {
-            self.write(&before, &next)?;
-            if !before.job.lost_by.is_empty() {
-                // What a worker that lost the job sent while it waited is not part of the new attempt.
-                self.clear_stream(before.n)?;
-            }
-            let (input, s3) = self.inputs(before.n)?;
-            taken.push(Taken { job: next, input, s3 });
+            taken.push(self.hand_out(&before, next)?);
+        }
+        if full && counts.ahead > 0 && !pinned_only {
+            self.take_ahead(endpoint, worker, release, counts.ahead, &mut taken)?;
         }
         Ok(Reply::Taken(taken))
+    }
+
+    /// Adds jobs that the worker comes to later.
+    fn take_ahead(
+        &mut self,
+        endpoint: &EndpointId,
+        worker: &WorkerId,
+        release: u32,
+        ahead: usize,
+        taken: &mut Vec<Taken>,
+    ) -> Result<(), StoreError> {
+        let hold = job::Command::Hold { worker: worker.clone(), release };
+        let (mut chosen, mut bytes) = (vec![], 0);
+        self.choose(endpoint, NORMAL, &hold, ahead, &mut chosen)?;
+        for (before, next) in chosen {
+            bytes += self.input_len(before.n)?;
+            if bytes > AHEAD_BYTES {
+                break;
+            }
+            taken.push(self.hand_out(&before, next)?);
+        }
+        Ok(())
+    }
+
+    fn hand_out(&mut self, before: &JobRow, next: Job) -> Result<Taken, StoreError> {
+        self.write(before, &next)?;
+        if !before.job.lost_by.is_empty() {
+            // What a worker that lost the job sent while it waited is not part of the new attempt.
+            self.clear_stream(before.n)?;
+        }
+        let (input, s3) = self.inputs(before.n)?;
+        Ok(Taken { job: next, input, s3 })
+    }
+
+    fn input_len(&self, n: i64) -> Result<u64, StoreError> {
+        const SQL: &str = "SELECT len FROM payloads WHERE id = ?1";
+        let len = first(self.conn, "look up an input's length", SQL, [Kind::Input.key(n)], |row| {
+            column::<i64>(row, 0)
+        })?;
+        Ok(len.unwrap_or(0) as u64)
     }
 
     /// Adds jobs of one lane that may start, in order, until there are `max`.
