@@ -5,12 +5,18 @@ One server serves the file. A test looks at all versions at the same time, and n
 """
 
 import json
+import os
+import re
+import signal
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from support.field import ALL, PYTHON, RUST, Field, each, executions
+from support.proxy import CountingProxy
 from support.wire import until
 from support.yard import Yard
 
@@ -313,3 +319,105 @@ def test_short_and_long_jobs_on_two_versions(two):
     """Acceptance: submitted at once, all complete once each."""
     tally = two.check(240)
     print(f"jobs by SDK: {tally}")
+
+
+# How often workers ask.
+
+LOOKED_FOR_S = 4
+# Requests of one worker in that time: its polls, what follows on an answer, a ping a second. A spinning one has thousands.
+MOST = 8 * LOOKED_FOR_S
+
+
+@pytest.fixture(scope="module")
+def counted(field):
+    """All SDKs in one endpoint behind a counting proxy, pinging each second: (endpoint, proxy)."""
+    with CountingProxy() as proxy:
+        field.deploy("counted", ALL, "--min", len(ALL), "--max", len(ALL), "--idle", "1h",
+                     FIELD_PROXY=proxy.address, RUNPOD_PING_INTERVAL=1000)
+        yield "counted", proxy
+        # They could not be told to end without it.
+        field.yard.cli("endpoints", "set", "counted", "--min", "0", "--max", "0")
+        until(lambda: not field.yard.wire.workers("counted"), 40)
+
+
+def crew(wire, endpoint):
+    """{worker: pid} once each SDK has its worker, and all are idle."""
+    def look():
+        found = wire.workers(endpoint)
+        return len(found) == len(ALL) and all(w["state"] == "idle" for w in found) and {w["id"]: w["pid"] for w in found}
+
+    return until(look, 90, say=lambda: wire.workers(endpoint))
+
+
+def test_nobody_spins(wire, counted):
+    endpoint, proxy = counted
+    workers = crew(wire, endpoint)
+    bends = {
+        "idle": lambda path: path,
+        "refused": lambda path: re.sub(r"^/w/[^/]+", "/w/nobody", path),
+        "taken for another": lambda path: re.sub(r"(/job-[a-z]+/)[^/?]+", r"\1somebody", path),
+        "on a route that is none": lambda path: re.sub(r"/job-(take|stop)", "/job-none", path),
+    }
+    most = {}
+    for name, bend in bends.items():
+        proxy.bend = bend
+        proxy.cut()
+        began = time.monotonic()
+        time.sleep(LOOKED_FOR_S)
+        tally = Counter(seen.worker for seen in proxy.since(began))
+        assert set(tally) <= set(workers), tally
+        assert len(tally) == len(workers), f"{name}: some did not ask at all: {tally}"
+        most[name] = max(tally.values())
+        assert most[name] <= MOST, (name, tally, Counter(seen.path for seen in proxy.since(began)).most_common(3))
+    print(f"most requests of one worker in {LOOKED_FOR_S} s: {most}")
+    proxy.bend = bends["idle"]
+    proxy.cut()
+    jobs = [wire.run(endpoint, {"sleep": 1}) for _ in ALL]
+    assert {wire.wait(endpoint, job, 60)["status"] for job in jobs} == {"COMPLETED"}
+
+
+def test_a_killed_worker_pings_no_more(wire, counted):
+    """From 1.7.11 on a process of its own pings, which would live on and name the dead worker's job for ever."""
+    endpoint, proxy = counted
+    before = crew(wire, endpoint)
+    holders = {}
+    while len(holders) < len(before):
+        job = wire.run(endpoint, {"sleep": 60})
+        holders[job] = running(wire, endpoint, job)["workerId"]
+        time.sleep(0.5)  # the Rust worker asks for one more, for a moment
+    assert set(holders.values()) == set(before), "each has one"
+    for job, worker in holders.items():
+        until(lambda: any(s.worker == worker and job in s.jobs for s in list(proxy.seen)), 20,  # noqa: B023
+              say=f"{worker} never pinged with its job")
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    for worker in before:
+        gone(wire, endpoint, worker)
+    dead = time.monotonic()
+    marks = {f"RUNPOD_POD_ID={worker}".encode() for worker in before}
+    assert {pid: line for pid, line in living(marks).items()} == {}
+    after = {job: until(lambda: other(wire, endpoint, job, worker), 60, say=lambda: wire.explain(endpoint, job))  # noqa: B023
+             for job, worker in holders.items()}
+    assert set(after.values()).isdisjoint(before)
+    late = [seen.path for seen in proxy.since(dead + 0.5) if seen.worker in before]
+    assert late == []
+    for job in holders:
+        wire.ok("POST", f"/v2/{endpoint}/cancel/{job}")
+
+
+def other(wire, endpoint, job, worker):
+    """Who runs a job, once that is not `worker`."""
+    found = wire.status(endpoint, job)
+    return found["status"] == "IN_PROGRESS" and found["workerId"] != worker and found["workerId"]
+
+
+def living(marks):
+    """Processes with one of these in their environment."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and any(mark in (folder / "environ").read_bytes() for mark in marks):
+                found[folder.name] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found

@@ -28,11 +28,12 @@ class Seen:
 
 
 class CountingProxy:
-    """Passes everything to `host:port`; `bend(path)` is the path that goes on, or None: the connection is cut."""
+    """Passes everything to `host:port`; `bend(path)` is the path that goes on."""
 
     def __init__(self):
         self.seen = []
         self.bend = lambda path: path
+        self._open = set()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -50,6 +51,14 @@ class CountingProxy:
         """What came after a moment."""
         return [seen for seen in list(self.seen) if seen.at >= moment]
 
+    def cut(self):
+        """Ends every connection, so that held polls come again."""
+        def close():
+            for writer in list(self._open):
+                writer.close()
+
+        self._loop.call_soon_threadsafe(close)
+
     def _run(self):
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=HEAD_LIMIT))
@@ -66,6 +75,7 @@ class CountingProxy:
     async def _serve(self, reader, writer):
         """One connection of a worker: requests one after another, the upstream's answers as they come."""
         upstream = None
+        self._open.add(writer)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -76,8 +86,6 @@ class CountingProxy:
                 path = f"/{path}"
                 self.seen.append(Seen(path))
                 path = self.bend(path)
-                if path is None:
-                    return
                 if upstream is None:
                     name, port = host.split(":")
                     back, upstream = await asyncio.open_connection(name, int(port))
@@ -88,6 +96,7 @@ class CountingProxy:
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
+            self._open.discard(writer)
             # Whoever hangs up on us hangs up on the server.
             for end in (upstream, writer):
                 if end is not None:
