@@ -52,7 +52,8 @@ def rust_client():
     """The Rust program, built where its dependencies are kept."""
     folder = envs.target() / "test-rust"
     manifest = HERE / "rust-client/Cargo.toml"
-    must(["cargo", "build", "--quiet", "--locked", "--manifest-path", str(manifest), "--target-dir", str(folder)])
+    with envs.locked(envs.target() / "test-envs/test-rust.lock"):
+        must(["cargo", "build", "--quiet", "--locked", "--manifest-path", str(manifest), "--target-dir", str(folder)])
     return folder / "debug/rust-client"
 
 

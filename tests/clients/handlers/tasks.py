@@ -9,15 +9,28 @@ import runpod
 
 BUCKET = os.environ.get("BUCKET", "")
 
+
+def operation(name):
+    """One operation of the document: a text in, JSON out."""
+    text = {"name": "text", "in": "query", "required": True, "schema": {"type": "string"}}
+    return {"post": {"operationId": name, "parameters": [text], "responses": {"200": {"description": "what it did"}}}}
+
+
 OPENAPI = {
     "openapi": "3.1.0",
     "info": {"title": "shouter", "version": "1.0.0"},
-    "paths": {"/shout": {"post": {
-        "operationId": "shout",
-        "parameters": [{"name": "text", "in": "query", "required": True, "schema": {"type": "string"}}],
-        "responses": {"200": {"description": "the text in capitals"}},
-    }}},
+    "paths": {f"/{name}": operation(name) for name in ("shout", "sleep", "fail")},
 }
+
+
+async def by_path(given):
+    """The way of services that carry a whole HTTP API in their jobs."""
+    if given["path"] == "/openapi.json":
+        return OPENAPI
+    if given["path"] == "/fail":
+        raise ValueError(given["text"])
+    await asyncio.sleep(60 if given["path"] == "/sleep" else 0)
+    return {"shouted": given["text"].upper()}
 
 
 async def handler(job):
@@ -33,7 +46,7 @@ async def handler(job):
     if "soft_error" in given:
         return {"error": given["soft_error"]}
     if "path" in given:
-        return OPENAPI if given["path"] == "/openapi.json" else {"shouted": given["text"].upper()}
+        return await by_path(given)
     if "audio_base64" in given:
         return {"text": "hello", "language": "en", "segments": [{"text": "hello", "start": 0, "end": 0.5}]}
     if "size" in given:

@@ -64,15 +64,6 @@ def loses_its_request():
         return {"error": type(error).__name__}
 
 
-def limited():
-    """More status requests than the endpoint's limit, at once; then one more submission than it allows."""
-    job = runpod.Endpoint("parked").run({"n": 5})
-    say("polls")
-    began = time.monotonic()
-    states = [job.status() for _ in range(8)]
-    return {"states": states, "took": time.monotonic() - began}
-
-
 def with_tasks():
     """The asyncio client does not retry and looks at no status code: it needs JSON in every answer."""
 
