@@ -18,7 +18,7 @@ use crate::live::Live;
 use crate::polls::Polls;
 use crate::stops::Ended as _;
 use crate::timers::Timers;
-use crate::waiters::{Waiter, Waiters};
+use crate::waiters::{JobWaiter, Waiters};
 use crate::writer::{Latency, Seat, Writer};
 use crate::{Change, EngineError};
 
@@ -213,6 +213,11 @@ impl Engine {
         lock(&self.shared.memory).index.place(job)
     }
 
+    /// The endpoint of a job that has not ended, known without a query.
+    pub fn endpoint_of_live(&self, job: &JobId) -> Option<EndpointId> {
+        lock(&self.shared.memory).index.endpoint_of(job).cloned()
+    }
+
     /// How many jobs run, of all endpoints.
     pub fn running(&self) -> usize {
         lock(&self.shared.memory).index.running()
@@ -237,7 +242,7 @@ impl Engine {
 
     /// Registers for changes of a job. Register first, look afterwards.
     pub fn waiter(&self, job: &JobId) -> JobWaiter {
-        JobWaiter(self.shared.waiters.register(job))
+        self.shared.waiters.register(job)
     }
 
     /// Ends a job.
@@ -362,16 +367,6 @@ impl Engine {
     }
 }
 
-/// Someone who waits for changes of a job.
-pub struct JobWaiter(Waiter);
-
-impl JobWaiter {
-    /// Resolves at the next change; it counts from the moment the future is made.
-    pub fn changed(&self) -> impl Future<Output = ()> + '_ {
-        self.0.changed()
-    }
-}
-
 #[expect(
     clippy::too_many_arguments,
     reason = "called once, to give the writer's thread its view of the engine"
@@ -393,10 +388,14 @@ fn start_writer(
     let (feed, timers) = (feed.clone(), timers.clone());
     let apply = move |now: Timestamp, command: &Command, reply: &Reply| {
         let mut memory = lock(&memory);
+        let answer = match command {
+            Command::Finish { output, .. } => Some(output.as_ref()),
+            _ => None,
+        };
         let mut job_changed = |job: &Job| {
             memory.job_changed(job, now, &feed);
             timers.arm(job.due_at());
-            waiters.wake(&job.id);
+            waiters.changed(job, answer);
         };
         match reply {
             Reply::Submitted { job, existing: false } | Reply::Job(job) => job_changed(job),

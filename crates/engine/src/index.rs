@@ -318,6 +318,12 @@ impl Index {
         }
     }
 
+    /// The endpoint of a job that waits or that a worker has.
+    pub(crate) fn endpoint_of(&self, job: &JobId) -> Option<&EndpointId> {
+        let waiting = self.orders.get(job).map(|(endpoint, _)| endpoint);
+        waiting.or_else(|| self.leased.get(job).map(|held| &held.endpoint))
+    }
+
     /// How many jobs run, of all endpoints.
     pub(crate) fn running(&self) -> usize {
         self.running

@@ -32,4 +32,5 @@ pub use index::{Lease, Place, Snapshot};
 pub use intake::{Accepted, NewJob};
 pub use live::{LiveWorker, Presence};
 pub use take::{Ask, Handed, Take};
+pub use waiters::{Ended, JobWaiter};
 pub use writer::Latency;

@@ -80,6 +80,15 @@ impl Target {
         found.filter(|job| job.endpoint == self.endpoint.id).ok_or_else(|| self.no_such_job(asked))
     }
 
+    /// The id of the job in the path, if it is one of this endpoint; without a query for one that has not ended.
+    pub(crate) fn job_id(&self, gateway: &Gateway) -> Result<JobId, JobError> {
+        let asked = self.job.as_deref().unwrap_or_default();
+        match JobId::parse(asked) {
+            Ok(id) if gateway.engine().endpoint_of_live(&id).as_ref() == Some(&self.endpoint.id) => Ok(id),
+            _ => self.job(gateway).map(|job| job.id),
+        }
+    }
+
     /// The error for a job that is not there.
     pub(crate) fn no_such_job(&self, job: &str) -> JobError {
         JobError::NoSuchJob { job: job.chars().take(120).collect(), endpoint: self.named.clone() }

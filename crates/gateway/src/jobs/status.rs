@@ -1,12 +1,13 @@
 //! `/status`, `/status-sync`, and the status object that most answers consist of.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
 use runyard_domain::endpoint::WEEK_MS;
-use runyard_domain::{Job, JobId, Outcome, Phase, WaitReason};
-use runyard_engine::EngineError;
+use runyard_domain::{Job, JobId, Outcome, Payload, Phase, WaitReason};
+use runyard_engine::{Ended, EngineError};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -47,9 +48,9 @@ pub(crate) async fn status_sync(
     Reads(target): Reads,
 ) -> Result<Response, JobError> {
     let wait = wait(target.query.as_deref(), gateway.timing().sync_wait)?;
-    let id = target.job(&gateway)?.id;
-    let job = ended(&gateway, &id, wait).await?.ok_or_else(|| target.no_such_job(id.as_str()))?;
-    Ok(object(&gateway, &job, Payloads::With).await?.answer())
+    let id = target.job_id(&gateway)?;
+    let waited = ended(&gateway, &id, wait).await?.ok_or_else(|| target.no_such_job(id.as_str()))?;
+    Ok(waited.object(&gateway).await?.answer())
 }
 
 /// The parameter `wait`, within RunPod's bounds.
@@ -58,16 +59,40 @@ pub(crate) fn wait(query: Option<&str>, default: Duration) -> Result<Duration, J
     Ok(wait.unwrap_or(default))
 }
 
-/// The job once it has ended, or as it is after `wait`. Woken by its changes.
-pub(crate) async fn ended(gateway: &Gateway, id: &JobId, wait: Duration) -> Result<Option<Job>, JobError> {
+/// A job that somebody waited for.
+pub(crate) enum Waited {
+    /// It ended meanwhile: nothing has to be read.
+    Ended(Arc<Ended>),
+    /// As the store has it.
+    Stored(Job),
+}
+
+impl Waited {
+    /// Its status object.
+    pub(crate) async fn object(&self, gateway: &Gateway) -> Result<Splice, JobError> {
+        match self {
+            Self::Ended(end) => object_with(gateway, &end.job, end.output.clone()).await,
+            Self::Stored(job) => object(gateway, job, Payloads::With).await,
+        }
+    }
+}
+
+/// The job once it has ended, or as it is after `wait`. Woken by its changes; the store is asked only about a job
+/// that has ended before, and when the wait is over.
+pub(crate) async fn ended(gateway: &Gateway, id: &JobId, wait: Duration) -> Result<Option<Waited>, JobError> {
     let until = Instant::now() + wait;
     let waiter = gateway.engine().waiter(id);
     loop {
         let changed = waiter.changed();
-        let job = gateway.engine().job(id)?;
+        if let Some(ended) = waiter.ended() {
+            return Ok(Some(Waited::Ended(ended)));
+        }
         let waits = Instant::now() < until && !gateway.engine().is_waiting_over();
-        if job.as_ref().is_none_or(Job::is_done) || !waits {
-            return Ok(job);
+        if !waits || gateway.engine().endpoint_of_live(id).is_none() {
+            let job = gateway.engine().job(id)?;
+            if job.as_ref().is_none_or(Job::is_done) || !waits {
+                return Ok(job.map(Waited::Stored));
+            }
         }
         tokio::select! {
             () = changed => {}
@@ -95,25 +120,28 @@ pub(crate) enum Payloads {
     Without,
 }
 
+/// The status object of a job, with what the store has of its payloads.
+pub(crate) async fn object(gateway: &Gateway, job: &Job, payloads: Payloads) -> Result<Splice, JobError> {
+    let reader = gateway.engine().reader();
+    let payload = match (payloads, &job.phase) {
+        (Payloads::Without, _) | (_, Phase::Waiting { .. } | Phase::Held { .. }) => None,
+        (Payloads::With, Phase::Running { .. }) => reader.progress(&job.id)?,
+        (Payloads::With, Phase::Done { .. }) => reader.output(&job.id)?,
+    };
+    object_with(gateway, job, payload).await
+}
+
 /// The status object: `id`, `status`, then in RunPod's order what is known, then our own `queue`, `phase` and
 /// `reason`.
-pub(crate) async fn object(gateway: &Gateway, job: &Job, payloads: Payloads) -> Result<Splice, JobError> {
+async fn object_with(gateway: &Gateway, job: &Job, payload: Option<Payload>) -> Result<Splice, JobError> {
     let mut splice = Splice::default();
     splice.text("{").field("id", job.id.as_str()).field("status", state(job));
     times(&mut splice, job);
     if job.losses > 0 {
         splice.field("retries", &job.losses);
     }
-    if payloads == Payloads::With {
-        let reader = gateway.engine().reader();
-        let payload = match &job.phase {
-            Phase::Waiting { .. } | Phase::Held { .. } => None,
-            Phase::Running { .. } => reader.progress(&job.id)?,
-            Phase::Done { .. } => reader.output(&job.id)?,
-        };
-        if let Some(payload) = payload {
-            splice.key("output").raw(gateway.engine().bytes(payload).await?);
-        }
+    if let Some(payload) = payload {
+        splice.key("output").raw(gateway.engine().bytes(payload).await?);
     }
     if let Phase::Done { outcome: Outcome::Failed { error, .. }, .. } = &job.phase {
         splice.field("error", error);

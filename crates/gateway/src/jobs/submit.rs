@@ -10,7 +10,7 @@ use runyard_engine::NewJob;
 use super::access::{Runs, Target};
 use super::error::JobError;
 use super::request;
-use super::status::{Payloads, ended, object, state, wait};
+use super::status::{ended, state, wait};
 use crate::Gateway;
 use crate::body::Limits;
 use crate::splice::Splice;
@@ -35,9 +35,9 @@ pub(crate) async fn runsync(
 ) -> Result<Response, JobError> {
     let wait = wait(target.query.as_deref(), gateway.timing().sync_wait)?;
     let accepted = accept(&gateway, &target, &headers, body, true).await?;
-    let job = ended(&gateway, &accepted.id, wait).await?;
-    let job = job.ok_or_else(|| target.no_such_job(accepted.id.as_str()))?;
-    Ok(object(&gateway, &job, Payloads::With).await?.answer())
+    let waited = ended(&gateway, &accepted.id, wait).await?;
+    let waited = waited.ok_or_else(|| target.no_such_job(accepted.id.as_str()))?;
+    Ok(waited.object(&gateway).await?.answer())
 }
 
 /// `{"id","status"}`.
