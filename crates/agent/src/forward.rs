@@ -48,7 +48,7 @@ pub async fn answer(agent: Arc<Agent>, request: Request<Incoming>) -> Response<R
     let mut outgoing = Outgoing { method: parts.method, path, headers, body: bytes::Bytes::new() };
     match wish {
         Wish::Take | Wish::Stop => poll(agent, worker, outgoing).await,
-        Wish::Ping => ping(&agent, outgoing).await,
+        Wish::Ping => ping(&agent, &worker, outgoing).await,
         Wish::Done(job) => post::done(agent, worker, job, outgoing, body, announced).await,
         Wish::Stream(job) => post::stream(agent, worker, job, outgoing, body, announced).await,
         Wish::Other => {
@@ -65,7 +65,11 @@ pub async fn answer(agent: Arc<Agent>, request: Request<Incoming>) -> Response<R
     }
 }
 
-async fn ping(agent: &Agent, request: Outgoing) -> Response<Reply> {
+async fn ping(agent: &Agent, worker: &Worker, request: Outgoing) -> Response<Reply> {
+    if agent.spool.holds_of(&worker.id) {
+        // It does not name the jobs whose results still have to come: the server would think them forgotten.
+        return reply::empty(StatusCode::OK);
+    }
     match timeout(PING, agent.upstream.call(&request, |_| ())).await {
         Ok(Ok((answer, ()))) => reply::passed_on(answer, None),
         Ok(Err(Away)) | Err(_) => reply::empty(StatusCode::OK),
@@ -76,6 +80,10 @@ async fn ping(agent: &Agent, request: Outgoing) -> Response<Reply> {
 async fn poll(agent: Arc<Agent>, worker: Arc<Worker>, request: Outgoing) -> Response<Reply> {
     let until = Instant::now() + HOLD;
     let mut backoff = Backoff::default();
+    // A poll that overtook its worker's results would tell the server that their jobs were forgotten.
+    if timeout_at(until, agent.spool.brought(&worker.id)).await.is_err() {
+        return reply::empty(StatusCode::NO_CONTENT);
+    }
     // As long as the server answers, it decides how long it holds; once it was away, the time is ours.
     if let Ok(response) = ask(&agent, &worker, request.clone()).await {
         return response;
@@ -84,7 +92,11 @@ async fn poll(agent: Arc<Agent>, worker: Arc<Worker>, request: Outgoing) -> Resp
         if timeout_at(until, agent.upstream.pause(&mut backoff)).await.is_err() {
             return reply::empty(StatusCode::NO_CONTENT);
         }
-        match timeout_at(until, ask(&agent, &worker, request.clone())).await {
+        let in_turn = async {
+            agent.spool.brought(&worker.id).await;
+            ask(&agent, &worker, request.clone()).await
+        };
+        match timeout_at(until, in_turn).await {
             Ok(Ok(response)) => return response,
             Ok(Err(Away)) => {}
             Err(_) => return reply::empty(StatusCode::NO_CONTENT),

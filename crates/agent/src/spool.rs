@@ -83,6 +83,8 @@ pub struct Spool {
     state: Mutex<State>,
     /// Told when there is something to replay.
     pub filled: Notify,
+    /// Told when a post has left.
+    left: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -126,12 +128,24 @@ impl Spool {
             writing: tokio::sync::Mutex::new(()),
             state: Mutex::new(state),
             filled: Notify::new(),
+            left: Notify::new(),
         })
     }
 
     /// Whether posts of a worker wait.
     pub fn holds_of(&self, worker: &WorkerId) -> bool {
         locked(&self.state).per_worker.contains_key(worker)
+    }
+
+    /// Resolves when no posts of a worker wait.
+    pub async fn brought(&self, worker: &WorkerId) {
+        loop {
+            let left = self.left.notified();
+            if !self.holds_of(worker) {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// The jobs of a worker whose results wait.
@@ -252,6 +266,7 @@ impl Spool {
             state.remove(number);
             (state.waiting.is_empty(), state.end)
         };
+        self.left.notify_waiters();
         if empty {
             self.file.set_len(0)?;
             locked(&self.state).end = 0;

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use runyard_domain::job::Loss;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{FailReason, JobId, Phase, WorkerId};
+use runyard_engine::EngineError;
 use runyard_runtime::Stop;
 use runyard_store::Which;
 
@@ -20,7 +21,7 @@ impl Fleet {
     pub async fn attach(&self) -> Result<(), FleetError> {
         let engine = &self.inner.engine;
         let observed = self.inner.runtime.list().await?;
-        let records = engine.reader().workers(None, REMEMBERED).map_err(runyard_engine::EngineError::from)?;
+        let records = engine.reader().workers(None, REMEMBERED).map_err(EngineError::from)?;
         let mut known: HashSet<WorkerId> = HashSet::new();
         for record in records {
             engine.vault().admit_worker(&record);
@@ -41,6 +42,8 @@ impl Fleet {
                 at_once: false,
                 told_to_end: false,
                 not_its_fault: false,
+                launch_failed: None,
+                unfit: None,
                 wanted_gone: draining,
                 start_timed_out: false,
                 test: false,
@@ -86,21 +89,26 @@ impl Fleet {
         Ok(())
     }
 
-    /// Tests that wait belonged to deploys that ended with the server: no worker of their release will come.
+    /// Tests belonged to deploys that ended with the server: nobody waits for them, and no other worker of their
+    /// release will come.
     async fn end_tests_without_deploy(&self) -> Result<(), FleetError> {
         let engine = &self.inner.engine;
-        let live = engine.reader().live().map_err(runyard_engine::EngineError::from)?;
+        let live = engine.reader().live().map_err(EngineError::from)?;
         let caller = engine.vault().local_caller();
         for job in live {
-            if job.pinned.is_some() && matches!(job.phase, Phase::Waiting { .. }) {
-                engine.cancel(&caller, &job.id).await?;
+            if job.pinned.is_some() {
+                match engine.cancel(&caller, &job.id).await {
+                    // Its worker answered meanwhile.
+                    Err(EngineError::Refused { .. }) => {}
+                    cancelled => drop(cancelled?),
+                }
             }
         }
         Ok(())
     }
 
     async fn settle_jobs_without_worker(&self, known: &HashSet<WorkerId>) -> Result<(), FleetError> {
-        let live = self.inner.engine.reader().live().map_err(runyard_engine::EngineError::from)?;
+        let live = self.inner.engine.reader().live().map_err(EngineError::from)?;
         for job in live {
             let Phase::Running { worker, .. } = &job.phase else { continue };
             let managed = self.state().workers.contains_key(worker);

@@ -76,10 +76,11 @@ impl Fleet {
     }
 
     /// A worker's process is gone: `exit` is `None` where its agent was lost with it.
-    pub(crate) async fn worker_ended(&self, id: &WorkerId, exit: Option<Exit>) {
+    pub(crate) async fn worker_ended(&self, id: &WorkerId, mut exit: Option<Exit>) {
         let managed = {
             let mut state = self.state();
             let Some(managed) = state.workers.remove(id) else { return };
+            exit = exit.map(|exit| with_words(exit, &managed));
             if managed.test {
                 let ended = EndedTest { exit: exit.clone(), timed_out: managed.start_timed_out };
                 if state.ended_tests.len() >= TESTS_REMEMBERED {
@@ -109,8 +110,8 @@ impl Fleet {
             "a worker is gone"
         );
         let endpoint = record.endpoint.clone();
-        let failed_start =
-            record.ready_at.is_none() && (!managed.wanted_gone || managed.start_timed_out) && exit.is_some();
+        let unwanted = !managed.wanted_gone || managed.start_timed_out || managed.launch_failed.is_some();
+        let failed_start = record.ready_at.is_none() && unwanted && exit.is_some();
         if let Err(error) = self.inner.engine.put_worker(record).await {
             tracing::warn!(worker.id = %id, %error, "the record of an ended worker could not be written");
         }
@@ -177,6 +178,16 @@ impl Fleet {
             }
         }
     }
+}
+
+/// How a worker ended, with what is known beside its own last lines.
+fn with_words(exit: Exit, managed: &Managed) -> Exit {
+    let mut exit = match &managed.launch_failed {
+        Some(error) => Exit { last_lines: vec![error.clone()], ..unknown_exit() },
+        None => exit,
+    };
+    exit.last_lines.extend(managed.unfit.clone());
+    exit
 }
 
 /// What is said of a worker whose end nobody saw.

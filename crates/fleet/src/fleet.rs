@@ -146,6 +146,7 @@ impl Fleet {
             self.step().await;
             let sleep = self.until_deadline();
             tokio::select! {
+                biased;
                 change = changes.recv() => self.on_change(change),
                 event = events.recv() => self.on_event(event.as_ref()),
                 () = self.inner.wake.notified() => {}
@@ -240,6 +241,13 @@ impl Fleet {
             }
             Ok(Change::Unfit { worker, message }) => {
                 tracing::warn!(worker.id = %worker, message, "a worker says that it is not fit to work");
+                let Some(managed) = state.workers.get_mut(&worker) else { return };
+                managed.unfit = Some(message);
+                // The SDK says so before its loop, and ends: a failed start. Others would go on taking jobs.
+                if managed.record.state == WorkerState::Ready {
+                    drop(state);
+                    self.spawn_drain(worker, "it says that it is not fit to work");
+                }
             }
             Ok(Change::Deliveries) => {}
             Err(_) => {

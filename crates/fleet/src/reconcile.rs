@@ -1,5 +1,6 @@
 //! One endpoint, one step: from the scaler's plan to starts and drains.
 
+use runyard_domain::placement::Placement;
 use runyard_domain::scaling::{self, Plan, Supply};
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{Endpoint, EndpointId, Timestamp, WorkerId};
@@ -49,7 +50,7 @@ impl Fleet {
     }
 
     /// Adds a worker where jobs wait that every present one had before and does not get again; where no more
-    /// are allowed, an idle one goes for it.
+    /// are allowed, or have a GPU, an idle one goes for it.
     fn with_fresh_one(&self, endpoint: &Endpoint, serving: u32, supply: &Supply, mut plan: Plan) -> Plan {
         let workers: Vec<WorkerId> = {
             let state = self.state();
@@ -62,7 +63,9 @@ impl Fleet {
             return plan;
         }
         let have = workers.len() as u32;
-        if have < endpoint.settings.workers_max {
+        let gpus = self.gpus_of(endpoint, serving);
+        let room = !matches!(self.placement(endpoint, gpus), Placement::Full { .. });
+        if have < endpoint.settings.workers_max && room {
             plan.start = 1;
         } else {
             plan.stop_idle = u32::from(!supply.idle_since.is_empty());

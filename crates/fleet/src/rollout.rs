@@ -219,6 +219,7 @@ impl Fleet {
                     return Err(self.never_taken(worker, test));
                 }
                 Some(_) => tokio::select! {
+                    biased;
                     () = changed => {}
                     () = workers_changed => {}
                     // A deadline, so that a missed wake-up costs time and not the deploy.

@@ -3,13 +3,14 @@
 use runyard_domain::placement::{Placement, place};
 use runyard_domain::scaling::Supply;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{Endpoint, EndpointId, Exit, Timestamp, WaitReason, WorkerId, WorkerRecord};
+use runyard_domain::{Endpoint, EndpointId, Timestamp, WaitReason, WorkerId, WorkerRecord};
 use runyard_engine::Presence;
 use runyard_runtime::{Stop, Whose};
 
 use crate::exits::unknown_exit;
 use crate::spec::worker_spec;
 use crate::state::Managed;
+use crate::stops::KILL_AGAIN_MS;
 use crate::{Fleet, FleetError};
 
 /// After a start that could not even begin (the disk is full, the agent is away), the next try.
@@ -60,7 +61,7 @@ impl Fleet {
         started
     }
 
-    fn gpus_of(&self, endpoint: &Endpoint, release: u32) -> u32 {
+    pub(crate) fn gpus_of(&self, endpoint: &Endpoint, release: u32) -> u32 {
         self.release(&endpoint.id, release).map_or(endpoint.settings.gpus, |r| r.gpus)
     }
 
@@ -113,15 +114,16 @@ impl Fleet {
             Some(Presence::Idle(since)) => Some(since),
             _ => None,
         };
+        // How many workers each endpoint could do without.
         let spare = |id: &EndpointId| {
-            let Some(e) = self.inner.engine.endpoint_by_id(id) else { return true };
+            let Some(e) = self.inner.engine.endpoint_by_id(id) else { return u32::MAX };
             let supply = e.serving.map_or_else(Supply::default, |serving| self.supply(&e.id, serving));
-            supply.starting + supply.busy + supply.idle_since.len() as u32 > e.settings.workers_min
+            let have = supply.starting + supply.busy + supply.idle_since.len() as u32;
+            have.saturating_sub(e.settings.workers_min)
         };
         let ids: Vec<EndpointId> = self.state().yards.keys().cloned().collect();
-        let spares: std::collections::HashMap<EndpointId, bool> =
-            ids.into_iter().map(|id| (id.clone(), spare(&id))).collect();
-        let held = self.state().held(idle, |id| spares.get(id).copied().unwrap_or(true));
+        let spares = ids.into_iter().map(|id| (id.clone(), spare(&id))).collect();
+        let held = self.state().held(idle, spares);
         place(self.inner.machine.gpus, &held, &endpoint.id, wanted)
     }
 
@@ -164,6 +166,8 @@ impl Fleet {
             at_once: false,
             told_to_end: false,
             not_its_fault: false,
+            launch_failed: None,
+            unfit: None,
             wanted_gone: false,
             start_timed_out: false,
             test,
@@ -205,11 +209,31 @@ impl Fleet {
                 tracing::warn!(worker.id = %id, %error, "a worker could not be started");
                 if let Some(managed) = self.state().workers.get_mut(&id) {
                     managed.not_its_fault = matches!(error.whose, Whose::Ours | Whose::Engine);
+                    managed.launch_failed = Some(error.to_string()).filter(|_| !managed.wanted_gone);
                 }
-                let exit = Exit { last_lines: vec![error.to_string()], ..unknown_exit() };
-                self.worker_ended(&id, Some(exit)).await;
+                self.end_failed_launch(&id).await;
             }
         }
         self.inner.wake.notify_one();
+    }
+
+    /// A start that failed may have been none: its answer was lost. What it was given (GPUs) stays its own until
+    /// it is seen that it is not there.
+    async fn end_failed_launch(&self, id: &WorkerId) {
+        let _ = self.inner.runtime.stop(id, Stop::Kill).await;
+        let gone = match self.inner.runtime.list().await {
+            Ok(observed) => !observed.iter().any(|o| o.id == *id),
+            Err(_) => false,
+        };
+        if gone {
+            return self.worker_ended(id, Some(unknown_exit())).await;
+        }
+        let again = self.now().plus(KILL_AGAIN_MS);
+        let mut state = self.state();
+        state.runtime_dirty = true;
+        if let Some(managed) = state.workers.get_mut(id) {
+            managed.launched = true;
+            managed.kill_at = Some(again);
+        }
     }
 }

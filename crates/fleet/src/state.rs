@@ -1,6 +1,6 @@
 //! What the fleet knows: its workers, each endpoint's breaker, and the deadlines that it has to keep.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use runyard_domain::job::Loss;
 use runyard_domain::placement::Held;
@@ -19,6 +19,10 @@ pub(crate) struct Managed {
     pub(crate) told_to_end: bool,
     /// Its start failed below it: that says nothing of its release.
     pub(crate) not_its_fault: bool,
+    /// Why it could not be started.
+    pub(crate) launch_failed: Option<String>,
+    /// Why it says that it is not fit to work.
+    pub(crate) unfit: Option<String>,
     /// Whether its end was our wish: what it held then costs its jobs nothing.
     pub(crate) wanted_gone: bool,
     /// Whether its start took longer than allowed.
@@ -122,9 +126,9 @@ pub(crate) struct EndedTest {
 /// Everything.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    pub(crate) workers: HashMap<WorkerId, Managed>,
-    pub(crate) yards: HashMap<EndpointId, Yard>,
-    pub(crate) dirty: HashSet<EndpointId>,
+    pub(crate) workers: BTreeMap<WorkerId, Managed>,
+    pub(crate) yards: BTreeMap<EndpointId, Yard>,
+    pub(crate) dirty: BTreeSet<EndpointId>,
     /// When to see whether a worker has let go of a job.
     pub(crate) stop_checks: Vec<(Timestamp, WorkerId, JobId)>,
     /// Releases under test that wait for a GPU: others do not take it from them.
@@ -136,7 +140,7 @@ pub(crate) struct State {
     pub(crate) unsettled: Vec<Unsettled>,
     pub(crate) settle_at: Option<Timestamp>,
     /// Workers under test that ended.
-    pub(crate) ended_tests: HashMap<WorkerId, EndedTest>,
+    pub(crate) ended_tests: BTreeMap<WorkerId, EndedTest>,
     pub(crate) closed: bool,
 }
 
@@ -156,23 +160,36 @@ impl State {
         self.workers.values().filter(move |w| w.record.endpoint == *endpoint)
     }
 
-    /// Who holds which GPUs. `spare` says whether an endpoint could do without one of its idle workers.
+    /// Who holds which GPUs. `spares` says how many workers an endpoint could do without: those that have been
+    /// idle longest.
     pub(crate) fn held(
         &self,
         idle_since: impl Fn(&WorkerId) -> Option<Timestamp>,
-        spare: impl Fn(&EndpointId) -> bool,
+        mut spares: BTreeMap<EndpointId, u32>,
     ) -> Vec<Held> {
         let gpu_workers = self.workers.values().filter(|w| !w.record.gpus.is_empty());
-        gpu_workers
-            .map(|w| Held {
-                worker: w.record.id.clone(),
-                endpoint: w.record.endpoint.clone(),
-                gpus: w.record.gpus.clone(),
-                idle_since: idle_since(&w.record.id),
-                spare: spare(&w.record.endpoint) && !w.test,
-                leaving: w.record.state == WorkerState::Draining,
+        let mut all: Vec<(&Managed, Held)> = gpu_workers
+            .map(|w| {
+                let held = Held {
+                    worker: w.record.id.clone(),
+                    endpoint: w.record.endpoint.clone(),
+                    gpus: w.record.gpus.clone(),
+                    idle_since: idle_since(&w.record.id),
+                    spare: false,
+                    leaving: w.record.state == WorkerState::Draining,
+                };
+                (w, held)
             })
-            .collect()
+            .collect();
+        all.sort_by_key(|(_, held)| held.idle_since);
+        for (w, held) in
+            all.iter_mut().filter(|(w, held)| held.idle_since.is_some() && !held.leaving && !w.test)
+        {
+            let left = spares.entry(w.record.endpoint.clone()).or_insert(u32::MAX);
+            held.spare = *left > 0;
+            *left = left.saturating_sub(1);
+        }
+        all.into_iter().map(|(_, held)| held).collect()
     }
 
     /// The earliest deadline of any kind.

@@ -1,7 +1,7 @@
 //! Ending workers: draining, killing what does not end, replacing a worker that will not let go of a job.
 
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{EndpointId, JobId, Settings, WorkerId};
+use runyard_domain::{EndpointId, JobId, Settings, Timestamp, WorkerId};
 use runyard_runtime::Stop;
 
 use crate::Fleet;
@@ -11,7 +11,7 @@ use crate::state::Managed;
 const LONGEST_DRAIN_MS: i64 = 3_600_000;
 
 /// After a kill that was not seen to work, the next one.
-const KILL_AGAIN_MS: i64 = 5_000;
+pub(crate) const KILL_AGAIN_MS: i64 = 5_000;
 
 impl Fleet {
     /// Lets a worker finish what it has and end: mark, and as soon as it holds no job SIGTERM, and release its
@@ -34,8 +34,7 @@ impl Fleet {
                 (true, true, _) => 0,
                 (true, false, _) => self.inner.idle_drain_ms,
                 (false, true, _) => settings.replace_grace_ms,
-                (false, false, 0) => LONGEST_DRAIN_MS,
-                (false, false, limit) => limit + self.inner.idle_drain_ms,
+                (false, false, limit) => self.time_for(&held, limit) + self.inner.idle_drain_ms,
             };
             let kill_at = now.plus(grace);
             worker.kill_at = Some(worker.kill_at.map_or(kill_at, |at| at.min(kill_at)));
@@ -55,6 +54,18 @@ impl Fleet {
             self.tell_to_end(id).await;
         }
         self.inner.wake.notify_one();
+    }
+
+    /// The longest that one of these jobs may run: each by its own limit, else by the endpoint's.
+    fn time_for(&self, held: &[(JobId, Timestamp)], usual_ms: i64) -> i64 {
+        let own = |job: &JobId| {
+            self.inner.engine.job(job).ok().flatten().map(|job| job.policy.execution_timeout_ms)
+        };
+        let limits = held.iter().map(|(job, _)| match own(job).unwrap_or(usual_ms) {
+            0 => LONGEST_DRAIN_MS,
+            limit => limit,
+        });
+        limits.max().unwrap_or(0)
     }
 
     /// SIGTERM, and its held polls come back: SDKs end only then. Not while it runs jobs: the Python SDK up to
@@ -167,14 +178,21 @@ impl Fleet {
         self.state().closed = true;
     }
 
-    /// Ends the workers that still run jobs: their jobs go back to the queue and cost nothing.
+    /// Ends the workers that still run jobs, also such that ended without them: their jobs go back to the queue and
+    /// cost nothing. The next start knows that this was our wish.
     pub async fn end_busy(&self) {
         let all: Vec<WorkerId> = self.state().workers.keys().cloned().collect();
         for worker in all {
             let held = self.inner.engine.held_by(&worker);
-            if held.is_empty() {
+            if held.is_empty() && self.inner.engine.unstopped(&worker).is_empty() {
                 continue;
             }
+            if let Some(managed) = self.state().workers.get_mut(&worker) {
+                managed.record.state = WorkerState::Draining;
+                managed.record.stop_cause = Some("the server ended and it still ran a job".to_owned());
+                self.save(managed.record.clone());
+            }
+            self.inner.engine.mark_draining(&worker);
             self.kill(&worker).await;
             let which = runyard_store::Which::Jobs(held.into_iter().map(|(job, _)| job).collect());
             let reason = runyard_domain::FailReason::WorkerLost { exit: None, attempts: 0 };

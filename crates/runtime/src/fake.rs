@@ -23,7 +23,9 @@ struct State {
     specs: Vec<WorkerSpec>,
     stops: Vec<(WorkerId, Stop)>,
     failures: VecDeque<RuntimeError>,
+    lost_answers: VecDeque<RuntimeError>,
     ignores_term: bool,
+    ignores_kill: bool,
     next_pid: u32,
     down: bool,
 }
@@ -50,9 +52,19 @@ impl FakeRuntime {
         self.state().failures.push_back(error);
     }
 
+    /// Lets the answer of a coming start be lost: the worker starts, and who asked for it gets the error.
+    pub fn lose_answer(&self, error: RuntimeError) {
+        self.state().lost_answers.push_back(error);
+    }
+
     /// Whether workers go on when they are asked to end (SIGTERM).
     pub fn ignore_term(&self, ignore: bool) {
         self.state().ignores_term = ignore;
+    }
+
+    /// Whether workers are not seen to end when they are killed.
+    pub fn ignore_kill(&self, ignore: bool) {
+        self.state().ignores_kill = ignore;
     }
 
     /// Ends a worker.
@@ -145,7 +157,10 @@ impl FakeRuntime {
         };
         state.workers.insert(spec.id.clone(), observed);
         state.specs.push(spec);
-        Ok(pid)
+        match state.lost_answers.pop_front() {
+            Some(error) => Err(error),
+            None => Ok(pid),
+        }
     }
 }
 
@@ -163,7 +178,10 @@ impl Runtime for FakeRuntime {
         Box::pin(async move {
             let mut state = self.state();
             state.stops.push((worker.clone(), how));
-            let stays = how == Stop::Term && state.ignores_term;
+            let stays = match how {
+                Stop::Term => state.ignores_term,
+                Stop::Kill => state.ignores_kill,
+            };
             drop(state);
             if !stays {
                 let ended = match how {

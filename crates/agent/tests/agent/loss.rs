@@ -103,6 +103,34 @@ async fn polls_are_held_and_pings_answered_while_the_server_is_away() {
     assert_eq!(h.observed("w1").await.unwrap().holds, [JobId::new("a-u1")]);
 }
 
+/// A worker that asks for more, says that it is at work on nothing, and whose result nobody has seen: the server
+/// would take that job for forgotten and have it run again.
+#[tokio::test]
+async fn no_poll_and_no_ping_overtakes_a_result_that_waits() {
+    let h = with_worker().await;
+    let (status, _) = h.send("POST", &format!("{DONE}/a-u1?x"), r#"{"output":1}"#).await;
+    assert_eq!(status.as_u16(), 200);
+    let held = h.send("GET", "/w/token-w1/v2/ep/job-take/w1?job_in_progress=0", "");
+    let played = async {
+        let mut server = Server::start(&h.paths);
+        for _ in 0..4 {
+            let seen = server.next().await;
+            assert_eq!(seen.path, format!("{DONE}/a-u1?x"));
+            seen.answer(500, &[], "");
+            let (status, _) = h.send("GET", "/w/token-w1/v2/ep/ping/w1?runpod_version=1.12.0", "").await;
+            assert_eq!(status.as_u16(), 200, "the agent answers it");
+        }
+        let seen = server.next().await;
+        assert_eq!(seen.path, format!("{DONE}/a-u1?x"));
+        seen.answer(200, &[], "");
+        let seen = server.next().await;
+        assert_eq!(seen.path, "/w/token-w1/v2/ep/job-take/w1?job_in_progress=0");
+        seen.answer(204, &[], "");
+    };
+    let (answer, ()) = tokio::join!(held, played);
+    assert_eq!(answer.0.as_u16(), 204);
+}
+
 #[tokio::test]
 async fn a_poll_without_a_server_ends_with_nothing() {
     let h = with_worker().await;

@@ -1,8 +1,9 @@
 //! The server starts again: workers that the agent kept are taken over, with their jobs.
 
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{Phase, ReleaseState, WorkerId};
+use runyard_domain::{Phase, ReleaseState, Settings, WorkerId};
 use runyard_engine::NewJob;
+use runyard_fleet::TestRequest;
 use runyard_runtime::{Runtime as _, Stop};
 
 use crate::stage::*;
@@ -125,7 +126,7 @@ async fn a_worker_that_runs_a_job_which_ended_meanwhile_is_told_and_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn a_starting_worker_keeps_its_deadline() {
-    let settings = runyard_domain::Settings { start_timeout_s: 10, ..patient() };
+    let settings = Settings { start_timeout_s: 10, ..patient() };
     let mut stage = Stage::new(settings).await;
     stage.submit().await;
     stage.advance(6_000).await;
@@ -134,4 +135,48 @@ async fn a_starting_worker_keeps_its_deadline() {
     assert_eq!((stage.starts(), stage.running()), (1, 1));
     stage.advance(200).await;
     assert_eq!(stage.running(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_that_a_server_ended_with_itself_did_not_crash() {
+    let mut stage = Stage::new(Settings { workers_min: 3, ..patient() }).await;
+    let (mut jobs, workers) = (vec![], stage.runtime.running());
+    for worker in &workers {
+        let job = stage.submit().await;
+        assert_eq!(stage.take(worker).await, [job.clone()]);
+        stage.runtime.set_jobs(worker, vec![job.clone()], vec![]);
+        jobs.push(job);
+    }
+    stage.engine.close_submissions();
+    stage.fleet.close();
+    stage.stop_server();
+    stage.fleet.end_busy().await;
+    stage.start_server().await;
+    assert_eq!(stage.starts(), 6, "the next are started at once");
+    assert_eq!(stage.fleet.waiting(&stage.job(&jobs[0])).code(), "starting");
+    assert!(jobs.iter().all(|job| stage.job(job).losses == 0));
+}
+
+/// Its deploy died with the server: back in the queue, nobody would ever take it.
+#[tokio::test(start_paused = true)]
+async fn a_test_that_ran_ends_with_its_deploy() {
+    let mut stage = Stage::new(patient()).await;
+    stage.release(&ep(), 2, 0, ReleaseState::Testing).await;
+    let (fleet, caller) = (stage.fleet.clone(), stage.caller.clone());
+    let tests = [TestRequest { name: "t".into(), input: "{}".into(), timeout_ms: None }];
+    let tested =
+        tokio::spawn(
+            async move { fleet.test_release(&caller, &ep(), 2, &patient(), &tests).await.map(drop) },
+        );
+    stage.settle().await;
+    let worker = stage.last();
+    stage.take(&worker).await;
+    let running = stage.take(&worker).await;
+    assert_eq!(running.len(), 1);
+    stage.runtime.set_jobs(&worker, running.clone(), vec![]);
+    tested.abort();
+    stage.restart().await;
+    stage.runtime.lose_agent();
+    stage.settle().await;
+    assert!(stage.job(&running[0]).is_done());
 }

@@ -1,6 +1,9 @@
 //! GPUs: who gets which, who yields, and what is said where none is free.
 
+use runyard_domain::job::Answer;
 use runyard_domain::{EndpointId, Settings, WaitReason};
+use runyard_engine::NewJob;
+use runyard_runtime::{RuntimeError, Whose};
 
 use crate::stage::*;
 
@@ -86,5 +89,61 @@ async fn as_many_yield_as_are_needed() {
     let job = stage.submit_as(stage.new_job("other")).await;
     stage.advance(100).await;
     assert_eq!((stage.starts(), stage.running()), (4, 2), "two of three made room");
+    assert_eq!(stage.take(&stage.last()).await, [job]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_yields_no_more_than_it_can_spare() {
+    let stage = Stage::with_gpus(Settings { workers_min: 2, ..one_gpu() }, 2).await;
+    for worker in stage.runtime.running() {
+        stage.take(&worker).await;
+    }
+    stage.settings(Settings { workers_min: 1, ..one_gpu() }).await;
+    stage.endpoint("other", Settings { gpus: 2, ..patient() }).await;
+    let waits = stage.submit_as(stage.new_job("other")).await;
+    stage.advance(5_000).await;
+    assert_eq!((stage.starts(), stage.running()), (2, 2), "one of two would not be enough");
+    assert_eq!(stage.fleet.waiting(&stage.job(&waits)).code(), "no_gpu_free");
+}
+
+/// The runtime's answer to a start can be lost while the worker runs.
+#[tokio::test(start_paused = true)]
+async fn a_worker_whose_start_only_seems_to_have_failed_keeps_its_gpu_until_it_is_gone() {
+    let stage = Stage::with_gpus(one_gpu(), 1).await;
+    stage.runtime.ignore_kill(true);
+    stage.runtime.lose_answer(RuntimeError {
+        operation: "start a worker".into(),
+        message: "no answer within 30 s".into(),
+        whose: Whose::Engine,
+        retryable: true,
+    });
+    let job = stage.submit().await;
+    let worker = stage.last();
+    stage.advance(20_000).await;
+    assert_eq!((stage.starts(), stage.running()), (1, 1), "nobody else gets its GPU");
+    stage.exit(&worker, runyard_runtime::fake::exit(None, Some(9))).await;
+    let WaitReason::StartFailing { times: 1, exit, .. } = stage.fleet.waiting(&stage.job(&job)) else {
+        panic!("its start failed")
+    };
+    assert!(exit.last_lines[0].contains("no answer within 30 s"), "{exit:?}");
+    stage.runtime.ignore_kill(false);
+    stage.advance(2_000).await;
+    assert_eq!((stage.starts(), stage.running()), (2, 1));
+}
+
+/// The one worker had the job before and does not get it again; there is no GPU for another beside it.
+#[tokio::test(start_paused = true)]
+async fn a_worker_goes_for_a_job_that_only_another_may_take() {
+    let stage = Stage::with_gpus(Settings { workers_min: 1, ..one_gpu() }, 1).await;
+    let worker = stage.last();
+    let limited = NewJob { execution_timeout_ms: Some(5_000), ..stage.new_job("ep") };
+    let job = stage.submit_as(limited).await;
+    assert_eq!(stage.take(&worker).await, [job.clone()]);
+    stage.advance(5_000).await;
+    let late = stage.engine.finish(&stage.who(&worker), &job, Answer::Success, None).await;
+    assert!(late.unwrap().is_none(), "it let go of it");
+    stage.engine.retry(&stage.caller, &job).await.unwrap();
+    stage.advance(1_000).await;
+    assert_eq!(stage.starts(), 2);
     assert_eq!(stage.take(&stage.last()).await, [job]);
 }

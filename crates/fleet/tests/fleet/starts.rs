@@ -164,3 +164,28 @@ async fn workers_that_come_up_and_crash_without_work_are_not_started_in_a_storm(
     }
     assert!((8..=12).contains(&stage.starts()), "{} starts in a minute", stage.starts());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_not_fit_says_why_its_start_failed() {
+    let stage = Stage::new(patient()).await;
+    let job = stage.submit().await;
+    let worker = stage.last();
+    stage.engine.unfit(&stage.who(&worker), "check 'gpu' failed: no CUDA".into());
+    stage.settle().await;
+    stage.exit(&worker, exited(1, "last words")).await;
+    let reason = stage.fleet.waiting(&stage.job(&job));
+    assert_eq!(reason.last_lines(), ["last words", "check 'gpu' failed: no CUDA"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_becomes_unfit_is_replaced_after_its_job() {
+    let stage = Stage::new(patient()).await;
+    let (job, worker) = stage.busy_worker().await;
+    stage.engine.unfit(&stage.who(&worker), "check 'gpu' failed: it fell off the bus".into());
+    stage.settle().await;
+    let next = stage.submit().await;
+    assert!(stage.take(&worker).await.is_empty(), "it takes nothing more");
+    stage.finish(&worker, &job).await;
+    assert!(!stage.runtime.running().contains(&worker));
+    assert_eq!(stage.take(&stage.last()).await, [next]);
+}

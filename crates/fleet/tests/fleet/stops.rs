@@ -166,3 +166,28 @@ async fn an_order_outlives_a_burst_that_the_fleet_did_not_follow() {
     assert_eq!(stage.record(&worker).state, WorkerState::Draining);
     assert!(stage.is_waiting(&job));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_gives_each_job_the_time_of_its_own_limit() {
+    let stage = Stage::new(Settings { execution_timeout_ms: 5_000, ..patient() }).await;
+    stage.runtime.ignore_term(true);
+    let long = NewJob { execution_timeout_ms: Some(100_000), ..stage.new_job("ep") };
+    let job = stage.submit_as(long).await;
+    let worker = stage.last();
+    assert_eq!(stage.take(&worker).await, [job.clone()]);
+    stage.fleet.restart(&ep()).await;
+    stage.advance(90_000).await;
+    assert_eq!(stage.job(&job).holder(), Some(&worker));
+    stage.finish(&worker, &job).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_leaves_no_worker_at_a_job_that_was_ended() {
+    let (stage, worker, [first, second]) = stubborn(patient()).await;
+    stage.finish(&worker, &second).await;
+    stage.engine.cancel(&stage.caller, &first).await.unwrap();
+    stage.settle().await;
+    stage.fleet.close();
+    stage.fleet.end_busy().await;
+    assert_eq!(stage.runtime.stopped(), [(worker, Stop::Kill)]);
+}
