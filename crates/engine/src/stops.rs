@@ -23,6 +23,10 @@ const UNNAMED_AFTER_MS: i64 = 30_000;
 const TELLINGS: u8 = 3;
 const TELL_AGAIN: Duration = Duration::from_millis(500);
 
+/// So long after an order the worker's held take comes back empty: it asks anew, and says with that whether it has
+/// jobs in progress. SDKs let go within milliseconds and tell nobody.
+const ASK_ANEW: Duration = Duration::from_millis(300);
+
 impl Memory {
     /// Orders a worker to let go of a job; false where the worker is not there any more.
     pub(crate) fn must_stop(&mut self, worker: &WorkerId, job: &JobId) -> bool {
@@ -38,6 +42,13 @@ impl Engine {
     pub fn unstopped(&self, worker: &WorkerId) -> Vec<JobId> {
         let memory = lock(&self.shared.memory);
         memory.live.workers.get(worker).map_or(Vec::new(), |e| e.stopping.keys().cloned().collect())
+    }
+
+    /// Whether a worker heard that it has to stop a job, and may have done so unseen.
+    pub fn was_told(&self, worker: &WorkerId, job: &JobId) -> bool {
+        let memory = lock(&self.shared.memory);
+        let stopping = memory.live.workers.get(worker).and_then(|entry| entry.stopping.get(job));
+        stopping.is_some_and(|stopping| stopping.told > 0)
     }
 
     /// Orders a worker to let go of a job that ended before the worker was known here (a restart).
@@ -71,6 +82,11 @@ impl Engine {
                     })
                     .collect();
                 if !orders.is_empty() {
+                    let take = entry.take.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(ASK_ANEW).await;
+                        take.notify_waiters();
+                    });
                     return Some(orders);
                 }
                 if entry.released {

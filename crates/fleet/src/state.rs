@@ -123,6 +123,16 @@ pub(crate) struct EndedTest {
     pub(crate) timed_out: bool,
 }
 
+/// A look at whether a worker has let go of a job.
+#[derive(Debug)]
+pub(crate) struct StopCheck {
+    pub(crate) at: Timestamp,
+    pub(crate) worker: WorkerId,
+    pub(crate) job: JobId,
+    /// There is no other after it.
+    pub(crate) last: bool,
+}
+
 /// Everything.
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -130,7 +140,7 @@ pub(crate) struct State {
     pub(crate) yards: BTreeMap<EndpointId, Yard>,
     pub(crate) dirty: BTreeSet<EndpointId>,
     /// When to see whether a worker has let go of a job.
-    pub(crate) stop_checks: Vec<(Timestamp, WorkerId, JobId)>,
+    pub(crate) stop_checks: Vec<StopCheck>,
     /// Releases under test that wait for a GPU: others do not take it from them.
     pub(crate) tests_waiting: u32,
     pub(crate) runtime_dirty: bool,
@@ -200,7 +210,7 @@ impl State {
         let looks = self.yards.values().filter_map(|y| y.look_at);
         let kills = self.workers.values().filter_map(|w| w.kill_at);
         let starts = self.workers.values().filter_map(start_deadline);
-        let checks = self.stop_checks.iter().map(|(at, ..)| *at);
+        let checks = self.stop_checks.iter().map(|check| check.at);
         let others = self.look_at_runtime.into_iter().chain(self.settle_at);
         looks.chain(kills).chain(starts).chain(checks).chain(others).min()
     }

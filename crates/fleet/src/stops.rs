@@ -5,10 +5,13 @@ use runyard_domain::{EndpointId, JobId, Settings, Timestamp, WorkerId};
 use runyard_runtime::Stop;
 
 use crate::Fleet;
-use crate::state::Managed;
+use crate::state::{Managed, StopCheck};
 
 /// A draining worker that runs a job without a time limit is given this long.
 const LONGEST_DRAIN_MS: i64 = 3_600_000;
+
+/// A worker that runs other jobs too shows only in its pings, every ten seconds, that it let go of one: in two of them.
+const PINGS_MS: i64 = 25_000;
 
 /// After a kill that was not seen to work, the next one.
 pub(crate) const KILL_AGAIN_MS: i64 = 5_000;
@@ -110,8 +113,9 @@ impl Fleet {
         let Some(managed) = state.workers.get(worker) else { return };
         let endpoint = self.inner.engine.endpoint_by_id(&managed.record.endpoint);
         let grace_ms = endpoint.map_or_else(Settings::default, |e| e.settings.clone()).stop_grace_ms;
-        if !state.stop_checks.iter().any(|(_, w, j)| w == worker && j == job) {
-            state.stop_checks.push((self.now().plus(grace_ms), worker.clone(), job.clone()));
+        if !state.stop_checks.iter().any(|check| check.worker == *worker && check.job == *job) {
+            let at = self.now().plus(grace_ms);
+            state.stop_checks.push(StopCheck { at, worker: worker.clone(), job: job.clone(), last: false });
         }
     }
 
@@ -136,7 +140,7 @@ impl Fleet {
             let kills: Vec<_> = state.workers.values().filter(over).map(|w| w.record.id.clone()).collect();
             let too_long = |w: &&Managed| self.start_deadline(w).is_some_and(|at| at <= now);
             let late: Vec<_> = state.workers.values().filter(too_long).map(|w| w.record.id.clone()).collect();
-            let checks: Vec<_> = state.stop_checks.extract_if(.., |(at, ..)| *at <= now).collect();
+            let checks: Vec<_> = state.stop_checks.extract_if(.., |check| check.at <= now).collect();
             let settle = state.settle_at.take_if(|at| *at <= now).is_some();
             let unsettled = if settle { std::mem::take(&mut state.unsettled) } else { Vec::new() };
             (kills, late, checks, unsettled)
@@ -155,11 +159,25 @@ impl Fleet {
         for worker in kills {
             self.kill(&worker).await;
         }
-        for (_, worker, job) in checks {
-            if self.inner.engine.unstopped(&worker).contains(&job) {
-                self.drain(&worker, "it did not let go of a job that was ended", true).await;
-            }
+        for check in checks {
+            self.stop_or_replace(check).await;
         }
+    }
+
+    /// Replaces a worker that was not seen to let go; one that heard the order and runs other jobs, which a
+    /// replacement would end, has more time to be seen.
+    async fn stop_or_replace(&self, check: StopCheck) {
+        let (engine, worker) = (&self.inner.engine, &check.worker);
+        if !engine.unstopped(worker).contains(&check.job) {
+            return;
+        }
+        let runs_others = engine.leases(worker).iter().any(|lease| lease.started);
+        if !check.last && runs_others && engine.was_told(worker, &check.job) {
+            let at = self.now().plus(PINGS_MS);
+            self.state().stop_checks.push(StopCheck { at, last: true, ..check });
+            return;
+        }
+        self.drain(worker, "it did not let go of a job that was ended", true).await;
     }
 
     async fn kill(&self, id: &WorkerId) {

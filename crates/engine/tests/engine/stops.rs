@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runyard_domain::JobId;
-use runyard_engine::Ask;
+use runyard_engine::{Ask, Take};
 use runyard_vault::WorkerCaller;
 
 use crate::stage::*;
@@ -71,6 +71,25 @@ async fn asking_with_nothing_in_progress_settles_it() {
     let free = Ask { hold: Duration::ZERO, in_progress: false, ..ask(1) };
     stage.engine.take(&worker, free).await.unwrap();
     assert!(stage.engine.unstopped(worker.worker()).is_empty());
+}
+
+/// Only then can it say that it has nothing in progress any more.
+#[tokio::test(start_paused = true)]
+async fn after_an_order_the_held_take_comes_back() {
+    let stage = Stage::new().await;
+    let worker = stage.worker("w", 1);
+    let job = stage.running(&worker).await;
+    let (engine, who) = (stage.engine.clone(), worker.clone());
+    let held = tokio::spawn(async move { engine.take(&who, ask(1)).await });
+    stage.settle().await;
+    stage.engine.cancel(&stage.caller, &job).await.unwrap();
+    stage.advance(1_000).await;
+    assert!(!held.is_finished(), "it does not know of it yet");
+    assert!(!stage.engine.was_told(worker.worker(), &job));
+    stage.engine.stop_orders(&worker, Duration::ZERO).await;
+    assert!(stage.engine.was_told(worker.worker(), &job));
+    stage.advance(300).await;
+    assert!(matches!(held.await.unwrap(), Ok(Take::Nothing)));
 }
 
 #[tokio::test(start_paused = true)]

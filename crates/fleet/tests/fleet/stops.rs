@@ -57,6 +57,29 @@ async fn when_its_other_jobs_are_done_it_is_killed_without_waiting_on() {
     assert_eq!(stage.running(), 0);
 }
 
+/// The SDK stops a job that it is told to and says nothing; while other jobs run, only pings show it.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_heard_the_order_and_runs_other_jobs_has_time_for_two_pings() {
+    for pings in [true, false] {
+        let (stage, worker, [first, second]) = stubborn(patient()).await;
+        let who = stage.who(&worker);
+        stage.engine.ping(&who, &[first.clone(), second.clone()], None);
+        stage.engine.cancel(&stage.caller, &first).await.unwrap();
+        assert_eq!(stage.engine.stop_orders(&who, Duration::ZERO).await, Some(vec![first]));
+        for _ in 0..2 {
+            stage.advance(10_000).await;
+            if pings {
+                stage.engine.ping(&who, std::slice::from_ref(&second), None);
+            }
+            assert_eq!(stage.record(&worker).state, WorkerState::Ready);
+        }
+        stage.advance(9_000).await;
+        let state = if pings { WorkerState::Ready } else { WorkerState::Draining };
+        assert_eq!(stage.record(&worker).state, state);
+        assert_eq!(stage.job(&second).holder(), Some(&worker));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_lets_go_stays() {
     let (stage, worker, [first, second]) = stubborn(patient()).await;
