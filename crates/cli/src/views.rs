@@ -126,6 +126,7 @@ pub struct Settings {
     pub retention_ms: i64,
     pub gpus: u32,
     pub concurrency: u32,
+    pub prefetch: String,
 }
 
 /// When workers are added.

@@ -19,6 +19,15 @@ pub enum ScalerKind {
     RequestCount,
 }
 
+/// Whether workers get lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrefetchKind {
+    // Where jobs are short and many wait.
+    Auto,
+    // One by one, always.
+    Off,
+}
+
 /// The flags.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Settings")]
@@ -56,9 +65,21 @@ pub struct SettingsArgs {
     /// Jobs that one worker is expected to run at once
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
+    /// Hand short jobs to a worker in lists where many wait (auto), or always one by one (off)
+    #[arg(long, value_enum)]
+    prefetch: Option<PrefetchKind>,
     /// GPUs of each worker
     #[arg(long, value_name = "N")]
     gpus: Option<u32>,
+}
+
+impl PrefetchKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+        }
+    }
 }
 
 impl SettingsArgs {
@@ -92,6 +113,7 @@ impl SettingsArgs {
             ("requeues", self.requeues.map(Value::from)),
             ("retention_ms", self.retention.map(Value::from)),
             ("concurrency", self.concurrency.map(Value::from)),
+            ("prefetch", self.prefetch.map(|kind| Value::from(kind.word()))),
             ("gpus", self.gpus.map(Value::from)),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()

@@ -36,7 +36,8 @@ pub(crate) async fn done(
 ) -> Result<Response, WorkerError> {
     let Some(job) = worker.job() else { return Ok(taken()) };
     let limit = gateway.options().result_limit;
-    settle(async move {
+    let (engine, sender) = (gateway.engine().clone(), worker.who.worker().clone());
+    let taken = settle(async move {
         let read = read(&gateway, &headers, body, limit).await?;
         let said = match &read {
             Ok(held) => answer::done(&held.bytes, limit),
@@ -55,7 +56,9 @@ pub(crate) async fn done(
         }
         Ok(())
     })
-    .await
+    .await;
+    engine.hold_spoiled(&sender).await;
+    taken
 }
 
 /// `POST job-stream/{worker}/{job}`: one streamed value.

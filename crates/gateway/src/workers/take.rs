@@ -20,7 +20,8 @@ const MAX_BATCH: usize = 1_000;
 /// How many ids stand in one header line: Python's aiohttp refuses lines above 8190 bytes.
 const IDS_PER_LINE: usize = 80;
 
-/// `GET job-take/{worker}?job_in_progress=0|1`: one job, as an object.
+/// `GET job-take/{worker}?job_in_progress=0|1`: one job, as an object, or a list where the worker's SDK is known to
+/// run lists that are longer than it asked for.
 pub(crate) async fn one(State(gateway): State<Gateway>, worker: Worker) -> Result<Response, WorkerError> {
     let timing = gateway.timing();
     // Workers of other makes prefetch: they wait for this answer before they post the result they have.
@@ -29,7 +30,7 @@ pub(crate) async fn one(State(gateway): State<Gateway>, worker: Worker) -> Resul
     take(&gateway, &worker, 1, hold, false).await
 }
 
-/// `GET job-take-batch/{worker}?batch_size=n&job_in_progress=0|1`: up to `n` jobs, as a list.
+/// `GET job-take-batch/{worker}?batch_size=n&job_in_progress=0|1`: up to `n` jobs, as a list, or more as above.
 pub(crate) async fn batch(State(gateway): State<Gateway>, worker: Worker) -> Result<Response, WorkerError> {
     let size = worker.parameter("batch_size").and_then(|size| size.parse::<usize>().ok()).unwrap_or(1);
     take(&gateway, &worker, size.clamp(1, MAX_BATCH), gateway.timing().take_hold, true).await
@@ -49,7 +50,7 @@ async fn take(
         Take::Jobs(mut handover) => {
             let ids: Vec<&str> = handover.jobs.iter().map(|handed| handed.job.id.as_str()).collect();
             let lines: Vec<String> = ids.chunks(IDS_PER_LINE).map(|ids| ids.join(",")).collect();
-            let body = jobs(&handover.jobs, list);
+            let body = jobs(&handover.jobs, list || handover.jobs.len() > 1);
             let mut response = body.answer_then(move || handover.delivered());
             for line in lines {
                 if let Ok(line) = HeaderValue::from_str(&line) {

@@ -70,5 +70,6 @@ fn settings(facts: &mut Facts, settings: &Settings) {
     facts.add("--requeues", settings.requeues.to_string());
     facts.add("--retention", limit(settings.retention_ms));
     facts.add("--concurrency", settings.concurrency.to_string());
+    facts.add("--prefetch", &settings.prefetch);
     facts.add("--gpus", settings.gpus.to_string());
 }
