@@ -32,6 +32,7 @@ pub fn run(length: Duration, clients: usize) -> anyhow::Result<Run> {
             release: 1,
             pinned_only: false,
             max: clients,
+            ahead: 0,
         };
         let replies = store.commit(now, &[take])?;
         let Some(Reply::Taken(taken)) = replies.into_iter().next() else { bail!("a take has its reply") };
