@@ -1,5 +1,6 @@
 //! What a worker's request is about, read from its path: `/w/{token}/v2/{endpoint}/{verb}/{worker}[/{job}]`.
 
+use http::Uri;
 use runyard_domain::JobId;
 
 /// What a worker wants.
@@ -34,10 +35,14 @@ pub struct Route {
 pub fn parse(path_and_query: &str) -> Option<Route> {
     // A template without `?` makes SDKs write `…/job-take/<id>&job_in_progress=0`.
     let path = match (path_and_query.contains('?'), path_and_query.find('&')) {
-        (false, Some(at)) => format!("{}?{}", &path_and_query[..at], &path_and_query[at + 1..]),
+        (false, Some(at)) => {
+            let asked = format!("{}?{}", &path_and_query[..at], &path_and_query[at + 1..]);
+            // What may stand in a path may not always stand in a query; the server reads it either way.
+            if asked.parse::<Uri>().is_ok() { asked } else { path_and_query.to_owned() }
+        }
         _ => path_and_query.to_owned(),
     };
-    let bare = path.split('?').next().unwrap_or(&path);
+    let bare = path.split(['?', '&']).next().unwrap_or(&path);
     let mut parts = bare.split('/').skip(1);
     if parts.next()? != "w" {
         return None;
@@ -84,5 +89,9 @@ mod tests {
     fn a_missing_question_mark_is_put_in() {
         let route = parse("/w/t/v2/ep/job-take/w1&job_in_progress=0").map(|route| (route.wish, route.path));
         assert_eq!(route, Some((Wish::Take, "/w/t/v2/ep/job-take/w1?job_in_progress=0".to_owned())));
+        // A quote cannot stand in a query, and what cannot be sent on would wait in the spool for ever.
+        let odd = "/w/t/v2/ep/job-done/w1/j-u1&\"";
+        let route = parse(odd).map(|route| (route.wish, route.path));
+        assert_eq!(route, Some((Wish::Done(JobId::new("j-u1")), odd.to_owned())));
     }
 }

@@ -26,7 +26,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             .await
             .map_err(|_| Problem::invalid("the body is larger than 1 MiB or broke off"))?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        serde_json::from_slice(text)
+        let text = std::str::from_utf8(text)
+            .map_err(|error| Problem::invalid(format!("the body is not UTF-8: {error}")))?;
+        serde_json::from_str(text)
             .map(Self)
             .map_err(|error| Problem::invalid(format!("the body is not what this call takes: {error}")))
     }

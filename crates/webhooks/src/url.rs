@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Uri;
+use http::uri::Authority;
 
 /// An `http:` or `https:` URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,11 @@ impl Url {
             Some((user, bare)) => (Some(user), bare),
             None => (None, authority.as_str()),
         };
+        // Alone it must be the same: brackets and signs before the host can hide another one.
+        let alone = bare.parse::<Authority>().is_ok_and(|alone| alone.host() == authority.host());
+        if !alone {
+            return Err(format!("the URL's host cannot be read: {bare}"));
+        }
         let host = authority.host();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() {
@@ -136,6 +142,7 @@ mod tests {
             "http://",
             "http://h:99999/",
             "http:// h/",
+            "http://2[::1@]:81/",
         ] {
             assert!(Url::parse(text).is_err(), "{text}");
         }

@@ -18,6 +18,9 @@ use super::{BundleError, Limits};
 /// The most bytes of one tar header extension (a long name).
 const MOST_EXTENSION: u64 = 64 * 1024;
 
+/// Above so many files the whole file system is synced at once instead of each of them.
+const SYNCED_ALONE: usize = 256;
+
 /// What unpacking did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unpacked {
@@ -50,21 +53,27 @@ pub fn unpack(archive: impl Read, dest: &Path, limits: &Limits) -> Result<Unpack
         limits: *limits,
         seen: HashSet::new(),
         folders: HashSet::new(),
+        written: Vec::new(),
         files: 0,
         size: 0,
     };
     unpacking.run(archive)?;
-    for folder in &unpacking.folders {
-        sync_folder(folder).map_err(written(folder))?;
-    }
     fs::set_permissions(temporary.path(), Permissions::from_mode(0o755)).map_err(written(dest))?;
-    sync_folder(temporary.path()).map_err(written(dest))?;
+    if unpacking.seen.len() > SYNCED_ALONE {
+        let synced = fs::File::open(temporary.path()).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+        synced.map_err(written(dest))?;
+    } else {
+        for path in unpacking.folders.iter().chain(&unpacking.written) {
+            sync(path).map_err(written(path))?;
+        }
+        sync(temporary.path()).map_err(written(dest))?;
+    }
 
     match fs::rename(temporary.path(), dest) {
         Ok(()) => {
             // It has another name now; there is nothing left to remove.
             let _ = temporary.keep();
-            sync_folder(parent).map_err(written(parent))?;
+            sync(parent).map_err(written(parent))?;
             Ok(Unpacked { files: unpacking.files, size: unpacking.size, existed: false })
         }
         // Somebody else was faster with the same bundle.
@@ -73,7 +82,7 @@ pub fn unpack(archive: impl Read, dest: &Path, limits: &Limits) -> Result<Unpack
     }
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+fn sync(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }
 
@@ -82,6 +91,8 @@ struct Unpacking {
     limits: Limits,
     seen: HashSet<String>,
     folders: HashSet<PathBuf>,
+    /// The first files, at most [`SYNCED_ALONE`] and one.
+    written: Vec<PathBuf>,
     files: usize,
     size: u64,
 }
@@ -249,7 +260,9 @@ impl Unpacking {
         }
         // The mode above went through the umask.
         file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
+        if self.files <= SYNCED_ALONE {
+            self.written.push(path);
+        }
         self.files += 1;
         Ok(())
     }

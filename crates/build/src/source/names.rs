@@ -5,17 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lexer::{Kind, Token, lex};
 
-/// How many modules with a star are looked into: each stands for every name of the source, and no program has
-/// many.
-const MOST_STARS: usize = 16;
-
 /// The names that a source reads from its environment, in the order in which they first stand there: `os.environ["X"]`, `os.environ.get("X")`,
 /// `os.getenv("X")`, `"X" in os.environ`, under whatever names they were imported. Writing is not reading.
 pub fn env_read(source: &str) -> Vec<String> {
     let tokens = lex(source);
     let imported = Imports::of(&tokens);
     let mut names = Vec::new();
-    for Use { path, first, after } in imported.uses(&tokens) {
+    for Use { path, first, after } in imported.uses(&tokens, "os") {
         let name = match path.as_str() {
             "os.environ" => {
                 let asked = first >= 2 && is_name(&tokens, first - 1, "in");
@@ -42,7 +38,7 @@ pub fn imports(source: &str) -> Vec<String> {
 pub fn calls(source: &str, function: &str) -> Vec<u32> {
     let tokens = lex(source);
     Imports::of(&tokens)
-        .uses(&tokens)
+        .uses(&tokens, function)
         .into_iter()
         .filter(|used| used.path == function && is_mark(&tokens, used.after, '('))
         .map(|used| tokens[used.first].line)
@@ -61,14 +57,14 @@ struct Imports {
     /// Local name → dotted path.
     names: BTreeMap<String, String>,
     /// Modules whose every name is imported.
-    stars: Vec<String>,
+    stars: BTreeSet<String>,
     /// Top-level modules.
     modules: BTreeSet<String>,
 }
 
 impl Imports {
     fn of(tokens: &[Token]) -> Self {
-        let mut imports = Self { names: BTreeMap::new(), stars: Vec::new(), modules: BTreeSet::new() };
+        let mut imports = Self { names: BTreeMap::new(), stars: BTreeSet::new(), modules: BTreeSet::new() };
         for start in 0..tokens.len() {
             let begins =
                 start == 0 || matches!(tokens[start - 1].kind, Kind::Newline | Kind::Mark(';' | ':'));
@@ -114,9 +110,7 @@ impl Imports {
         self.modules.insert(module.split('.').next().unwrap_or(&module).to_owned());
         at += 1;
         if is_mark(tokens, at, '*') {
-            if self.stars.len() < MOST_STARS && !self.stars.contains(&module) {
-                self.stars.push(module);
-            }
+            self.stars.insert(module);
             return;
         }
         if is_mark(tokens, at, '(') {
@@ -140,8 +134,11 @@ impl Imports {
         }
     }
 
-    /// Every dotted path in use, its first name replaced by what it was imported as.
-    fn uses(&self, tokens: &[Token]) -> Vec<Use> {
+    /// Every use of `wanted` or of something in it, its first name replaced by what it was imported as. Nothing
+    /// else is kept: a source can have a million names, and each may stand for as many modules as have a star.
+    fn uses(&self, tokens: &[Token], wanted: &str) -> Vec<Use> {
+        let leads = |module: &String| is_or_is_in(wanted, module);
+        let stars: Vec<&String> = self.stars.iter().filter(|module| leads(module)).collect();
         let mut uses = Vec::new();
         let mut first = 0;
         while first < tokens.len() {
@@ -153,7 +150,7 @@ impl Imports {
             let (head, tail) = path.split_once('.').map_or((path.as_str(), None), |(h, t)| (h, Some(t)));
             let mut paths: Vec<String> = match self.names.get(head) {
                 Some(module) => vec![module.clone()],
-                None => self.stars.iter().map(|module| format!("{module}.{head}")).collect(),
+                None => stars.iter().map(|module| format!("{module}.{head}")).collect(),
             };
             for path in &mut paths {
                 if let Some(tail) = tail {
@@ -161,11 +158,17 @@ impl Imports {
                     path.push_str(tail);
                 }
             }
-            uses.extend(paths.into_iter().map(|path| Use { path, first, after }));
+            let paths = paths.into_iter().filter(|path| is_or_is_in(path, wanted));
+            uses.extend(paths.map(|path| Use { path, first, after }));
             first = after;
         }
         uses
     }
+}
+
+/// Whether a dotted path is `module` or something in it.
+fn is_or_is_in(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn name(tokens: &[Token], at: usize) -> Option<&str> {

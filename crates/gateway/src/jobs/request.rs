@@ -131,11 +131,12 @@ fn is_http_url(url: &str) -> bool {
         })
 }
 
-/// Whether nothing, an empty port or one from 0 to 65535 follows the host.
+/// Whether the host stands there plainly, and nothing, an empty port or one from 0 to 65535 follows the host.
 fn has_possible_port(authority: &Authority) -> bool {
     let bare = authority.as_str().rsplit('@').next().unwrap_or_default();
     let after = bare.strip_prefix(authority.host()).unwrap_or_default();
-    matches!(after, "" | ":") || authority.port_u16().is_some()
+    let alone = bare.parse::<Authority>().is_ok_and(|alone| alone.host() == authority.host());
+    alone && (matches!(after, "" | ":") || authority.port_u16().is_some())
 }
 
 /// The policy alone, in a submission without anything else.
