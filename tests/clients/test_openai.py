@@ -100,6 +100,16 @@ def test_who_goes_away_cancels_the_job(python, service):
     until(lambda: [job["status"] for job in newest()] == ["CANCELLED"] * 2, 20, say=newest)
 
 
+def test_who_goes_away_does_not_disturb_others(python, service):
+    """The SDK lets go of a cancelled job in a moment and says nothing; its worker goes on with what else it runs."""
+    long = service.wire.run("vllm", {"prompt": " ".join("abcdefghij"), "every": 0.6})
+    python("leaves")
+    done = service.wire.wait("vllm", long)
+    assert done["status"] == "COMPLETED" and "retries" not in done
+    assert [worker["state"] for worker in service.wire.workers("vllm")] != ["draining"]
+    assert service.wire.do("vllm", {"prompt": "a"})["workerId"] == done["workerId"]
+
+
 def test_the_client_tries_again_by_itself(clients, service, environment):
     """With its retries, the client does not notice that the server is away for a while."""
     interpreter = environment("openai", OPENAI)
