@@ -27,7 +27,7 @@ BUILD_LIMIT_S = 1200
 @pytest.fixture(scope="session")
 def sdks(environment, rust_worker):
     """{SDK: command of its worker}."""
-    found = {name: [str(environment(f"runpod-{name}", f"runpod=={name}")), "{here}/field.py"] for name in PYTHON}
+    found = {name: [str(environment(f"runpod-{name}", f"runpod=={name}")), str(WORKERS / "field.py")] for name in PYTHON}
     return {**found, RUST: [str(rust_worker)]}
 
 
@@ -55,10 +55,10 @@ class Field:
 
     def __init__(self, yard, sdks):
         self.yard, self.sdks = yard, sdks
+        # Without the handler, which imports an SDK: the server would install one.
         self.project = yard.root / "field"
         self.project.mkdir()
-        for name in ("as_version.py", "field.py"):
-            shutil.copy(WORKERS / name, self.project / name)
+        shutil.copy(WORKERS / "as_version.py", self.project)
         # There before the workers: what they may write to is settled when they start.
         self.notes = self.shared_folder("notes")
 

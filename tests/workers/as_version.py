@@ -34,5 +34,4 @@ if proxy := os.environ.get("FIELD_PROXY"):
         if name.startswith("RUNPOD_WEBHOOK_"):
             os.environ[name] = re.sub(r"^http://", f"http://{proxy}/", value)
 print("this worker is of", chosen, file=sys.stderr, flush=True)
-program, *arguments = (word.format(here=os.path.dirname(os.path.abspath(__file__))) for word in sdks[chosen])
-os.execv(program, [program, *arguments])
+os.execv(sdks[chosen][0], sdks[chosen])
