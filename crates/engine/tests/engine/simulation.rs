@@ -1,10 +1,11 @@
-//! Workers that take, answer, answer twice, answer late, forget, hang and die, with cancels, retries, purges and
-//! jumps of the wall clock between, each run from a seed. Everything happens on one thread and time goes on when
-//! all rest, so the same seed gives the same history. `RUNYARD_SEED=n` runs one of them again.
+//! Workers that take, get lists, answer, answer twice, answer late, forget, hang and die, with cancels, retries,
+//! purges and jumps of the wall clock between, each run from a seed. Everything happens on one thread and time goes
+//! on when all rest, so the same seed gives the same history. `RUNYARD_SEED=n` runs one of them again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hasher as _;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,14 +35,27 @@ struct Ledger {
     accepted: BTreeMap<JobId, u32>,
 }
 
-async fn work(engine: Engine, who: WorkerCaller, mut chance: Chance, ledger: Arc<Mutex<Ledger>>) {
+/// How many lists longer than asked for were handed out, in all runs.
+static LISTS: AtomicU64 = AtomicU64::new(0);
+
+async fn work(
+    engine: Engine,
+    who: WorkerCaller,
+    mut chance: Chance,
+    ledger: Arc<Mutex<Ledger>>,
+    are_short: bool,
+) {
+    let sdk = (chance.below(3) > 0).then(|| "1.12.0".to_owned());
+    // Where jobs are short and most go well, there are lists.
+    let (longest, odds) = if are_short { (40, 60) } else { (4_000, 10) };
     loop {
         let ask = Ask {
             max: 1 + chance.below(3) as usize,
             hold: Duration::from_secs(1 + chance.below(20)),
             in_progress: chance.below(4) == 0,
-            sdk: None,
+            sdk: sdk.clone(),
         };
+        let asked = ask.max;
         let take = if chance.below(6) == 0 {
             // Its connection breaks some time.
             let patience = Duration::from_millis(chance.below(3_000));
@@ -61,12 +75,13 @@ async fn work(engine: Engine, who: WorkerCaller, mut chance: Chance, ledger: Arc
             }
             Take::Jobs(mut handover) => {
                 handover.delivered();
+                LISTS.fetch_add(u64::from(handover.jobs.len() > asked), Ordering::Relaxed);
                 handover.jobs.iter().map(|handed| handed.job.id.clone()).collect::<Vec<_>>()
             }
         };
         for job in jobs {
-            tokio::time::sleep(Duration::from_millis(chance.below(4_000))).await;
-            let answers = match chance.below(10) {
+            tokio::time::sleep(Duration::from_millis(chance.below(longest))).await;
+            let answers = match chance.below(odds) {
                 0 => 0,
                 1 => 2,
                 2 => {
@@ -140,11 +155,12 @@ async fn run(seed: u64) -> u64 {
     let (mut workers, mut all, mut jobs, mut retries) =
         (vec![], vec![], vec![], BTreeMap::<JobId, u32>::new());
     let mut attempts = BTreeMap::new();
+    let are_short = chance.below(2) == 0;
     let start = |stage: &Stage, chance: &mut Chance, all: &mut Vec<WorkerId>| {
         let who = stage.worker(&format!("w{}", all.len()), 1);
         all.push(who.worker().clone());
         let seed = Chance(chance.below(u64::MAX >> 33));
-        let task = tokio::spawn(work(stage.engine.clone(), who.clone(), seed, ledger.clone()));
+        let task = tokio::spawn(work(stage.engine.clone(), who.clone(), seed, ledger.clone(), are_short));
         (who, task)
     };
     for _ in 0..3 {
@@ -155,7 +171,10 @@ async fn run(seed: u64) -> u64 {
         match chance.below(12) {
             0..5 => {
                 let low_priority = chance.below(4) == 0;
-                jobs.push(stage.submit_as(NewJob { low_priority, ..stage.new_job() }).await);
+                let burst = if chance.below(3) == 0 { 12 } else { 1 };
+                for _ in 0..burst {
+                    jobs.push(stage.submit_as(NewJob { low_priority, ..stage.new_job() }).await);
+                }
             }
             5 | 6 => {
                 // One dies: what it runs is lost, what it was about to be given must not be.
@@ -241,6 +260,8 @@ fn simulate_all(seeds: Range<u64>) {
 #[test]
 fn whatever_happens_every_job_ends_once_part_1() {
     simulate_all(0..1_000);
+    let lists = LISTS.load(Ordering::Relaxed);
+    assert!(lists > 200 || std::env::var_os("RUNYARD_SEED").is_some(), "only {lists} lists");
 }
 
 #[test]

@@ -16,6 +16,7 @@ macro_rules! conformance {
 
 mod bench;
 mod ends;
+mod lists;
 mod loss;
 mod output;
 mod queries;
