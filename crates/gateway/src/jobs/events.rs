@@ -13,13 +13,12 @@ impl Events {
     /// Takes yielded values, texts as they are and anything else as one event each; says what can be sent now.
     pub(super) fn add(&mut self, values: &[Bytes]) -> Bytes {
         for value in values {
-            match serde_json::from_slice::<String>(value) {
-                Ok(text) => self.held.push_str(&text),
-                Err(_) => {
-                    self.held.push_str("data: ");
-                    self.held.push_str(&String::from_utf8_lossy(value));
-                    self.held.push_str("\n\n");
-                }
+            if let Ok(text) = serde_json::from_slice::<String>(value) {
+                self.held.push_str(&text);
+            } else {
+                self.held.push_str("data: ");
+                self.held.push_str(&String::from_utf8_lossy(value));
+                self.held.push_str("\n\n");
             }
         }
         let whole = self.held.len() - open(&self.held).len();
