@@ -157,7 +157,7 @@ def is_refusal(path, status, body):
         assert isinstance(answer["error"]["message"], str), answer
     elif path.startswith("/v2/"):
         assert isinstance(answer["error"], str) and isinstance(answer["code"], str), answer
-    elif path.startswith("/w/"):
+    elif path.startswith(("/w/", "/agent/")):
         assert isinstance(answer["error"], str), answer
     else:
         assert answer["status"] == status and isinstance(answer["detail"], str) and answer["code"], answer
