@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use runyard_domain::Rates;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -88,7 +89,7 @@ view!(
 );
 view!(
     /// An API key.
-    Key { id: String, name: String, access: String, endpoint_names: Vec<String>, created_at: i64,
+    Key { id: String, name: String, access: String, endpoint_names: Vec<String>, rates: Rates, created_at: i64,
         expires_at: Option<i64>, revoked_at: Option<i64>, #[serde(rename = "key")] secret: Option<String>, }
 );
 view!(
@@ -124,6 +125,8 @@ pub struct Settings {
     pub start_timeout_s: u32,
     pub requeues: u32,
     pub retention_ms: i64,
+    pub queue_limit: u32,
+    pub rates: Rates,
     pub gpus: u32,
     pub concurrency: u32,
     pub prefetch: String,

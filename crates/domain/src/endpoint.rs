@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EndpointId, Prefetch, Timestamp};
+use crate::{EndpointId, Prefetch, Rates, Timestamp};
 
 /// When to add a worker. Sources: RunPod's endpoint settings, `scalerType` and `scalerValue`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,10 @@ pub struct Settings {
     pub requeues: u32,
     /// How long a finished job and its result are kept, from completion.
     pub retention_ms: i64,
+    /// The most jobs that may wait; more are refused. 0 means no limit.
+    pub queue_limit: u32,
+    /// How often one key may call, where it is not what holds for all endpoints.
+    pub rates: Rates,
     /// GPUs of each worker.
     pub gpus: u32,
     /// How many jobs a worker is expected to run at once; the worker itself asks for what it wants.
@@ -60,6 +64,8 @@ impl Default for Settings {
             start_timeout_s: 420,
             requeues: 1,
             retention_ms: 86_400_000,
+            queue_limit: USUAL_QUEUE_LIMIT,
+            rates: Rates::default(),
             gpus: 0,
             concurrency: 1,
             prefetch: Prefetch::Auto,
@@ -68,6 +74,9 @@ impl Default for Settings {
         }
     }
 }
+
+/// As deep as RunPod lets the queue of its largest endpoint become: 500 jobs for each of 1000 workers.
+pub const USUAL_QUEUE_LIMIT: u32 = 500_000;
 
 /// Seven days, the longest execution timeout and TTL.
 pub const WEEK_MS: i64 = 7 * 86_400_000;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EndpointId, KeyId, Timestamp};
+use crate::{EndpointId, KeyId, Rates, Timestamp};
 
 /// What a key may do with the endpoints in its scope. Each level includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,4 +37,7 @@ pub struct KeyRecord {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// How often it may call, where it is not what holds for its endpoints.
+    #[serde(default)]
+    pub rates: Rates,
 }

@@ -12,6 +12,7 @@ use runyard_vault::{Caller, Vault};
 use tokio::sync::{Notify, broadcast};
 
 use crate::catalog::Catalog;
+use crate::depth::Arrivals;
 use crate::gate::Gate;
 use crate::index::{Index, Place, Snapshot};
 use crate::live::Live;
@@ -40,6 +41,7 @@ pub(crate) struct Memory {
     pub(crate) index: Index,
     pub(crate) live: Live,
     pub(crate) polls: Polls,
+    pub(crate) arrivals: Arrivals,
     touched: BTreeSet<EndpointId>,
     deliveries_touched: bool,
 }
@@ -450,6 +452,7 @@ fn start_writer(
 impl Memory {
     /// Takes in a job as it is now: who waits, who runs, who has to stop.
     fn job_changed(&mut self, job: &Job, now: Timestamp, feed: &broadcast::Sender<Change>) {
+        self.arrivals.settle(&job.endpoint, &job.id);
         let holder = self.index.holder(&job.id);
         let shift = self.index.apply(job);
         if let Some(worker) = &shift.busy {

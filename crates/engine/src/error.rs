@@ -13,6 +13,18 @@ pub enum EngineError {
     /// The disk is full.
     #[error("the disk is full: no new jobs are accepted until space is free")]
     DiskFull,
+    /// The endpoint's queue is full.
+    #[error(
+        "{waiting} jobs wait at this endpoint, and its queue_limit is {limit}: nothing was accepted. Wait until some are done, let more workers run (--max), or raise it: runyard endpoints set {endpoint} --queue-limit N"
+    )]
+    QueueFull {
+        /// Which one.
+        endpoint: EndpointId,
+        /// How many jobs wait there.
+        waiting: u64,
+        /// How many may.
+        limit: u64,
+    },
     /// There is no such endpoint.
     #[error("there is no endpoint '{0}'")]
     NoSuchEndpoint(EndpointId),

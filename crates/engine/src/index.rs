@@ -324,6 +324,11 @@ impl Index {
         waiting.or_else(|| self.leased.get(job).map(|held| &held.endpoint))
     }
 
+    /// How many jobs wait at an endpoint, tests included.
+    pub(crate) fn waiting(&self, endpoint: &EndpointId) -> u64 {
+        self.queues.get(endpoint).map_or(0, |queue| queue.waiting.len() as u64)
+    }
+
     /// How many jobs run, of all endpoints.
     pub(crate) fn running(&self) -> usize {
         self.running

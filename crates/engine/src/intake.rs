@@ -78,14 +78,17 @@ impl Engine {
             Some(secret) => Some(Payload::inline(self.shared.vault.seal(secret)?)),
             None => None,
         };
-        let input = self.keep(new.input.clone()).await?;
         let mut job = self.waiting_job(caller, &new);
+        let place = self.enter_queue(&job, new.endpoint.settings.queue_limit)?;
+        let input = self.keep(new.input.clone()).await?;
         if job.pinned.is_some() {
             // A test that kills its worker is not tried again: no other worker runs its release.
             job.requeues = 0;
         }
         let submission = Submission { job, input: input.clone(), s3, idempotency_key: new.idempotency_key };
-        match self.shared.writer.commit(Command::Submit(Box::new(submission))).await {
+        let committed = self.shared.writer.commit(Command::Submit(Box::new(submission))).await;
+        drop(place);
+        match committed {
             Ok(Reply::Submitted { job, existing }) => Ok(Accepted { job: *job, existing }),
             Ok(_) => Err(EngineError::Stopped),
             Err(error) => {

@@ -6,6 +6,7 @@
 //! wakes takes and waiters, and is published on the [`feed`]. Timers exist for limits only ([`timers`]).
 
 mod catalog;
+mod depth;
 mod engine;
 mod env;
 mod error;

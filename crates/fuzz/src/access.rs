@@ -33,6 +33,7 @@ pub fn authorization(data: &[u8]) {
         created_at: Timestamp(0),
         expires_at: None,
         revoked_at: None,
+        rates: runyard_domain::Rates::default(),
     };
     let vault = Vault::new(Arc::new(Nothing), Sealer::new([0; 32]), vec![record]);
     let text = text(data);

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use runyard_domain::WorkerId;
+use axum::body::Body;
+use runyard_domain::{Rates, WorkerId};
 use runyard_engine::Engine;
 use runyard_vault::Vault;
 
 use crate::Reasons;
-use crate::body::Budget;
+use crate::body::{Budget, Limits, Room, Unread, Watched};
 use crate::jobs::Notings;
+use crate::rates::Limiter;
 
 /// Called when a worker asked to be replaced after the job that it just answered (`refresh_worker`).
 pub type OnRefresh = Arc<dyn Fn(WorkerId) + Send + Sync>;
@@ -25,8 +27,11 @@ pub struct Options {
     pub runsync_limit: usize,
     /// The largest output of a job and the largest streamed value, in bytes.
     pub result_limit: usize,
-    /// Bytes of request bodies that may be in memory at once; workers' results have as many of their own.
+    /// Bytes of bodies that may be in memory at once: a third for what clients send, a third for what workers
+    /// send, a third for what is answered, so that none of them can starve another.
     pub in_flight_bytes: usize,
+    /// How often a key may call an endpoint, where neither of them says it; for other groups the usual holds.
+    pub rates: Rates,
     /// Holds and pauses.
     pub timing: Timing,
     /// Told when a worker asked to be replaced.
@@ -40,7 +45,8 @@ impl Default for Options {
             run_limit: 10 << 20,
             runsync_limit: 20 << 20,
             result_limit: 20 << 20,
-            in_flight_bytes: 256 << 20,
+            in_flight_bytes: 768 << 20,
+            rates: Rates::default(),
             timing: Timing::default(),
             on_refresh: Arc::new(|_| {}),
         }
@@ -69,8 +75,10 @@ pub struct Timing {
     pub cancelled_stream: Duration,
     /// How long a body waits for room in the budget.
     pub budget_wait: Duration,
-    /// The longest silence in the middle of a body.
+    /// How long a body may make us wait in all; bytes above the rate pay it back.
     pub body_silence: Duration,
+    /// Bytes a second that a body has to bring, once that time is used up.
+    pub body_rate: u64,
 }
 
 impl Default for Timing {
@@ -86,6 +94,7 @@ impl Default for Timing {
             cancelled_stream: Duration::from_secs(5),
             budget_wait: Duration::from_secs(5),
             body_silence: Duration::from_secs(30),
+            body_rate: 500,
         }
     }
 }
@@ -102,6 +111,8 @@ struct Shared {
     options: Options,
     requests: Budget,
     results: Budget,
+    answers: Budget,
+    limiter: Limiter,
     notings: Notings,
 }
 
@@ -110,10 +121,11 @@ impl Gateway {
     pub fn new(engine: Engine, reasons: Arc<dyn Reasons>, options: Options) -> Self {
         let largest = options.run_limit.max(options.runsync_limit).max(options.result_limit);
         // A body that could never fit would wait in vain.
-        let bytes = options.in_flight_bytes.max(largest.saturating_mul(2));
-        let (requests, results) = (Budget::new(bytes), Budget::new(bytes));
-        let notings = Notings::default();
-        Self { shared: Arc::new(Shared { engine, reasons, options, requests, results, notings }) }
+        let third = || Budget::new((options.in_flight_bytes / 3).max(largest.saturating_mul(2)));
+        let (requests, results, answers) = (third(), third(), third());
+        let (limiter, notings) = (Limiter::new(options.rates.clone()), Notings::default());
+        let shared = Shared { engine, reasons, options, requests, results, answers, limiter, notings };
+        Self { shared: Arc::new(shared) }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -144,6 +156,21 @@ impl Gateway {
     /// Room for bodies of workers.
     pub(crate) fn results(&self) -> &Budget {
         &self.shared.results
+    }
+
+    /// Room for an answer with a payload of so many bytes.
+    pub(crate) async fn answer_room(&self, bytes: u64) -> Result<Option<Room>, Unread> {
+        self.shared.answers.room(bytes, self.timing().budget_wait).await
+    }
+
+    /// Hands a body of another API on, within the pace and the budget of ours.
+    pub fn watch_body(&self, body: Body) -> (Body, Watched) {
+        self.shared.requests.watch(body, Limits::new(self.timing(), usize::MAX))
+    }
+
+    /// Who may call how often.
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.shared.limiter
     }
 
     pub(crate) fn notings(&self) -> &Notings {

@@ -14,10 +14,12 @@ mod jobs;
 mod json;
 #[doc(hidden)]
 pub mod probe;
+mod rates;
 mod reasons;
 mod splice;
 mod workers;
 
+pub use body::{Failed, Watched};
 pub use gateway::{Gateway, OnRefresh, Options, Timing};
 pub use jobs::{is_local_request, job_paths, job_routes};
 pub use reasons::{Reasons, WorkerCounts};

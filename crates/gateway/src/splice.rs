@@ -13,6 +13,8 @@ use http::{HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
 
+use crate::body::Room;
+
 /// Raw bytes up to this length are copied next to the text, so that small answers leave in one packet.
 const COPY_UP_TO: usize = 32 << 10;
 
@@ -24,6 +26,7 @@ const SPLIT_ABOVE: usize = 512 << 10;
 pub(crate) struct Splice {
     parts: Vec<Bytes>,
     open: Vec<u8>,
+    rooms: Vec<Room>,
 }
 
 impl Splice {
@@ -51,6 +54,12 @@ impl Splice {
         self
     }
 
+    /// Keeps room in the budget until the connection has taken the answer.
+    pub(crate) fn hold(&mut self, room: Option<Room>) -> &mut Self {
+        self.rooms.extend(room);
+        self
+    }
+
     /// `"name":` with what has to stand before it in an object.
     pub(crate) fn key(&mut self, name: &str) -> &mut Self {
         if !matches!(self.open.last(), Some(b'{') | None) || (self.open.is_empty() && !self.parts.is_empty())
@@ -67,6 +76,7 @@ impl Splice {
 
     /// Another text after this one.
     pub(crate) fn append(&mut self, mut other: Self) -> &mut Self {
+        self.rooms.append(&mut other.rooms);
         if other.parts.is_empty() {
             self.open.extend_from_slice(&other.open);
             return self;
@@ -100,7 +110,7 @@ impl Splice {
             self.parts.push(end);
         }
         let left = self.parts.iter().map(|part| part.len() as u64).sum();
-        let body = SpliceBody { parts: self.parts.into(), left, taken };
+        let body = SpliceBody { parts: self.parts.into(), left, taken, _rooms: self.rooms };
         let mut response = http::Response::new(Body::new(body));
         *response.status_mut() = StatusCode::OK;
         let headers = response.headers_mut();
@@ -118,6 +128,7 @@ struct SpliceBody {
     parts: VecDeque<Bytes>,
     left: u64,
     taken: Option<Taken>,
+    _rooms: Vec<Room>,
 }
 
 impl http_body::Body for SpliceBody {

@@ -20,6 +20,9 @@ use crate::doors::Place;
 use crate::guarded::Guarded;
 use crate::pulse::Busy;
 
+/// So many lines need no memory of their own.
+const USUAL_HEADERS: usize = 100;
+
 /// Serves a connection to its end. Once `closing` turns, what is being answered is answered, and nothing more.
 pub(crate) async fn serve<T, S, F, B>(
     stream: T,
@@ -45,11 +48,12 @@ pub(crate) async fn serve<T, S, F, B>(
         }
     });
     let io = TokioIo::new(Guarded::new(stream, Arc::clone(&limits), Arc::clone(&pulse)));
-    let connection = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_header_size(limits.header_bytes)
-        .max_headers(limits.headers)
-        .serve_connection(io, watched);
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(None).max_header_size(limits.header_bytes);
+    if limits.headers != USUAL_HEADERS {
+        http.max_headers(limits.headers);
+    }
+    let connection = http.serve_connection(io, watched);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::Limits;
 
 /// Why a connection is ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Every connection is in use.
     Full,
@@ -21,7 +21,7 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// The whole answer, head and body.
-    pub(crate) fn answer(self, limits: &Limits) -> Vec<u8> {
+    pub(crate) fn answer(&self, limits: &Limits) -> Vec<u8> {
         let (status, title, retry_after) = match self {
             Self::Full => (503, "Service Unavailable", Some(5)),
             Self::AddressFull => (429, "Too Many Requests", Some(5)),
@@ -41,7 +41,7 @@ impl Refusal {
     }
 
     /// The stable code.
-    fn code(self) -> &'static str {
+    fn code(&self) -> &'static str {
         match self {
             Self::Full | Self::AddressFull => "too_many_connections",
             Self::SlowHead => "header_timeout",
@@ -50,7 +50,7 @@ impl Refusal {
         }
     }
 
-    fn sentence(self, limits: &Limits) -> String {
+    fn sentence(&self, limits: &Limits) -> String {
         match self {
             Self::Full => format!(
                 "all {} connections of this server are in use: try again in a moment; max_connections raises it",

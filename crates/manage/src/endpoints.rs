@@ -72,7 +72,14 @@ pub(crate) fn changed(settings: &Settings, changes: &Map<String, Value>) -> Resu
             let known = known.join(", ");
             return Err(Problem::invalid(format!("there is no setting '{name}'; there are {known}")));
         };
-        *slot = value.clone();
+        match (slot, value) {
+            // Groups that are not named stay; null gives one back to what holds for all endpoints.
+            (Value::Object(rates), Value::Object(some)) if name == "rates" => {
+                rates.extend(some.clone());
+                rates.retain(|_, rate| !rate.is_null());
+            }
+            (slot, value) => *slot = value.clone(),
+        }
     }
     let next: Settings = serde_json::from_value(Value::Object(all))
         .map_err(|error| Problem::invalid(format!("a setting has the wrong type: {error}")))?;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use runyard_domain::{Access, EndpointId, KeyId, KeyRecord};
+use runyard_domain::{Access, EndpointId, KeyId, KeyRecord, Rates};
 use runyard_vault::KeyRequest;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -40,6 +40,8 @@ pub(crate) struct Create {
     #[serde(default)]
     endpoints: Vec<String>,
     expires_in_s: Option<i64>,
+    #[serde(default)]
+    rates: Rates,
 }
 
 pub(crate) async fn create(
@@ -66,7 +68,8 @@ pub(crate) async fn create(
         endpoints: endpoints?,
         expires_at: body.expires_in_s.map(|s| engine.now().plus(s.saturating_mul(1000))),
     };
-    let (record, key) = engine.vault().make_key(request);
+    let (mut record, key) = engine.vault().make_key(request);
+    record.rates = body.rates;
     engine.put_key(record.clone()).await?;
     let mut view = named(&manage, &record);
     view["key"] = json!(key);

@@ -53,6 +53,19 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
+    /// 408: the body came too slowly.
+    pub fn body_timeout() -> Self {
+        let detail = "the body came too slowly: see slow_timeout_s and slow_rate in 'runyard config'";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "Request timeout", detail)
+    }
+
+    /// 503: there is no room for the body.
+    pub fn overloaded() -> Self {
+        let detail = "too many bytes of other requests are in flight";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Overloaded", detail)
+            .hint("try again in a moment, or raise in_flight_mib")
+    }
+
     /// 500: our fault.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "a management call failed");
@@ -83,6 +96,9 @@ impl From<EngineError> for Problem {
             EngineError::Denied(denied) => denied.into(),
             EngineError::NoSuchEndpoint(_) | EngineError::NoSuchJob(_) => Self::not_found(error.to_string()),
             EngineError::Refused { .. } => Self::conflict(error.to_string()),
+            EngineError::QueueFull { .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", "Queue full", error.to_string())
+            }
             EngineError::DiskFull => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "disk_full", "Disk full", error.to_string())
             }

@@ -221,6 +221,7 @@ pub(crate) fn key(record: &KeyRecord) -> Value {
         "name": record.name,
         "access": record.access,
         "endpoints": record.endpoints,
+        "rates": record.rates,
         "createdAt": record.created_at.0,
         "expiresAt": record.expires_at.map(|t| t.0),
         "revokedAt": record.revoked_at.map(|t| t.0),

@@ -1,8 +1,13 @@
 //! Configuration: defaults, then `server.toml` in the data directory, then the environment, then flags. Every
 //! key is optional, and every value knows where it came from.
 
+mod limits;
+
+pub use limits::Limits;
+
 use std::path::Path;
 
+use runyard_domain::rates::Rate;
 use runyard_manage::ConfigValue;
 use serde::Deserialize;
 
@@ -32,8 +37,8 @@ pub struct Config {
     pub gpu_name: String,
     /// How long running jobs may take after SIGTERM, in seconds.
     pub drain_grace_s: u64,
-    /// Bytes of request bodies in memory at once, in MiB.
-    pub in_flight_mib: u64,
+    /// What is limited.
+    pub limits: Limits,
     /// Disk space that is kept for results, in MiB.
     pub disk_reserve_mib: u64,
     /// How often a webhook is tried.
@@ -57,6 +62,21 @@ struct File {
     gpu_name: Option<String>,
     drain_grace_s: Option<u64>,
     in_flight_mib: Option<u64>,
+    max_connections: Option<u64>,
+    max_connections_per_address: Option<u64>,
+    header_kib: Option<u64>,
+    header_lines: Option<u64>,
+    header_timeout_s: Option<u64>,
+    keep_alive_s: Option<u64>,
+    slow_timeout_s: Option<u64>,
+    slow_rate: Option<u64>,
+    rate_run: Option<Rate>,
+    rate_runsync: Option<Rate>,
+    rate_status: Option<Rate>,
+    rate_cancel: Option<Rate>,
+    rate_purge: Option<Rate>,
+    rate_requests: Option<Rate>,
+    rate_openai: Option<Rate>,
     disk_reserve_mib: Option<u64>,
     webhook_tries: Option<u32>,
     webhook_max_age_s: Option<u64>,
@@ -65,45 +85,7 @@ struct File {
 }
 
 /// What a first start writes: every key, commented out, with its default.
-pub const TEMPLATE: &str = r#"# runyard server. Every key is optional; flags and RUNYARD_* variables win over this file.
-# `runyard config` shows each value in force and where it came from.
-
-# Where to listen. Anything but loopback should stand behind TLS.        RUNYARD_LISTEN, --listen
-# listen = "127.0.0.1:8080"
-
-# The base URL that users call, where it differs (a proxy, a name).     RUNYARD_PUBLIC_URL, --public-url
-# public_url = "https://gpu.example.com"
-
-# GPUs of this machine. Without it they are counted (/dev/nvidia0 …).    RUNYARD_GPUS, --gpus
-# A number without real GPUs makes fake ones, for trying things out.
-# gpus = 1
-
-# What workers are told of the GPUs (RUNPOD_GPU_NAME).                   RUNYARD_GPU_NAME
-# gpu_name = "GPU"
-
-# How long running jobs may take after SIGTERM, in seconds.              RUNYARD_DRAIN_GRACE_S
-# drain_grace_s = 30
-
-# Request bodies in memory at once, in MiB.                              RUNYARD_IN_FLIGHT_MIB
-# in_flight_mib = 256
-
-# Disk space kept for results, in MiB, an eighth of the disk at most: when the disk is full new jobs are
-# refused and results are still taken. 0: none.                        RUNYARD_DISK_RESERVE_MIB
-# disk_reserve_mib = 64
-
-# How often a webhook is tried: at once, after 5 s, 15 s, 45 s … an hour. RUNYARD_WEBHOOK_TRIES
-# webhook_tries = 3
-
-# For how long after the end of its job, in seconds; a day at most.     RUNYARD_WEBHOOK_MAX_AGE_S
-# webhook_max_age_s = 86400
-
-# Whether webhooks may go into private networks and to this machine.    RUNYARD_WEBHOOK_ALLOW_PRIVATE
-# webhook_allow_private = false
-
-# Whether webhooks are signed (Standard Webhooks), with the secret in the file webhook.secret.
-#                                                                       RUNYARD_WEBHOOK_SIGN
-# webhook_sign = true
-"#;
+pub const TEMPLATE: &str = include_str!("config/server.toml");
 
 struct Layers {
     values: Vec<ConfigValue>,
@@ -152,12 +134,14 @@ impl Config {
             }
         };
         let mut layers = Layers { values: Vec::new() };
-        let listen = layers.pick("listen", flags.listen.clone(), parsed.listen, Some(default_listen()))?;
-        let public_url = layers.pick("public_url", flags.public_url.clone(), parsed.public_url, None)?;
+        let listen =
+            layers.pick("listen", flags.listen.clone(), parsed.listen.clone(), Some(default_listen()))?;
+        let public_url =
+            layers.pick("public_url", flags.public_url.clone(), parsed.public_url.clone(), None)?;
         let gpus = layers.pick("gpus", flags.gpus, parsed.gpus, None)?;
-        let gpu_name = layers.pick("gpu_name", None, parsed.gpu_name, Some("GPU".to_owned()))?;
+        let gpu_name = layers.pick("gpu_name", None, parsed.gpu_name.clone(), Some("GPU".to_owned()))?;
         let drain_grace_s = layers.pick("drain_grace_s", None, parsed.drain_grace_s, Some(30))?;
-        let in_flight_mib = layers.pick("in_flight_mib", None, parsed.in_flight_mib, Some(256))?;
+        let limits = Limits::pick(&mut layers, &parsed)?;
         let reserve = layers.pick("disk_reserve_mib", None, parsed.disk_reserve_mib, Some(64))?;
         let tries = layers.pick("webhook_tries", None, parsed.webhook_tries, Some(3))?.unwrap_or(3);
         let max_age_s = layers.pick("webhook_max_age_s", None, parsed.webhook_max_age_s, Some(DAY_S))?;
@@ -177,7 +161,7 @@ impl Config {
             gpus,
             gpu_name: gpu_name.unwrap_or_default(),
             drain_grace_s: drain_grace_s.unwrap_or(30),
-            in_flight_mib: in_flight_mib.unwrap_or(256),
+            limits,
             disk_reserve_mib: reserve.unwrap_or(64).min(1 << 20),
             values: layers.values,
         })
@@ -188,10 +172,14 @@ impl Config {
 const DAY_S: u64 = 86_400;
 
 fn within(key: &str, value: u64, most: u64) -> Result<(), ServerError> {
-    if (1..=most).contains(&value) {
+    between(key, value, 1, most)
+}
+
+fn between(key: &str, value: u64, least: u64, most: u64) -> Result<(), ServerError> {
+    if (least..=most).contains(&value) {
         return Ok(());
     }
-    let message = format!("{key} is {value}; it must be 1 to {most}");
+    let message = format!("{key} is {value}; it must be {least} to {most}");
     Err(ServerError::Config { origin: "configuration".to_owned(), message })
 }
 

@@ -5,12 +5,15 @@
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
+use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::middleware::Next;
-use axum::response::Response;
-use runyard_domain::{Access, KeyId, KeyRecord};
+use axum::response::{IntoResponse as _, Response};
+use runyard_domain::{Access, KeyId, KeyRecord, Rates};
 use runyard_engine::Engine;
+use runyard_gateway::{Failed, Gateway};
+use runyard_manage::Problem;
 use runyard_runtime::Paths;
 use runyard_runtime::wire::KEY_HEADER;
 
@@ -34,6 +37,21 @@ pub async fn with_request_id(State(engine): State<Engine>, request: Request, nex
         response.headers_mut().insert("x-request-id", id);
     }
     response
+}
+
+/// Keeps the bodies of the management API within the pace and the budget of the job API's.
+pub async fn watch_body(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let (body, watched) = gateway.watch_body(body);
+    let response = next.run(Request::from_parts(parts, body)).await;
+    match watched.failed() {
+        Some(Failed::Slow) => Problem::body_timeout().into_response(),
+        Some(Failed::NoRoom) => Problem::overloaded().into_response(),
+        None => response,
+    }
 }
 
 /// Lets the agent's own calls in.
@@ -61,6 +79,7 @@ pub fn write_owner_key(engine: &Engine, paths: &Paths) -> Result<(), ServerError
         created_at: engine.now(),
         expires_at: None,
         revoked_at: None,
+        rates: Rates::default(),
     });
     let path = paths.owner_key();
     let fail = |source| ServerError::File { operation: "write", path: path.clone(), source };

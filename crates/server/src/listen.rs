@@ -2,14 +2,20 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::serve::ListenerExt as _;
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use runyard_listener::Limits;
 use runyard_runtime::Paths;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tower::Service as _;
 
 use crate::ServerError;
 
@@ -30,19 +36,30 @@ pub async fn tcp(address: &str, or_free: bool) -> Result<(TcpListener, SocketAdd
 
 /// Serves `routes` over TCP until `closing` rings: then nothing new is accepted, and what is being answered is
 /// answered.
-pub fn serve_tcp(listener: TcpListener, routes: Router, closing: Arc<Notify>) -> JoinHandle<()> {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection could not be set to answer without delay");
-        }
-    });
+pub fn serve_tcp(
+    listener: TcpListener,
+    limits: Limits,
+    routes: Router,
+    closing: Arc<Notify>,
+) -> JoinHandle<()> {
+    let closing = async move { closing.notified().await };
     tokio::spawn(async move {
-        let closing = async move { closing.notified().await };
-        if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(closing).await {
-            tracing::error!(%error, "the listener failed");
-        }
+        runyard_listener::serve_tcp(listener, limits, move || answers(routes.clone()), closing).await;
     })
 }
+
+/// What answers the requests of one connection.
+fn answers(routes: Router) -> impl Fn(Request<Incoming>) -> Answered {
+    move |request| {
+        let answer = routes.clone().call(request.map(Body::new));
+        Box::pin(async move {
+            let Ok(answer) = answer.await;
+            answer
+        })
+    }
+}
+
+type Answered = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// Listens on the data directory's socket. One that a killed server left is replaced: the lock is ours.
 pub fn unix(paths: &Paths) -> Result<UnixListener, ServerError> {
@@ -56,10 +73,9 @@ pub fn unix(paths: &Paths) -> Result<UnixListener, ServerError> {
 }
 
 /// Serves `routes` over the Unix socket until the task is aborted.
-pub fn serve_unix(listener: UnixListener, routes: Router) -> JoinHandle<()> {
+pub fn serve_unix(listener: UnixListener, limits: Limits, routes: Router) -> JoinHandle<()> {
     tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
-            tracing::error!(%error, "the socket's listener failed");
-        }
+        let never = std::future::pending();
+        runyard_listener::serve_unix(listener, limits, move || answers(routes.clone()), never).await;
     })
 }

@@ -37,7 +37,7 @@ pub fn open(data: &Path) -> Result<Offline, ServerError> {
     let url = format!("http://{}", config.listen);
     let face = Face { url: &url, boundary: "no workers: offline", open: false, offline: true };
     let manage = manage(&engine, &fleet, &home, &config, &face);
-    let sides = routes(&engine, &fleet, &manage, &home.paths, false, 64 << 20);
+    let sides = routes(&engine, &fleet, &manage, &home.paths, false, &config.limits);
     Ok(Offline { routes: sides.inside, _home: home })
 }
 

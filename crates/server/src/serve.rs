@@ -10,7 +10,8 @@ use runyard_build::environment::Confine;
 use runyard_domain::{Access, EndpointId, Job, WaitReason};
 use runyard_engine::{Engine, SystemEnv};
 use runyard_fleet::Fleet;
-use runyard_gateway::{Gateway, Reasons, WorkerCounts};
+use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
+use runyard_listener::raise_open_files;
 use runyard_manage::{Info, Manage};
 use runyard_runtime::process::ProcessRuntime;
 use runyard_runtime::{Paths, Runtime};
@@ -20,7 +21,7 @@ use runyard_vault::{KeyRequest, Sealer, Signer, Vault};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, count_gpus};
+use crate::config::{Config, Limits, count_gpus};
 use crate::edge::{self, AgentGate};
 use crate::home::Home;
 use crate::sweep::Sweeper;
@@ -136,19 +137,25 @@ pub(crate) fn routes(
     manage: &Manage,
     paths: &Paths,
     open: bool,
-    in_flight_bytes: usize,
+    limits: &Limits,
 ) -> Sides {
     let refresh = fleet.clone();
     let options = runyard_gateway::Options {
         open,
-        in_flight_bytes,
+        in_flight_bytes: (limits.in_flight_mib << 20) as usize,
+        rates: limits.rates.clone(),
+        timing: Timing {
+            body_silence: limits.public.patience,
+            body_rate: limits.public.rate,
+            ..Timing::default()
+        },
         on_refresh: Arc::new(move |worker| refresh.refresh(&worker)),
         ..runyard_gateway::Options::default()
     };
     let gateway = Gateway::new(engine.clone(), Arc::new(FleetReasons(fleet.clone())), options);
     let public = runyard_gateway::job_routes(gateway.clone())
-        .merge(runyard_gateway::worker_routes(gateway))
-        .merge(manage.routes())
+        .merge(runyard_gateway::worker_routes(gateway.clone()))
+        .merge(manage.routes().layer(middleware::from_fn_with_state(gateway, edge::watch_body)))
         .fallback(runyard_manage::nothing_there)
         .layer(middleware::from_fn_with_state(engine.clone(), edge::with_request_id));
     let agent = AgentGate { engine: engine.clone(), key_file: paths.agent_key() };
@@ -246,18 +253,21 @@ impl Server {
         let open = mode == Mode::Dev;
         let face = Face { url: &url, boundary: &boundary, open, offline: false };
         let manage = manage(&engine, &fleet, &home, &config, &face);
-        let in_flight = (config.in_flight_mib << 20) as usize;
+        let (limits, few_files) = config.limits.clone().within(raise_open_files());
+        if let Some(said) = few_files {
+            tracing::warn!("{said}");
+        }
         edge::write_owner_key(&engine, &paths)?;
-        let sides = routes(&engine, &fleet, &manage, &paths, open, in_flight);
+        let sides = routes(&engine, &fleet, &manage, &paths, open, &limits);
         let reconciler = fleet.clone();
         let sweeper = Sweeper { engine: engine.clone(), runtime: runtime.clone(), paths: paths.clone() };
         let closing = Arc::new(Notify::new());
-        let public = listen::serve_tcp(listener, sides.public, closing.clone());
+        let public = listen::serve_tcp(listener, limits.public.clone(), sides.public, closing.clone());
         let tasks = vec![
             tokio::spawn(config.webhooks(&engine, mode).run()),
             tokio::spawn(async move { reconciler.run().await }),
             tokio::spawn(sweeper.run()),
-            listen::serve_unix(listen::unix(&paths)?, sides.socket),
+            listen::serve_unix(listen::unix(&paths)?, limits.socket(), sides.socket),
         ];
         let drain_grace = Duration::from_secs(config.drain_grace_s);
         let data = paths.data.clone();

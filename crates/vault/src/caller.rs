@@ -1,6 +1,6 @@
 //! Who calls, and what that opens. Only this crate makes these values.
 
-use runyard_domain::{Access, EndpointId, KeyRecord, WorkerId, WorkerRecord};
+use runyard_domain::{Access, EndpointId, KeyRecord, Rates, WorkerId, WorkerRecord};
 
 /// What the owner of the data directory is called. Ids of keys that we make are longer.
 pub const OWNER: &str = "local";
@@ -53,6 +53,7 @@ pub struct Caller {
     name: String,
     access: Access,
     endpoints: Vec<EndpointId>,
+    rates: Rates,
 }
 
 impl Caller {
@@ -61,11 +62,12 @@ impl Caller {
             name: record.id.as_str().to_owned(),
             access: record.access,
             endpoints: record.endpoints.clone(),
+            rates: record.rates.clone(),
         }
     }
 
     pub(crate) fn local() -> Self {
-        Self { name: OWNER.to_owned(), access: Access::Admin, endpoints: Vec::new() }
+        Self { name: OWNER.to_owned(), access: Access::Admin, endpoints: Vec::new(), rates: Rates::default() }
     }
 
     /// Whether this is the owner of the data directory, who may do on this machine what a shell may.
@@ -76,6 +78,11 @@ impl Caller {
     /// The endpoints the caller is restricted to; empty means all.
     pub fn endpoints(&self) -> &[EndpointId] {
         &self.endpoints
+    }
+
+    /// How often the caller may call, where that was set for its key.
+    pub fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     /// What lists and audit lines show: a key's id, or `local`.

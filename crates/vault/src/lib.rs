@@ -16,7 +16,7 @@ pub use signing::Signer;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use runyard_domain::{Access, EndpointId, Env, KeyId, KeyRecord, Timestamp, WorkerId, WorkerRecord};
+use runyard_domain::{Access, EndpointId, Env, KeyId, KeyRecord, Rates, Timestamp, WorkerId, WorkerRecord};
 use sha2::{Digest, Sha256};
 
 /// What API keys start with.
@@ -70,6 +70,7 @@ impl Vault {
             created_at: self.env.now(),
             expires_at: request.expires_at,
             revoked_at: None,
+            rates: Rates::default(),
         }
     }
 

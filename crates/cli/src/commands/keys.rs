@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
+use runyard_domain::rates::{Group, Rate};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::client::{Call, path};
+use crate::commands::settings;
 use crate::context::Context;
 use crate::output::{Cell, Table, Tone, text, time};
 use crate::views::Key;
@@ -17,6 +19,7 @@ use crate::views::Key;
 #[command(after_help = "\
 Examples:
   runyard keys create --name web --access run --endpoint t2i --expires 30d
+  runyard keys create --name page --access run --endpoint t2i --rate run=10/2
   runyard keys revoke k3j9x0a1b2")]
 pub struct Keys {
     #[command(subcommand)]
@@ -62,6 +65,9 @@ struct Create {
     /// Restrict it to an endpoint; may be repeated
     #[arg(long, value_name = "ENDPOINT")]
     endpoint: Vec<String>,
+    /// How often it may call each endpoint: calls in 10 s / at once, as run=10/2; may be repeated
+    #[arg(long, value_name = "GROUP=RATE", value_parser = settings::rate)]
+    rate: Vec<(Group, Option<Rate>)>,
     /// How long it is valid: 30d, 12h; for ever where nothing is said
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     expires: Option<Duration>,
@@ -107,6 +113,10 @@ impl Create {
         if !self.endpoint.is_empty() {
             body.insert("endpoints".to_owned(), self.endpoint.clone().into());
         }
+        let set: Vec<_> = self.rate.iter().filter(|(_, rate)| rate.is_some()).copied().collect();
+        if !set.is_empty() {
+            body.insert("rates".to_owned(), settings::rates(&set));
+        }
         if let Some(expires) = self.expires {
             body.insert("expiresInS".to_owned(), expires.as_secs().into());
         }
@@ -131,7 +141,7 @@ async fn list(context: &Context) -> anyhow::Result<()> {
         table.row(vec![
             key.id.as_str().into(),
             key.name.as_str().into(),
-            key.access.as_str().into(),
+            access(key).into(),
             time::age(key.created_at, now).into(),
             Cell::toned(state, tone),
             if key.endpoint_names.is_empty() { "all".to_owned() } else { key.endpoint_names.join(", ") }
@@ -139,6 +149,11 @@ async fn list(context: &Context) -> anyhow::Result<()> {
         ]);
     }
     context.ui.table(&table)
+}
+
+/// What it may do, and how often where that was set.
+fn access(key: &Key) -> String {
+    if key.rates.0.is_empty() { key.access.clone() } else { format!("{} ({})", key.access, key.rates) }
 }
 
 fn state(key: &Key, now: i64) -> (String, Tone) {

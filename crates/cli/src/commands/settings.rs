@@ -2,6 +2,7 @@
 //! what was given is sent; the server checks the bounds.
 
 use clap::{Args, ValueEnum};
+use runyard_domain::rates::{Group, Rate};
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, path};
@@ -62,6 +63,12 @@ pub struct SettingsArgs {
     /// How long finished jobs are kept: 24h, 7d
     #[arg(long, value_name = "DURATION", value_parser = time::milliseconds)]
     retention: Option<i64>,
+    /// The most jobs that may wait; 0 means no limit
+    #[arg(long, value_name = "N")]
+    queue_limit: Option<u32>,
+    /// How often one key may call: calls in 10 s / at once, as run=1000/200; 'off', or 'default'; may be repeated
+    #[arg(long, value_name = "GROUP=RATE", value_parser = rate)]
+    rate: Vec<(Group, Option<Rate>)>,
     /// Jobs that one worker is expected to run at once
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
@@ -112,6 +119,8 @@ impl SettingsArgs {
             ("start_timeout_s", self.start_timeout.map(Value::from)),
             ("requeues", self.requeues.map(Value::from)),
             ("retention_ms", self.retention.map(Value::from)),
+            ("queue_limit", self.queue_limit.map(Value::from)),
+            ("rates", (!self.rate.is_empty()).then(|| rates(&self.rate))),
             ("concurrency", self.concurrency.map(Value::from)),
             ("prefetch", self.prefetch.map(|kind| Value::from(kind.word()))),
             ("gpus", self.gpus.map(Value::from)),
@@ -145,6 +154,19 @@ fn scaler(kind: ScalerKind, value: Option<f64>) -> Result<Value, Failure> {
     }
 }
 
+/// `run=1000/200`; `None` is what holds for all endpoints.
+pub fn rate(text: &str) -> Result<(Group, Option<Rate>), String> {
+    let (group, rate) = text.split_once('=').ok_or("write GROUP=RATE, as in run=1000/200")?;
+    let rate = if rate == "default" { None } else { Some(rate.parse()?) };
+    Ok((group.parse()?, rate))
+}
+
+/// Rates as the API takes them.
+pub fn rates(given: &[(Group, Option<Rate>)]) -> Value {
+    let text = |rate: &Option<Rate>| rate.map_or(Value::Null, |rate| rate.to_string().into());
+    Value::Object(given.iter().map(|(group, rate)| (group.to_string(), text(rate))).collect())
+}
+
 /// A number, or a duration for `queue-delay`.
 fn scaler_value(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -163,6 +185,18 @@ mod tests {
         let args = SettingsArgs { min: Some(1), execution_timeout: Some(600_000), ..SettingsArgs::default() };
         assert_eq!(Value::Object(args.plain()), json!({"workers_min": 1, "execution_timeout_ms": 600_000}));
         assert!(SettingsArgs::default().is_empty());
+    }
+
+    #[test]
+    fn rates_are_groups_with_numbers() {
+        let args = SettingsArgs {
+            rate: vec![rate("run=1000/200").expect("valid"), rate("purge=default").expect("valid")],
+            ..SettingsArgs::default()
+        };
+        assert_eq!(Value::Object(args.plain()), json!({"rates": {"run": "1000/200", "purge": null}}));
+        for wrong in ["run", "fly=1", "run=x", "=1"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ fn endpoint(name: &str, state: &str) -> Value {
         "serving": 15, "state": state, "stateMessage": "all is well",
         "settings": {"workers_min": 0, "workers_max": 3, "idle_timeout_s": 5,
             "scaler": {"type": "QUEUE_DELAY", "value": 4.0}, "execution_timeout_ms": 600_000, "ttl_ms": 86_400_000,
-            "start_timeout_s": 420, "requeues": 1, "retention_ms": 86_400_000, "gpus": 1, "concurrency": 1, "prefetch": "auto"},
+            "start_timeout_s": 420, "requeues": 1, "retention_ms": 86_400_000, "queue_limit": 500_000, "rates": {"run": "1000/200", "purge": "off"}, "gpus": 1, "concurrency": 1, "prefetch": "auto"},
         "workers": {"starting": 0, "idle": 1, "running": 1, "draining": 0},
         "jobs": {"waiting": 2, "running": 1, "completed": 40, "failed": 1, "cancelled": 0, "retried": 3},
     })

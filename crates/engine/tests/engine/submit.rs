@@ -115,3 +115,29 @@ async fn endpoints_are_found_by_id_and_name() {
     assert!(stage.engine.endpoint("nobody").is_none());
     assert_eq!(stage.engine.endpoints().len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn exactly_as_many_jobs_wait_as_may() {
+    let stage = Stage::new().await;
+    stage.endpoint(Settings { queue_limit: 3, ..Settings::default() }, 1).await;
+    let mut submits = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (engine, caller, new) = (stage.engine.clone(), stage.caller.clone(), stage.new_job());
+        submits.spawn(async move { engine.submit(&caller, new).await });
+    }
+    let all = submits.join_all().await;
+    let refused: Vec<_> = all.iter().filter_map(|submitted| submitted.as_ref().err()).collect();
+    assert_eq!(refused.len(), 5);
+    for error in refused {
+        assert!(matches!(error, EngineError::QueueFull { limit: 3, .. }), "{error}");
+        assert!(error.to_string().contains("queue_limit is 3"), "{error}");
+    }
+    // A test of a release is not refused, and a place that is free again is given again.
+    stage.submit_as(NewJob { pinned: Some(2), ..stage.new_job() }).await;
+    stage.engine.purge(&stage.caller, &ep()).await.unwrap();
+    stage.submit().await;
+    stage.endpoint(Settings { queue_limit: 0, ..Settings::default() }, 1).await;
+    for _ in 0..5 {
+        stage.submit().await;
+    }
+}

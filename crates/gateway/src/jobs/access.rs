@@ -1,17 +1,19 @@
 //! Who calls, and what of. A handler takes [`Reads`] or [`Runs`] as an argument: there is no way to an endpoint
 //! or a job that does not go through the check.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use http::{HeaderMap, header};
+use runyard_domain::rates::Group;
 use runyard_domain::{Access, Endpoint, Job, JobId};
 use runyard_vault::{Caller, Denied};
 
 use super::edge::{is_loopback_host, is_loopback_origin};
 use super::error::JobError;
 use crate::Gateway;
+use crate::rates::{Pass, Standing};
 
 /// A caller who may look at the endpoint in the path.
 pub(crate) struct Reads(pub(crate) Target);
@@ -29,6 +31,7 @@ pub(crate) struct Target {
     pub(crate) query: Option<String>,
     named: String,
     job: Option<String>,
+    pass: Option<Pass>,
 }
 
 impl FromRequestParts<Gateway> for Reads {
@@ -66,8 +69,14 @@ impl Target {
             return Err(JobError::NoSuchEndpoint(named.chars().take(80).collect()));
         };
         caller.may(access, Some(&endpoint.id)).map_err(JobError::Denied)?;
+        let pass = admit(parts, gateway, &caller, &endpoint)?;
         let query = parts.uri.query().map(str::to_owned);
-        Ok(Self { caller, endpoint, query, named, job })
+        Ok(Self { caller, endpoint, query, named, job, pass })
+    }
+
+    /// The call's place among those at once, for who answers longer than its handler runs.
+    pub(crate) fn take_pass(&mut self) -> Option<Pass> {
+        self.pass.take()
     }
 
     /// The job in the path, as it is now.
@@ -93,6 +102,27 @@ impl Target {
     pub(crate) fn no_such_job(&self, job: &str) -> JobError {
         JobError::NoSuchJob { job: job.chars().take(120).collect(), endpoint: self.named.clone() }
     }
+}
+
+/// Counts the call, where its operation is counted.
+fn admit(
+    parts: &Parts,
+    gateway: &Gateway,
+    caller: &Caller,
+    endpoint: &Endpoint,
+) -> Result<Option<Pass>, JobError> {
+    let Some(group) = parts.uri.path().split('/').nth(3).and_then(Group::of_operation) else {
+        return Ok(None);
+    };
+    let admitted = gateway.limiter().admit(caller, endpoint, group);
+    let standing = match &admitted {
+        Ok((_, standing)) => *standing,
+        Err(many) => many.standing,
+    };
+    if let Some(told) = parts.extensions.get::<Arc<OnceLock<Standing>>>() {
+        let _ = told.set(standing);
+    }
+    admitted.map(|(pass, _)| Some(pass)).map_err(JobError::RateLimited)
 }
 
 /// Who calls: known by the socket already, by a key, or by being on this machine.

@@ -4,6 +4,8 @@
 //! Where keys are required, a page of any origin may call (it has to hold a key, and no cookie is ever
 //! looked at). Where none is, only pages of this machine may.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -11,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::error::Refusal;
 use crate::Gateway;
+use crate::rates::Standing;
 
 /// The name of the header that carries a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -20,10 +23,12 @@ const HEADERS: &str = "authorization, content-type, idempotency-key, x-request-i
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// Runs around every route of the job API.
-pub(crate) async fn edge(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+pub(crate) async fn edge(State(gateway): State<Gateway>, mut request: Request, next: Next) -> Response {
     let id = request_id(&gateway, request.headers());
     let allowed = allowed_origin(gateway.options().open, request.headers());
     let is_openai = request.uri().path().split('/').nth(3) == Some("openai");
+    let standing = Arc::new(OnceLock::<Standing>::new());
+    request.extensions_mut().insert(Arc::clone(&standing));
     let mut response = if request.method() == Method::OPTIONS {
         preflight(request.headers(), allowed.is_some())
     } else {
@@ -41,6 +46,9 @@ pub(crate) async fn edge(State(gateway): State<Gateway>, request: Request, next:
         response = Response::from_parts(parts, body.into());
     }
     let headers = response.headers_mut();
+    if let Some(standing) = standing.get() {
+        standing.write(headers);
+    }
     if gateway.options().open {
         headers.append(header::VARY, HeaderValue::from_static("origin"));
     }
@@ -48,7 +56,7 @@ pub(crate) async fn edge(State(gateway): State<Gateway>, request: Request, next:
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("x-request-id, retry-after"),
+            HeaderValue::from_static("x-request-id, retry-after, ratelimit, ratelimit-policy"),
         );
     }
     name(&mut response, &id);

@@ -5,13 +5,16 @@ use std::error::Error as _;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use runyard_domain::rates::WINDOW_S;
 use runyard_engine::EngineError;
 use runyard_store::StoreError;
 use runyard_vault::Denied;
 use serde::Serialize;
 
 use super::request::BadBody;
+use crate::Timing;
 use crate::body::Unread;
+use crate::rates::TooMany;
 
 /// Why a call of the job API did nothing.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +48,21 @@ pub(crate) enum JobError {
     Method(&'static str),
     #[error("exceeded max body size of {0}MiB")]
     TooLarge(usize),
-    #[error("too many bytes of other requests are in flight: try again in a moment")]
+    #[error("too many bytes of other requests are in flight: try again in a moment, or raise in_flight_mib")]
     NoRoom,
-    #[error("the body did not arrive in time: no byte came for {0} s")]
-    Silent(u64),
+    #[error("too many bytes of other answers are in flight: try again in a moment, or raise in_flight_mib")]
+    NoRoomToAnswer,
+    #[error("{}", rate_limited(.0))]
+    RateLimited(TooMany),
+    #[error(
+        "the body came too slowly: it may pause for {patience_s} s in all and must bring {rate} bytes a second"
+    )]
+    Slow {
+        /// The pauses that are forgiven, in seconds.
+        patience_s: u64,
+        /// Bytes a second.
+        rate: u64,
+    },
     #[error("the body broke off before its end")]
     Broken,
     #[error("{0}")]
@@ -83,13 +97,26 @@ impl From<StoreError> for JobError {
     }
 }
 
+fn rate_limited(many: &TooMany) -> String {
+    let (group, rate) = (many.standing.group, many.standing.rate);
+    let what = match many.wait {
+        Some(_) => format!("{} in {WINDOW_S} s", rate.per_window),
+        None => format!("{} at once", rate.at_once),
+    };
+    format!(
+        "too many calls: a key may make {what} of the group '{group}' at this endpoint; try again in {} s, or raise \
+         it: runyard endpoints set NAME --rate {group}=N/M, or rate_{group} in server.toml",
+        many.retry_after()
+    )
+}
+
 impl JobError {
     /// A body that was not read; `limit` is what it may have.
-    pub(crate) fn unread(error: &Unread, limit: usize, silence: std::time::Duration) -> Self {
+    pub(crate) fn unread(error: &Unread, limit: usize, timing: &Timing) -> Self {
         match error {
             Unread::TooLarge { .. } => Self::TooLarge(limit >> 20),
             Unread::NoRoom => Self::NoRoom,
-            Unread::Silent => Self::Silent(silence.as_secs()),
+            Unread::Slow => Self::Slow { patience_s: timing.body_silence.as_secs(), rate: timing.body_rate },
             Unread::Broken(_) => Self::Broken,
         }
     }
@@ -112,7 +139,11 @@ impl JobError {
             | Self::Parameter { .. }
             | Self::NotRetryable(_)
             | Self::Engine(EngineError::Refused { .. }) => StatusCode::BAD_REQUEST,
-            Self::Silent(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
+            // RunPod's client tries a read again after 429, and never after 503.
+            Self::NoRoomToAnswer | Self::RateLimited(_) | Self::Engine(EngineError::QueueFull { .. }) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::NoRoom
             | Self::Engine(EngineError::Draining | EngineError::DiskFull | EngineError::Stopped) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -134,8 +165,10 @@ impl JobError {
             Self::NoSuchOperation => "not_found",
             Self::Method(_) => "method_not_allowed",
             Self::TooLarge(_) => "too_large",
-            Self::NoRoom => "overloaded",
-            Self::Silent(_) => "body_timeout",
+            Self::NoRoom | Self::NoRoomToAnswer => "overloaded",
+            Self::RateLimited(_) => "rate_limited",
+            Self::Engine(EngineError::QueueFull { .. }) => "queue_full",
+            Self::Slow { .. } => "body_timeout",
             Self::Broken => "body_broken",
             Self::Body(BadBody::Malformed(_)) => "malformed_json",
             Self::Body(_) | Self::Parameter { .. } => "invalid",
@@ -148,8 +181,9 @@ impl JobError {
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::NoRoom => Some(1),
-            Self::Engine(EngineError::Draining) => Some(5),
+            Self::NoRoom | Self::NoRoomToAnswer => Some(1),
+            Self::RateLimited(many) => Some(many.retry_after()),
+            Self::Engine(EngineError::Draining | EngineError::QueueFull { .. }) => Some(5),
             Self::Engine(EngineError::DiskFull | EngineError::Stopped) => Some(30),
             _ => None,
         }

@@ -21,10 +21,13 @@ use super::access::Runs;
 use super::error::JobError;
 use super::events::Events;
 use super::request::{self, BadBody};
+use super::status::answer_room;
 use super::worker_error::object_of;
 use crate::Gateway;
-use crate::body::Limits;
+use crate::body::{Limits, Room};
 use crate::json::{Malformed, pick};
+use crate::rates::Pass;
+use crate::splice::Splice;
 
 /// How much of a stream is read from the store at once.
 const READ_BYTES: u64 = 1 << 20;
@@ -32,7 +35,7 @@ const READ_BYTES: u64 = 1 << 20;
 /// Any method on any path below `openai/`.
 pub(crate) async fn call(
     State(gateway): State<Gateway>,
-    Runs(target): Runs,
+    Runs(mut target): Runs,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -46,7 +49,15 @@ pub(crate) async fn call(
     };
     let new = NewJob { sync: true, ..NewJob::new(target.endpoint.clone(), asked.input) };
     let accepted = gateway.engine().submit(&target.caller, new).await?;
-    let following = Following { gateway, caller: target.caller, job: accepted.job.id, over: false };
+    let pass = target.take_pass();
+    let following = Following {
+        gateway,
+        caller: target.caller,
+        job: accepted.job.id,
+        over: false,
+        room: None,
+        _pass: pass,
+    };
     if asked.streams { Ok(events(following).await) } else { whole(following).await }
 }
 
@@ -57,9 +68,8 @@ struct Asked {
 
 async fn read(gateway: &Gateway, route: &str, headers: &HeaderMap, body: Body) -> Result<Asked, JobError> {
     let (size, timing) = (gateway.options().runsync_limit, gateway.timing());
-    let limits = Limits { size, room_wait: timing.budget_wait, silence: timing.body_silence };
-    let held = gateway.requests().read(headers, body, limits).await;
-    let held = held.map_err(|error| JobError::unread(&error, size, timing.body_silence))?;
+    let held = gateway.requests().read(headers, body, Limits::new(timing, size)).await;
+    let held = held.map_err(|error| JobError::unread(&error, size, timing))?;
     let text = request::object(&held.bytes)?;
     let [streams] =
         pick(text, ["stream"]).map_err(|error| BadBody::Malformed(Malformed::locate(text, &error)))?;
@@ -76,6 +86,9 @@ struct Following {
     caller: Caller,
     job: JobId,
     over: bool,
+    /// Of the values that were handed on last.
+    room: Option<Room>,
+    _pass: Option<Pass>,
 }
 
 impl Drop for Following {
@@ -95,6 +108,7 @@ impl Drop for Following {
 impl Following {
     /// The next yielded values, or the job once it has ended and nothing is left.
     async fn next(&mut self) -> Result<Step, JobError> {
+        self.room = None;
         let engine = self.gateway.engine();
         let waiter = engine.waiter(&self.job);
         loop {
@@ -106,6 +120,8 @@ impl Following {
             let (chunks, _) = engine.reader().undelivered(&self.job, READ_BYTES)?;
             if let Some(last) = chunks.last() {
                 let upto = last.index;
+                let bytes = chunks.iter().map(|chunk| chunk.value.len()).sum();
+                self.room = answer_room(&self.gateway, bytes).await?;
                 let mut values = Vec::with_capacity(chunks.len());
                 for chunk in chunks {
                     values.push(engine.bytes(chunk.value).await?);
@@ -141,7 +157,10 @@ async fn whole(mut following: Following) -> Result<Response, JobError> {
         return Ok(json_answer(status, error.to_string().into()));
     }
     let output = match following.gateway.engine().reader().output(&job.id)? {
-        Some(payload) => following.gateway.engine().bytes(payload).await?,
+        Some(payload) => {
+            following.room = answer_room(&following.gateway, payload.len()).await?;
+            following.gateway.engine().bytes(payload).await?
+        }
         None => Bytes::from_static(b"null"),
     };
     // `return_aggregate_stream` makes a list of what was yielded; without it the list is empty.
@@ -151,10 +170,12 @@ async fn whole(mut following: Following) -> Result<Response, JobError> {
         Err(_) => Some(output),
     };
     let answer = answer.unwrap_or_else(|| Bytes::from_static(b"{}"));
-    Ok(match yielded_error(&answer) {
-        Some((status, error)) => json_answer(status, error),
-        None => json_answer(StatusCode::OK, answer),
-    })
+    if let Some((status, error)) = yielded_error(&answer) {
+        return Ok(json_answer(status, error));
+    }
+    let mut splice = Splice::default();
+    splice.hold(following.room.take()).raw(answer);
+    Ok(splice.answer())
 }
 
 /// What a worker yielded, where it is an error: an object under `error`, or, from vLLM before 0.10, an object that

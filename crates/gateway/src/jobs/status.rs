@@ -15,6 +15,7 @@ use super::access::{Reads, Target};
 use super::error::JobError;
 use super::query::number;
 use crate::Gateway;
+use crate::body::Room;
 use crate::splice::Splice;
 
 /// `GET|POST /status/{job}?ttl=`.
@@ -141,6 +142,7 @@ async fn object_with(gateway: &Gateway, job: &Job, payload: Option<Payload>) -> 
         splice.field("retries", &job.losses);
     }
     if let Some(payload) = payload {
+        splice.hold(answer_room(gateway, payload.len()).await?);
         splice.key("output").raw(gateway.engine().bytes(payload).await?);
     }
     if let Phase::Done { outcome: Outcome::Failed { error, .. }, .. } = &job.phase {
@@ -149,6 +151,11 @@ async fn object_with(gateway: &Gateway, job: &Job, payload: Option<Payload>) -> 
     extras(gateway, &mut splice, job);
     splice.text("}");
     Ok(splice)
+}
+
+/// Room for a payload that is answered.
+pub(crate) async fn answer_room(gateway: &Gateway, bytes: u64) -> Result<Option<Room>, JobError> {
+    gateway.answer_room(bytes).await.map_err(|_| JobError::NoRoomToAnswer)
 }
 
 /// `delayTime`, `executionTime` and `workerId`, as far as there are any.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::access::Reads;
 use super::error::JobError;
-use super::status::{state, wait};
+use super::status::{answer_room, state, wait};
 use crate::Gateway;
 use crate::splice::Splice;
 
@@ -68,6 +68,7 @@ async fn answer(gateway: &Gateway, job: &Job, chunks: Vec<Chunk>, more: bool) ->
     let status = if job.is_done() && more { "IN_PROGRESS" } else { state(job) };
     let upto = chunks.last().map(|chunk| chunk.index);
     let mut splice = Splice::default();
+    splice.hold(answer_room(gateway, chunks.iter().map(|chunk| chunk.value.len()).sum()).await?);
     splice.text("{").field("status", status).key("stream").text("[");
     for (at, chunk) in chunks.into_iter().enumerate() {
         splice.text(if at == 0 { "{" } else { ",{" }).value("output").text(":");

@@ -57,9 +57,8 @@ async fn accept(
     let idempotency_key = idempotency_key(headers)?;
     let size = if sync { gateway.options().runsync_limit } else { gateway.options().run_limit };
     let timing = gateway.timing();
-    let limits = Limits { size, room_wait: timing.budget_wait, silence: timing.body_silence };
-    let read = gateway.requests().read(headers, body, limits).await;
-    let held = read.map_err(|error| JobError::unread(&error, size, timing.body_silence))?;
+    let read = gateway.requests().read(headers, body, Limits::new(timing, size)).await;
+    let held = read.map_err(|error| JobError::unread(&error, size, timing))?;
     let submission = request::parse(&held.bytes)?;
     let new = NewJob {
         sync,

@@ -94,8 +94,7 @@ async fn read(
     body: Body,
     limit: usize,
 ) -> Result<Result<Held, u64>, WorkerError> {
-    let limits =
-        Limits { size: limit + ENVELOPE, room_wait: ROOM_WAIT, silence: gateway.timing().body_silence };
+    let limits = Limits { room_wait: ROOM_WAIT, ..Limits::new(gateway.timing(), limit + ENVELOPE) };
     match gateway.results().read(headers, body, limits).await {
         Ok(held) => Ok(Ok(held)),
         Err(Unread::TooLarge { bytes }) => Ok(Err(bytes)),

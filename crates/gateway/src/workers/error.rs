@@ -46,7 +46,7 @@ impl IntoResponse for WorkerError {
                 StatusCode::BAD_REQUEST
             }
             // The SDK tries a result three times after a 5xx, and never again after anything else.
-            Self::Body(Unread::NoRoom | Unread::Silent) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Body(Unread::NoRoom | Unread::Slow) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Engine(error) => {
                 let source = error.source().map(tracing::field::display);
                 tracing::error!(%error, source, "a worker's request failed");

@@ -31,7 +31,7 @@ pub(crate) async fn give_back(
     let Some(Extension(caller)) = caller else { return Err(WorkerError::Denied(Denied::NoKey)) };
     caller.may(Access::Admin, None)?;
     let timing = gateway.timing();
-    let limits = Limits { size: 1 << 20, room_wait: timing.budget_wait, silence: timing.body_silence };
+    let limits = Limits::new(timing, 1 << 20);
     let held = gateway.results().read(&headers, body, limits).await.map_err(WorkerError::Body)?;
     let wire: Wire = serde_json::from_slice(&held.bytes).map_err(|_| WorkerError::GiveBack)?;
     let worker = WorkerId::parse(&wire.worker).map_err(|_| WorkerError::GiveBack)?;

@@ -114,6 +114,7 @@ pub fn quick() -> Timing {
         cancelled_stream: Duration::from_secs(5),
         budget_wait: Duration::from_millis(100),
         body_silence: Duration::from_millis(300),
+        body_rate: 0,
     }
 }
 

@@ -314,5 +314,6 @@ pub fn key_record(id: &str, created_at: i64) -> KeyRecord {
         created_at: Timestamp(created_at),
         expires_at: None,
         revoked_at: None,
+        rates: runyard_domain::Rates::default(),
     }
 }

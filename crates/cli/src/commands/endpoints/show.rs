@@ -69,6 +69,11 @@ fn settings(facts: &mut Facts, settings: &Settings) {
     facts.add("--start-timeout", seconds(settings.start_timeout_s));
     facts.add("--requeues", settings.requeues.to_string());
     facts.add("--retention", limit(settings.retention_ms));
+    facts.add(
+        "--queue-limit",
+        if settings.queue_limit == 0 { "none".to_owned() } else { settings.queue_limit.to_string() },
+    );
+    facts.add("--rate", settings.rates.to_string());
     facts.add("--concurrency", settings.concurrency.to_string());
     facts.add("--prefetch", &settings.prefetch);
     facts.add("--gpus", settings.gpus.to_string());
