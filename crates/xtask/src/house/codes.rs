@@ -8,7 +8,8 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 /// Files whose functions `code` name codes.
-const NAMED: [&str; 2] = ["crates/domain/src/reason.rs", "crates/gateway/src/jobs/error.rs"];
+const NAMED: [&str; 3] =
+    ["crates/domain/src/reason.rs", "crates/gateway/src/jobs/error.rs", "crates/listener/src/refusal.rs"];
 
 /// The file whose calls of `Problem::new` name codes, after the status.
 const PROBLEMS: &str = "crates/manage/src/problem.rs";
