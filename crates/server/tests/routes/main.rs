@@ -90,7 +90,7 @@ const WORKERS: [(&str, &str); 8] = [
 fn every_route_has_a_row() {
     fn same<'a>(routes: Vec<&'a str>, rows: impl Iterator<Item = &'a str>) {
         let routes: BTreeSet<&str> = routes.into_iter().collect();
-        assert_eq!(routes, rows.collect::<BTreeSet<_>>(), "routes and rows of this file");
+        assert_eq!(routes, rows.collect::<BTreeSet<_>>(), "a route has no row in this file, or a row no route");
     }
     same(runyard_gateway::job_paths(), JOBS.iter().map(|row| row.0));
     same(runyard_gateway::worker_paths(), WORKERS.iter().map(|row| row.0));
