@@ -214,3 +214,53 @@ async fn a_server_that_ends_leaves_no_worker_at_a_job_that_was_ended() {
     stage.fleet.end_busy().await;
     assert_eq!(stage.runtime.stopped(), [(worker, Stop::Kill)]);
 }
+
+/// A list of four short jobs in the hands of a worker; the first one runs.
+async fn with_list() -> (Stage, WorkerId, Vec<JobId>) {
+    let stage = Stage::new(patient()).await;
+    stage.runtime.ignore_term(true);
+    let worker = stage.idle_worker().await;
+    for _ in 0..20 {
+        let job = stage.submit().await;
+        assert_eq!(stage.take(&worker).await, [job.clone()]);
+        stage.finish(&worker, &job).await;
+    }
+    let mut jobs = vec![];
+    for _ in 0..4 {
+        jobs.push(stage.submit().await);
+    }
+    let ask = Ask { max: 1, hold: Duration::ZERO, in_progress: false, sdk: Some("1.12.0".into()) };
+    let runyard_engine::Take::Jobs(mut list) = stage.engine.take(&stage.who(&worker), ask).await.unwrap()
+    else {
+        panic!("there are jobs")
+    };
+    list.delivered();
+    assert_eq!(list.jobs.len(), 4);
+    (stage, worker, jobs)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_cancelled_in_a_list_does_not_cost_its_worker() {
+    let (stage, worker, jobs) = with_list().await;
+    stage.engine.cancel(&stage.caller, &jobs[1]).await.unwrap();
+    stage.advance(60_000).await;
+    assert_eq!(stage.record(&worker).state, WorkerState::Ready);
+    assert_eq!(stage.job(&jobs[0]).holder(), Some(&worker));
+    let reason = stage.fleet.waiting(&stage.job(&jobs[3]));
+    assert_eq!(reason.code(), "in_list");
+    assert!(reason.sentence(stage.engine.now()).contains(worker.as_str()), "it says who has it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_worker_ends_with_the_job_that_it_runs_and_its_list_goes_back() {
+    let (stage, worker, jobs) = with_list().await;
+    stage.fleet.restart(&ep()).await;
+    stage.settle().await;
+    assert_eq!(stage.record(&worker).state, WorkerState::Draining);
+    assert!(stage.job(&jobs[0]).holder().is_some() && jobs[1..].iter().all(|job| stage.is_waiting(job)));
+    stage.finish(&worker, &jobs[0]).await;
+    stage.settle().await;
+    let of_it = |(id, _): &(WorkerId, Stop)| *id == worker;
+    assert!(stage.runtime.stopped().iter().any(|stop| of_it(stop) && stop.1 == Stop::Kill), "at once");
+    assert!(jobs[1..].iter().all(|job| stage.job(job).losses == 0 && stage.job(job).attempt == 0));
+}

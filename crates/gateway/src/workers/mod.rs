@@ -10,6 +10,7 @@ mod done;
 mod error;
 mod give_back;
 mod ping;
+mod slow;
 mod stop;
 mod take;
 pub(crate) mod traceback;
@@ -24,6 +25,7 @@ use http::{Method, StatusCode};
 use crate::Gateway;
 use crate::jobs::{name, request_id};
 use error::WorkerError;
+use slow::Slow;
 
 /// The header that numbers the chunks of a job, so that a repeated post changes nothing. Set by the agent.
 pub const CHUNK_HEADER: &str = "x-runyard-chunk";
@@ -52,7 +54,7 @@ pub fn worker_routes(state: Gateway) -> Router {
         table().into_iter().fold(Router::new(), |routes, (path, answers)| routes.route(path, answers));
     routes
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(state.clone(), edge))
+        .layer(middleware::from_fn_with_state((state.clone(), Slow::default()), edge))
         .with_state(state)
 }
 
@@ -70,15 +72,15 @@ async fn unknown() -> WorkerError {
 }
 
 /// Answers errors after a pause, and names the request in the answer.
-async fn edge(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+async fn edge(State((gateway, slow)): State<(Gateway, Slow)>, request: Request, next: Next) -> Response {
     let id = request_id(&gateway, request.headers());
     let mut response = next.run(request).await;
-    name(&mut response, &id);
     let timing = gateway.timing();
     if response.status() == StatusCode::UNAUTHORIZED {
-        tokio::time::sleep(timing.auth_pause).await;
+        response = slow.answer(response, timing.auth_pause).await;
     } else if response.status().is_client_error() || response.status().is_server_error() {
-        tokio::time::sleep(timing.error_pause).await;
+        response = slow.answer(response, timing.error_pause).await;
     }
+    name(&mut response, &id);
     response
 }

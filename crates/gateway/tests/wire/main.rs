@@ -9,6 +9,7 @@ mod bodies;
 mod connections;
 mod conversations;
 mod jobs;
+mod lists;
 mod local;
 mod openai;
 mod results;
