@@ -39,7 +39,7 @@ def field(binary, tools, sdks):
 @pytest.fixture(scope="module")
 def plain(field):
     """An endpoint for each SDK, with a blocking handler (the crate's always waits)."""
-    return field.deploy_each("plain", ALL, "--idle", "10m")
+    return field.deploy_each("plain", ALL, "--idle", "5s")
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,11 @@ HTTP/1.1 in a thread of its own, with connections kept, as a worker's own connec
 """
 
 import asyncio
+import json
 import re
 import threading
 import time
+from collections import deque
 from urllib.parse import unquote
 
 HEAD_LIMIT = 1 << 20
@@ -16,7 +18,7 @@ ROUTE = re.compile(r"^/w/[^/]+/v2/[^/]+/(?P<verb>[a-z-]+)/(?P<worker>[^/?&]+)")
 
 
 class Seen:
-    """One request: when it came (monotonic), by whom, what for."""
+    """One request: when it came (monotonic), by whom, what for; of a take also what it was given, and when."""
 
     def __init__(self, path):
         route = ROUTE.match(path)
@@ -24,6 +26,10 @@ class Seen:
         self.path = path
         self.verb = route["verb"] if route else None
         self.worker = route["worker"] if route else None
+        size = re.search(r"[?&]batch_size=(\d+)", path)
+        self.asked = int(size[1]) if size else 1
+        self.given = None        # the ids of the jobs in the answer, once it came
+        self.answered_at = None
         self.jobs = [job for value in re.findall(r"[?&]job_id=([^&]*)", path) for job in unquote(value).split(",")]
 
 
@@ -74,7 +80,7 @@ class CountingProxy:
 
     async def _serve(self, reader, writer):
         """One connection of a worker: requests one after another, the upstream's answers as they come."""
-        upstream = None
+        upstream, asked = None, deque()
         self._open.add(writer)
         try:
             while True:
@@ -85,11 +91,12 @@ class CountingProxy:
                 host, path = path.decode().lstrip("/").split("/", 1)
                 path = f"/{path}"
                 self.seen.append(Seen(path))
+                asked.append(self.seen[-1])
                 path = self.bend(path)
                 if upstream is None:
                     name, port = host.split(":")
-                    back, upstream = await asyncio.open_connection(name, int(port))
-                    asyncio.ensure_future(self._answers(back, writer, upstream))
+                    back, upstream = await asyncio.open_connection(name, int(port), limit=HEAD_LIMIT)
+                    asyncio.ensure_future(self._answers(back, writer, upstream, asked))
                 upstream.write(b" ".join((method, path.encode(), version)) + b"\r\n" + rest)
                 if length := LENGTH.search(b"\r\n" + rest):
                     upstream.write(await reader.readexactly(int(length[1])))
@@ -103,12 +110,21 @@ class CountingProxy:
                     end.close()
 
     @staticmethod
-    async def _answers(back, writer, upstream):
+    async def _answers(back, writer, upstream, asked):
+        """The answers to `asked`, in their order."""
         try:
-            while piece := await back.read(65536):
-                writer.write(piece)
+            while True:
+                head = await back.readuntil(b"\r\n\r\n")
+                length = LENGTH.search(head)
+                body = await back.readexactly(int(length[1])) if length else b""
+                seen = asked.popleft()
+                if seen.verb in ("job-take", "job-take-batch"):
+                    jobs = json.loads(body) if body and head.split(b" ", 2)[1] == b"200" else []
+                    seen.given = [job["id"] for job in (jobs if isinstance(jobs, list) else [jobs])]
+                    seen.answered_at = time.monotonic()
+                writer.write(head + body)
                 await writer.drain()
-        except OSError:
+        except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
             writer.close()
