@@ -18,7 +18,7 @@ pub const KEY: &str = "ry_bench_key_that_is_long_enough";
 pub const ENDPOINT: &str = "bench";
 
 /// How long a server may take to come up: with a full queue it reads all of it.
-const READY: Duration = Duration::from_mins(2);
+const READY: Duration = Duration::from_mins(5);
 
 /// A server that runs.
 pub struct Server {
