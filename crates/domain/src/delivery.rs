@@ -196,6 +196,7 @@ mod tests {
             requeues: 1,
             retention_ms: 1_000,
             pinned: None,
+            batch: None,
             webhook: Some(url.into()),
             has_s3: false,
             attempt: 1,

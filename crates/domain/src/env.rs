@@ -1,7 +1,7 @@
 //! The seam for everything that is not a function of its inputs: clock, ids, randomness. Simulations swap
 //! all three at once.
 
-use crate::{EndpointId, JobId, KeyId, Timestamp, WorkerId};
+use crate::{BatchId, EndpointId, JobId, KeyId, Timestamp, WorkerId};
 
 /// Clock, ids and randomness in one value.
 pub trait Env: Send + Sync + std::fmt::Debug {
@@ -57,6 +57,11 @@ pub trait Env: Send + Sync + std::fmt::Debug {
     /// An endpoint id: 14 lowercase letters and digits.
     fn endpoint_id(&self) -> EndpointId {
         EndpointId::new(self.token(14))
+    }
+
+    /// A batch id in RunPod's form.
+    fn batch_id(&self) -> BatchId {
+        BatchId::new(format!("batch_{}", self.token(26)))
     }
 
     /// A worker id: 14 lowercase letters and digits.

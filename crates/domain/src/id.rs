@@ -97,6 +97,10 @@ id!(
     KeyId
 );
 id!(
+    /// A batch: `batch_` and 26 lowercase letters and digits.
+    BatchId
+);
+id!(
     /// One delivery of a webhook: `msg_`, the job's id, `-`, and the job's `seq` when it ended.
     DeliveryId
 );

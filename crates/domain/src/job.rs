@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EndpointId, FailReason, JobId, Timestamp, WorkerId};
+use crate::{BatchId, EndpointId, FailReason, JobId, Timestamp, WorkerId};
 
 /// What the submitter may set per job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct Job {
     pub retention_ms: i64,
     /// A test request runs only on this release.
     pub pinned: Option<u32>,
+    /// The batch that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
     /// Where to post the result.
     pub webhook: Option<String>,
     /// Whether an `s3Config` came with it, to be passed to the worker.
@@ -60,6 +63,11 @@ pub struct Job {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
 pub enum Phase {
+    /// In a batch that is a draft: nobody takes it.
+    Draft {
+        /// Since when.
+        since: Timestamp,
+    },
     /// In the queue.
     Waiting {
         /// Since when.
@@ -157,6 +165,8 @@ pub struct Loss {
 /// What can be asked of one job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
+    /// Its batch was finalized: it waits from now on, and its time to live begins.
+    Release,
     /// A worker takes it.
     Start {
         /// The incarnation.
@@ -222,6 +232,9 @@ pub enum Command {
 /// Why a command changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// It is no part of a draft.
+    #[error("the job is no part of a draft")]
+    NotDraft,
     /// It is not in the queue.
     #[error("the job is not waiting")]
     NotWaiting,
@@ -272,7 +285,7 @@ impl Job {
         match &self.phase {
             Phase::Running { worker: holder, .. } | Phase::Held { worker: holder, .. } => holder == worker,
             Phase::Waiting { .. } => self.lost_by.last() == Some(worker),
-            Phase::Done { .. } => false,
+            Phase::Draft { .. } | Phase::Done { .. } => false,
         }
     }
 
@@ -285,6 +298,9 @@ impl Job {
                 0 => self.expires_at,
                 limit => self.expires_at.min(started.plus(limit)),
             },
+            // A batch keeps its jobs, and says how long.
+            Phase::Done { .. } if self.batch.is_some() => Timestamp(i64::MAX),
+            Phase::Draft { .. } => Timestamp(i64::MAX),
             Phase::Done { at, .. } => at.plus(self.retention_ms),
         }
     }

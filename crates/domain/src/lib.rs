@@ -3,11 +3,13 @@
 //!
 //! - [`job`] is the job machine: what a command does to a job, or why it is refused.
 //! - [`endpoint`], [`release`] and [`worker`] are the records the control plane keeps.
+//! - [`batch`] is how jobs are gathered, run and kept together.
 //! - [`delivery`] is how the end of a job is told to its webhook.
 //! - [`scaling`] and [`placement`] decide how many workers there are and which GPUs they hold.
 //! - [`reason`] enumerates why a job waits or why it failed.
 //! - [`env`] is the seam for time, ids and randomness.
 
+pub mod batch;
 pub mod delivery;
 pub mod endpoint;
 pub mod env;
@@ -24,10 +26,11 @@ pub mod scaling;
 pub mod time;
 pub mod worker;
 
+pub use batch::{Batch, BatchCounts, BatchRefusal};
 pub use delivery::Delivery;
 pub use endpoint::{Endpoint, Scaler, Settings};
 pub use env::Env;
-pub use id::{DeliveryId, EndpointId, JobId, KeyId, WorkerId};
+pub use id::{BatchId, DeliveryId, EndpointId, JobId, KeyId, WorkerId};
 pub use job::{Job, Outcome, Phase, Policy};
 pub use key::{Access, KeyRecord};
 pub use lists::Prefetch;

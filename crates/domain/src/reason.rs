@@ -24,6 +24,8 @@ pub enum WaitReason {
         /// Expected wait in milliseconds, where jobs of this endpoint have been measured.
         eta_ms: Option<i64>,
     },
+    /// Its batch is a draft.
+    InDraft,
     /// A worker has it in a list and runs the jobs before it first.
     InList {
         /// Its id.
@@ -100,6 +102,7 @@ impl WaitReason {
             Self::NoRelease => "no_release",
             Self::NoWorkerAllowed => "no_worker_allowed",
             Self::AllBusy { .. } => "all_busy",
+            Self::InDraft => "in_draft",
             Self::InList { .. } => "in_list",
             Self::NoGpuFree { .. } => "no_gpu_free",
             Self::NoGpuMatches { .. } => "no_gpu_matches",
@@ -136,6 +139,7 @@ impl WaitReason {
                 };
                 format!("{busy} (at most {max} are allowed); position {position} in the queue{eta}")
             }
+            Self::InDraft => "its batch is a draft: its requests run once it is finalized".to_owned(),
             Self::InList { worker, ahead, eta_ms } => {
                 let eta = eta_ms.map_or(String::new(), |ms| format!(", expected in {}", seconds(ms)));
                 let first = match ahead {

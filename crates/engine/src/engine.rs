@@ -397,6 +397,10 @@ fn start_writer(
         let mut job_changed = |job: &Job| {
             memory.job_changed(job, now, &feed);
             timers.arm(job.due_at());
+            if job.batch.is_some() && job.is_done() {
+                // Its batch may have ended with it.
+                timers.arm(now.plus(job.retention_ms));
+            }
             waiters.changed(job, answer);
         };
         match reply {
@@ -408,6 +412,12 @@ fn start_writer(
                 memory.note_list(taken);
             }
             Reply::Jobs(jobs) => jobs.iter().for_each(job_changed),
+            Reply::Batch { batch, jobs, existing } => {
+                timers.arm(batch.due_at());
+                if !existing && !batch.is_draft() {
+                    jobs.iter().for_each(job_changed);
+                }
+            }
             Reply::Tried { due_at, .. } => {
                 memory.deliveries_touched = true;
                 timers.arm(*due_at);
@@ -416,7 +426,10 @@ fn start_writer(
                 memory.index.remove(job);
                 waiters.wake(job);
             }
-            Reply::Submitted { existing: true, .. } | Reply::Refused(_) | Reply::Nothing => {}
+            Reply::Submitted { existing: true, .. }
+            | Reply::Refused(_)
+            | Reply::BatchRefused(_)
+            | Reply::Nothing => {}
         }
         match command {
             Command::PutEndpoint(endpoint) => {

@@ -1,6 +1,6 @@
 //! What the engine refuses, and what can fail below it.
 
-use runyard_domain::{EndpointId, JobId, job::Refusal};
+use runyard_domain::{BatchRefusal, EndpointId, JobId, job::Refusal};
 use runyard_store::StoreError;
 use runyard_vault::Denied;
 
@@ -40,6 +40,9 @@ pub enum EngineError {
         #[source]
         refusal: Refusal,
     },
+    /// A batch does not allow it.
+    #[error(transparent)]
+    Batch(BatchRefusal),
     /// The caller may not.
     #[error(transparent)]
     Denied(#[from] Denied),

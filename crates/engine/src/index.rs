@@ -11,12 +11,13 @@ use runyard_domain::{EndpointId, Job, JobId, Outcome, Phase, Timestamp, WorkerId
 /// Up to here a place in the queue is counted; beyond, it is estimated.
 const EXACT_PLACES: usize = 1_000;
 
-/// The order of taking: tests first, then normal priority, then low; within each by submission.
+/// The order of taking: tests first, then normal priority, then batches, then low priority; within each by submission.
 type Order = (u8, u64);
 
 const TESTS: u8 = 0;
 const NORMAL: u8 = 1;
-const LOW: u8 = 2;
+const BATCH: u8 = 2;
+const LOW: u8 = 3;
 
 #[derive(Debug)]
 struct Waiting {
@@ -109,6 +110,7 @@ impl Index {
         let mut shift = Shift::default();
         let queue = self.queues.entry(job.endpoint.clone()).or_default();
         match &job.phase {
+            Phase::Draft { .. } => {}
             Phase::Waiting { since } => {
                 let order = (class(job), job.seq);
                 let waiting = Waiting { since: *since, pinned: job.pinned, lost_by: job.lost_by.clone() };
@@ -318,15 +320,15 @@ impl Index {
         }
     }
 
+    /// How many jobs wait at an endpoint, tests included.
+    pub(crate) fn waiting(&self, endpoint: &EndpointId) -> u64 {
+        self.queues.get(endpoint).map_or(0, |queue| queue.waiting.len() as u64)
+    }
+
     /// The endpoint of a job that waits or that a worker has.
     pub(crate) fn endpoint_of(&self, job: &JobId) -> Option<&EndpointId> {
         let waiting = self.orders.get(job).map(|(endpoint, _)| endpoint);
         waiting.or_else(|| self.leased.get(job).map(|held| &held.endpoint))
-    }
-
-    /// How many jobs wait at an endpoint, tests included.
-    pub(crate) fn waiting(&self, endpoint: &EndpointId) -> u64 {
-        self.queues.get(endpoint).map_or(0, |queue| queue.waiting.len() as u64)
     }
 
     /// How many jobs run, of all endpoints.
@@ -350,6 +352,7 @@ impl Queue {
 fn class(job: &Job) -> u8 {
     match (job.pinned, job.policy.low_priority) {
         (Some(_), _) => TESTS,
+        (None, false) if job.batch.is_some() => BATCH,
         (None, false) => NORMAL,
         (None, true) => LOW,
     }

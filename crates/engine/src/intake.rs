@@ -98,7 +98,7 @@ impl Engine {
         }
     }
 
-    fn waiting_job(&self, caller: &Caller, new: &NewJob) -> Job {
+    pub(crate) fn waiting_job(&self, caller: &Caller, new: &NewJob) -> Job {
         let now = self.now();
         let settings = &new.endpoint.settings;
         let policy = Policy {
@@ -118,6 +118,7 @@ impl Engine {
             requeues: settings.requeues,
             retention_ms: settings.retention_ms,
             pinned: new.pinned,
+            batch: None,
             webhook: new.webhook.clone(),
             has_s3: new.s3.is_some(),
             attempt: 0,

@@ -5,6 +5,7 @@
 //! waits into one transaction; what the transaction changed goes into the [`index`] (who waits, who runs),
 //! wakes takes and waiters, and is published on the [`feed`]. Timers exist for limits only ([`timers`]).
 
+mod batches;
 mod catalog;
 mod depth;
 mod engine;
@@ -25,6 +26,7 @@ mod timers;
 mod waiters;
 mod writer;
 
+pub use batches::BatchView;
 pub use engine::{Engine, Options};
 pub use env::SystemEnv;
 pub use error::EngineError;

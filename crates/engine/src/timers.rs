@@ -110,10 +110,12 @@ async fn enforce(engine: &Engine) -> Result<(), EngineError> {
 
 async fn expire_due(engine: &Engine) -> Result<(), EngineError> {
     let shared = &engine.shared;
-    let due = shared.reader.due(shared.env.now(), ROUND)?;
-    let expire = |job| shared.writer.commit(Command::Expire { job });
+    let now = shared.env.now();
+    let jobs = shared.reader.due(now, ROUND)?.into_iter().map(|job| Command::Expire { job });
+    // One with its thousands of jobs is enough for a round.
+    let batches = shared.reader.due_batches(now, 1)?.into_iter().map(Command::ExpireBatch);
     let mut outcome = Ok(());
-    for done in due.into_iter().map(expire).collect::<Vec<_>>() {
+    for done in jobs.chain(batches).map(|command| shared.writer.commit(command)).collect::<Vec<_>>() {
         if let Err(error) = done.await {
             outcome = Err(error);
         }

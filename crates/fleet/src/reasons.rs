@@ -63,6 +63,9 @@ impl Fleet {
 
     /// Why a waiting job is not running yet.
     pub fn waiting(&self, job: &Job) -> WaitReason {
+        if let Phase::Draft { .. } = &job.phase {
+            return WaitReason::InDraft;
+        }
         if let Phase::Held { worker, .. } = &job.phase {
             let place = self.inner.engine.place(&job.id);
             let ahead = place.map_or(0, |place| place.position - 1);

@@ -11,7 +11,7 @@ use crate::Manage;
 /// The wire's word for a job's state.
 pub(crate) fn status(job: &Job) -> &'static str {
     match &job.phase {
-        Phase::Waiting { .. } | Phase::Held { .. } => "IN_QUEUE",
+        Phase::Draft { .. } | Phase::Waiting { .. } | Phase::Held { .. } => "IN_QUEUE",
         Phase::Running { .. } => "IN_PROGRESS",
         Phase::Done { outcome: Outcome::Completed, .. } => "COMPLETED",
         Phase::Done { outcome: Outcome::Failed { .. }, .. } => "FAILED",
@@ -32,7 +32,7 @@ struct Life<'a> {
 
 fn life(job: &Job) -> Life<'_> {
     match &job.phase {
-        Phase::Waiting { .. } | Phase::Held { .. } => {
+        Phase::Draft { .. } | Phase::Waiting { .. } | Phase::Held { .. } => {
             Life { started: None, ended: None, delay: None, execution: None, worker: None, release: None }
         }
         Phase::Running { worker, release, queued_at, started } => Life {
@@ -82,7 +82,7 @@ impl Manage {
             view["reason"] = reason;
         }
         match &job.phase {
-            Phase::Waiting { .. } | Phase::Held { .. } => {
+            Phase::Draft { .. } | Phase::Waiting { .. } | Phase::Held { .. } => {
                 if let Some(place) = self.inner.engine.place(&job.id) {
                     view["queue"] = json!({"position": place.position});
                 }
@@ -101,7 +101,7 @@ impl Manage {
 
     fn reason_of(&self, job: &Job) -> Option<Value> {
         match &job.phase {
-            Phase::Waiting { .. } | Phase::Held { .. } => {
+            Phase::Draft { .. } | Phase::Waiting { .. } | Phase::Held { .. } => {
                 let reason = self.inner.fleet.waiting(job);
                 Some(json!({"code": reason.code(), "message": reason.sentence(self.inner.engine.now())}))
             }

@@ -45,7 +45,9 @@ pub(crate) async fn job(
         hints.push(format!("runyard logs --job {}", job.id));
     }
     let mut reply = answer(&format!("job {} of {name}", job.id), views::status(&job), &[cause], &hints);
-    if let Phase::Waiting { since } | Phase::Held { queued_at: since, .. } = job.phase {
+    if let Phase::Draft { since } | Phase::Waiting { since } | Phase::Held { queued_at: since, .. } =
+        job.phase
+    {
         reply.0["waitingMs"] = json!(manage.inner.engine.now().since(since));
     }
     Ok(reply)
@@ -55,7 +57,7 @@ fn cause_of(manage: &Manage, job: &Job, name: &str) -> (Cause, Vec<String>) {
     let now = manage.inner.engine.now();
     let simple = |code: &str, sentence: String| Cause { code: code.into(), sentence, last_lines: Vec::new() };
     match &job.phase {
-        Phase::Waiting { .. } | Phase::Held { .. } => {
+        Phase::Draft { .. } | Phase::Waiting { .. } | Phase::Held { .. } => {
             let reason = manage.inner.fleet.waiting(job);
             let cause = Cause {
                 code: reason.code().into(),

@@ -3,8 +3,8 @@
 use runyard_domain::delivery::Try;
 use runyard_domain::job::{Answer, Loss, Refusal};
 use runyard_domain::{
-    Delivery, DeliveryId, Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerId,
-    WorkerRecord,
+    Batch, BatchId, BatchRefusal, Delivery, DeliveryId, Endpoint, EndpointId, Job, JobId, KeyRecord, Payload,
+    Release, Timestamp, WorkerId, WorkerRecord,
 };
 
 /// A new job with its payloads.
@@ -31,6 +31,18 @@ pub enum Which {
 
 /// How many bytes of inputs a worker gets for jobs that it starts later.
 pub const AHEAD_BYTES: u64 = 4 << 20;
+
+/// A batch with live jobs is not forgotten: when the clock looks again, in milliseconds.
+pub(crate) const LOOK_AGAIN_MS: i64 = 3_600_000;
+
+/// What can be changed of a batch beside its state.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BatchChange {
+    /// Its name.
+    Rename(Option<String>),
+    /// A request leaves a draft.
+    Remove(JobId),
+}
 
 /// One change. Job commands are decided by `domain::job::decide`; records are replaced as a whole. Whatever
 /// ends a job that has a webhook adds its [`Delivery`] too.
@@ -168,9 +180,50 @@ pub enum Command {
         /// When to try again, where it failed.
         again: Option<Timestamp>,
     },
+    /// Makes a draft of a batch, with its first requests; a batch whose id is there already is not made again. Reply: [`Reply::Batch`] with the new jobs, or
+    /// [`Reply::BatchRefused`].
+    MakeBatch {
+        /// It.
+        batch: Box<Batch>,
+        /// Jobs in [`Phase::Draft`](runyard_domain::Phase::Draft) that name the batch.
+        requests: Vec<Submission>,
+        /// The same key for the same endpoint returns the first batch.
+        idempotency_key: Option<String>,
+    },
+    /// Adds requests to a draft, all or none. Reply: [`Reply::Batch`] with the new jobs, or
+    /// [`Reply::BatchRefused`].
+    AddToBatch {
+        /// Which batch.
+        batch: BatchId,
+        /// Jobs in [`Phase::Draft`](runyard_domain::Phase::Draft) that name the batch.
+        requests: Vec<Submission>,
+        /// The same key for the same batch returns the jobs of the first call.
+        idempotency_key: Option<String>,
+    },
+    /// Releases the requests of a draft. Reply: [`Reply::Batch`] with the jobs that wait now, or
+    /// [`Reply::BatchRefused`].
+    FinalizeBatch(BatchId),
+    /// Ends a batch with all of its jobs. Reply: [`Reply::Batch`] with the jobs that ended, or
+    /// [`Reply::BatchRefused`].
+    CancelBatch {
+        /// Which batch.
+        batch: BatchId,
+        /// Who.
+        by: String,
+    },
+    /// Changes a batch. Reply: [`Reply::Batch`] or [`Reply::BatchRefused`].
+    ChangeBatch {
+        /// Which batch.
+        batch: BatchId,
+        /// How.
+        change: BatchChange,
+    },
+    /// The clock: cancels a draft that nobody touches, forgets an ended batch with its jobs when its retention is
+    /// over. Reply: [`Reply::Batch`], [`Reply::BatchRefused`] or [`Reply::Nothing`].
+    ExpireBatch(BatchId),
     /// Replaces an endpoint's record. Reply: [`Reply::Nothing`].
     PutEndpoint(Box<Endpoint>),
-    /// Removes an endpoint with its releases, workers' records, jobs and payloads. Reply: [`Reply::Nothing`].
+    /// Removes an endpoint with its releases, workers' records, batches, jobs and payloads. Reply: [`Reply::Nothing`].
     DropEndpoint(EndpointId),
     /// Replaces a release's record. Reply: [`Reply::Nothing`].
     PutRelease(Box<Release>),
@@ -183,7 +236,7 @@ pub enum Command {
 impl Command {
     /// Whether it brings new jobs: what a full disk refuses.
     pub fn is_new_work(&self) -> bool {
-        matches!(self, Self::Submit(_))
+        matches!(self, Self::Submit(_) | Self::MakeBatch { .. } | Self::AddToBatch { .. })
     }
 }
 
@@ -230,6 +283,17 @@ pub enum Reply {
         /// When the clock alone changes its job: a settled delivery does not hold it any more.
         due_at: Timestamp,
     },
+    /// A batch as it is now.
+    Batch {
+        /// It.
+        batch: Box<Batch>,
+        /// The jobs that were added or changed, or, for a repeated call, that were added then.
+        jobs: Vec<Job>,
+        /// Nothing changed: it was so already.
+        existing: bool,
+    },
+    /// A batch is as it was.
+    BatchRefused(BatchRefusal),
     /// The job and its payloads are gone.
     Forgotten(JobId),
     /// Nothing changed.

@@ -1,8 +1,8 @@
 //! Queries. They read what the last finished batch wrote, beside the writer.
 
 use runyard_domain::{
-    Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord, Outcome, Payload, Phase, Release, Timestamp,
-    WorkerId, WorkerRecord,
+    Batch, BatchCounts, BatchId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord, Outcome, Payload,
+    Phase, Release, Timestamp, WorkerId, WorkerRecord,
 };
 
 use crate::StoreError;
@@ -10,6 +10,8 @@ use crate::StoreError;
 /// Where a job stands, for filters and counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Standing {
+    /// In a batch that is a draft.
+    Draft,
     /// In the queue, or in the list of a worker that has not come to it.
     Waiting,
     /// Held by a worker.
@@ -28,6 +30,7 @@ impl Standing {
     /// Where `job` stands.
     pub fn of(job: &Job) -> Self {
         match &job.phase {
+            Phase::Draft { .. } => Self::Draft,
             Phase::Waiting { .. } | Phase::Held { .. } => Self::Waiting,
             Phase::Running { .. } => Self::Running,
             Phase::Done { outcome, .. } => match outcome {
@@ -117,10 +120,23 @@ pub trait Reader: Send + Sync {
     fn deliveries(&self, job: &JobId) -> Result<Vec<Delivery>, StoreError>;
     /// Deliveries that are to be tried, soonest first, without those to the given destinations.
     fn pending_deliveries(&self, without: &[String], limit: usize) -> Result<Vec<Delivery>, StoreError>;
+    /// One batch, with its jobs by where they stand.
+    fn batch(&self, id: &BatchId) -> Result<Option<(Batch, BatchCounts)>, StoreError>;
+    /// The batches of an endpoint, newest first, from `offset` on.
+    fn batches(
+        &self,
+        endpoint: &EndpointId,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<(Batch, BatchCounts)>, StoreError>;
+    /// The jobs of a batch in the order in which they were added, from `offset` on.
+    fn batch_jobs(&self, id: &BatchId, offset: usize, limit: usize) -> Result<Vec<Job>, StoreError>;
+    /// Batches that the clock changes by now, most overdue first.
+    fn due_batches(&self, now: Timestamp, limit: usize) -> Result<Vec<BatchId>, StoreError>;
     /// Jobs that the clock changes by now, most overdue first: `due_at` has come, and no pending delivery holds
     /// an ended one.
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError>;
-    /// When the clock changes a job next.
+    /// When the clock changes a job or a batch next.
     fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
     /// Every endpoint, by name.
     fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError>;

@@ -10,6 +10,7 @@ use crate::{FailReason, Timestamp, WorkerId};
 pub fn decide(job: &Job, command: &Command, now: Timestamp) -> Result<Job, Refusal> {
     let mut next = job.clone();
     match command {
+        Command::Release => release(&mut next, now)?,
         Command::Start { worker, release } => start(&mut next, worker, *release, now)?,
         Command::Hold { worker, release } => hold(&mut next, worker, *release, now)?,
         Command::Begin { worker } => begin(&mut next, worker, now)?,
@@ -34,6 +35,18 @@ pub fn decide(job: &Job, command: &Command, now: Timestamp) -> Result<Job, Refus
         }
     }
     Ok(next)
+}
+
+fn release(job: &mut Job, now: Timestamp) -> Result<(), Refusal> {
+    match job.phase {
+        Phase::Draft { .. } => {
+            job.expires_at = now.plus(job.policy.ttl_ms);
+            job.phase = Phase::Waiting { since: now };
+            Ok(())
+        }
+        Phase::Done { .. } => Err(Refusal::AlreadyDone),
+        _ => Err(Refusal::NotDraft),
+    }
 }
 
 /// Since when the job waits, if this worker may have it.
@@ -162,15 +175,17 @@ fn give_back(job: &mut Job, worker: &WorkerId) -> Result<(), Refusal> {
 }
 
 fn expire(job: &mut Job, now: Timestamp) -> Result<(), Refusal> {
-    if job.is_done() {
-        return Err(Refusal::AlreadyDone);
+    match job.phase {
+        Phase::Done { .. } => return Err(Refusal::AlreadyDone),
+        Phase::Draft { .. } => return Err(Refusal::NotDue),
+        _ => {}
     }
     let reason = if job.expires_at <= now {
         let (queued_ms, ran_ms) = match job.phase {
             Phase::Running { queued_at, started, .. } => (started.since(queued_at), now.since(started)),
             Phase::Waiting { since } => (now.since(since), 0),
             Phase::Held { queued_at, .. } => (now.since(queued_at), 0),
-            Phase::Done { .. } => (0, 0),
+            Phase::Draft { .. } | Phase::Done { .. } => (0, 0),
         };
         FailReason::TtlExpired { ttl_ms: job.policy.ttl_ms, queued_ms, ran_ms }
     } else {

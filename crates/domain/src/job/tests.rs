@@ -17,6 +17,7 @@ fn job() -> Job {
         requeues: 1,
         retention_ms: 1_000,
         pinned: None,
+        batch: None,
         webhook: None,
         has_s3: false,
         attempt: 0,

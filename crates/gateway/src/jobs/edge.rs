@@ -18,7 +18,7 @@ use crate::rates::Standing;
 /// The name of the header that carries a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS");
 const HEADERS: &str = "authorization, content-type, idempotency-key, x-request-id";
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 

@@ -5,6 +5,7 @@ use std::error::Error as _;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use runyard_domain::BatchRefusal;
 use runyard_domain::rates::WINDOW_S;
 use runyard_engine::EngineError;
 use runyard_store::StoreError;
@@ -41,7 +42,7 @@ pub(crate) enum JobError {
     #[error("the stream of job '{0}' is over: it was cancelled; its status is still kept")]
     StreamOver(String),
     #[error(
-        "there is no such operation: the job API has run, runsync, status, status-sync, stream, cancel, retry, purge-queue, health, metrics, requests and openai/v1"
+        "there is no such operation: the job API has run, runsync, status, status-sync, stream, cancel, retry, purge-queue, health, metrics, requests, batch and openai/v1"
     )]
     NoSuchOperation,
     #[error("this operation answers {0} only")]
@@ -148,6 +149,11 @@ impl JobError {
             | Self::Engine(EngineError::Draining | EngineError::DiskFull | EngineError::Stopped) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::Engine(EngineError::Batch(refusal)) => match refusal {
+                BatchRefusal::NoSuchBatch | BatchRefusal::NoSuchRequest => StatusCode::NOT_FOUND,
+                BatchRefusal::TooManyActive => StatusCode::TOO_MANY_REQUESTS,
+                _ => StatusCode::BAD_REQUEST,
+            },
             Self::Engine(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -175,6 +181,12 @@ impl JobError {
             Self::NotRetryable(_) | Self::Engine(EngineError::Refused { .. }) => "not_retryable",
             Self::Engine(EngineError::Draining) => "draining",
             Self::Engine(EngineError::DiskFull) => "disk_full",
+            Self::Engine(EngineError::Batch(refusal)) => match refusal {
+                BatchRefusal::NoSuchBatch => "batch_not_found",
+                BatchRefusal::NoSuchRequest => "job_not_found",
+                BatchRefusal::NotDraft | BatchRefusal::Cancelled => "batch_not_draft",
+                BatchRefusal::TooManyActive | BatchRefusal::TooManyRequests { .. } => "batch_limit",
+            },
             Self::Engine(_) => "internal",
         }
     }
@@ -229,7 +241,11 @@ impl IntoResponse for JobError {
         if let Self::Method(allowed) = self {
             headers.insert(
                 header::ALLOW,
-                HeaderValue::from_static(if allowed == "GET and POST" { "GET, POST" } else { allowed }),
+                HeaderValue::from_static(match allowed {
+                    "GET and POST" => "GET, POST",
+                    "GET and PUT" => "GET, PUT",
+                    one => one,
+                }),
             );
         }
         response.extensions_mut().insert(refusal);

@@ -2,6 +2,9 @@
 //! `code` and `requestId`; every answer carries the CORS headers and `x-request-id` ([`edge`]).
 
 mod access;
+mod batch;
+mod batch_body;
+mod batch_view;
 mod control;
 mod edge;
 mod error;
@@ -22,7 +25,7 @@ pub(crate) use stream::Notings;
 
 use std::future::{Ready, ready};
 
-use axum::routing::{MethodRouter, any, get, post};
+use axum::routing::{MethodRouter, any, delete, get, post};
 use axum::{Router, middleware};
 
 use crate::Gateway;
@@ -46,6 +49,15 @@ fn table() -> Vec<(&'static str, MethodRouter<Gateway>)> {
         ("/v2/{endpoint}/metrics", gets(get(health::metrics))),
         ("/v2/{endpoint}/requests", gets(get(health::requests))),
         ("/v2/{endpoint}/openai/{*route}", any(openai::call)),
+        ("/v2/{endpoint}/batch", both(get(batch::list).post(batch::create))),
+        (
+            "/v2/{endpoint}/batch/{batch}",
+            get(batch::get).put(batch::rename).fallback(|| refused("GET and PUT")),
+        ),
+        ("/v2/{endpoint}/batch/{batch}/finalize", posts(post(batch::finalize))),
+        ("/v2/{endpoint}/batch/{batch}/cancel", posts(post(batch::cancel))),
+        ("/v2/{endpoint}/batch/{batch}/requests", both(get(batch::requests).post(batch::add))),
+        ("/v2/{endpoint}/batch/{batch}/requests/{job}", delete(batch::remove).fallback(|| refused("DELETE"))),
         ("/v2/{endpoint}/{*operation}", any(unknown)),
     ]
 }

@@ -47,6 +47,8 @@ pub(crate) enum BadBody {
         "the body is nested {0} levels deep; at most {MAX_DEPTH} are allowed, because Python workers cannot read more"
     )]
     TooDeep(usize),
+    #[error("request {0} (counted from 0): {1}")]
+    Request(usize, Box<BadBody>),
     #[error("'{field}' is {found}; it must be {allowed}")]
     Field {
         /// The field as users write it.
@@ -60,6 +62,18 @@ pub(crate) enum BadBody {
 
 /// The text of a body that is one JSON object, not too deep.
 pub(crate) fn object(body: &Bytes) -> Result<&str, BadBody> {
+    let text = json(body)?;
+    let first = text.trim_start_matches([' ', '\t', '\r', '\n']);
+    if !first.starts_with('{') {
+        let malformed = |error| BadBody::Malformed(Malformed::locate(text, &error));
+        serde_json::from_str::<&RawValue>(text).map_err(malformed)?;
+        return Err(BadBody::NotAnObject(kind(first)));
+    }
+    Ok(text)
+}
+
+/// The text of a body that is not empty and not too deep.
+pub(crate) fn json(body: &Bytes) -> Result<&str, BadBody> {
     let text = match std::str::from_utf8(body) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => return Err(BadBody::Malformed(Malformed::not_utf8(body, error.valid_up_to()))),
@@ -69,10 +83,6 @@ pub(crate) fn object(body: &Bytes) -> Result<&str, BadBody> {
         return Err(BadBody::Empty);
     }
     let malformed = |error| BadBody::Malformed(Malformed::locate(text, &error));
-    if !first.starts_with('{') {
-        serde_json::from_str::<&RawValue>(text).map_err(malformed)?;
-        return Err(BadBody::NotAnObject(kind(first)));
-    }
     // Counting is far quicker than scanning, and few bodies have brackets enough to be too deep.
     let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
     let deep = if brackets > MAX_DEPTH { depth(text) } else { 0 };

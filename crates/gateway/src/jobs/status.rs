@@ -105,7 +105,7 @@ pub(crate) async fn ended(gateway: &Gateway, id: &JobId, wait: Duration) -> Resu
 /// A job's state as the wire says it.
 pub(crate) fn state(job: &Job) -> &'static str {
     match &job.phase {
-        Phase::Waiting { .. } | Phase::Held { .. } => "IN_QUEUE",
+        Phase::Draft { .. } | Phase::Waiting { .. } | Phase::Held { .. } => "IN_QUEUE",
         Phase::Running { .. } => "IN_PROGRESS",
         Phase::Done { outcome: Outcome::Completed, .. } => "COMPLETED",
         Phase::Done { outcome: Outcome::Failed { .. }, .. } => "FAILED",
@@ -125,7 +125,9 @@ pub(crate) enum Payloads {
 pub(crate) async fn object(gateway: &Gateway, job: &Job, payloads: Payloads) -> Result<Splice, JobError> {
     let reader = gateway.engine().reader();
     let payload = match (payloads, &job.phase) {
-        (Payloads::Without, _) | (_, Phase::Waiting { .. } | Phase::Held { .. }) => None,
+        (Payloads::Without, _) | (_, Phase::Draft { .. } | Phase::Waiting { .. } | Phase::Held { .. }) => {
+            None
+        }
         (Payloads::With, Phase::Running { .. }) => reader.progress(&job.id)?,
         (Payloads::With, Phase::Done { .. }) => reader.output(&job.id)?,
     };
@@ -161,7 +163,7 @@ pub(crate) async fn answer_room(gateway: &Gateway, bytes: u64) -> Result<Option<
 /// `delayTime`, `executionTime` and `workerId`, as far as there are any.
 pub(crate) fn times(splice: &mut Splice, job: &Job) {
     let (delay_ms, execution_ms, worker) = match &job.phase {
-        Phase::Waiting { .. } | Phase::Held { .. } => (None, None, None),
+        Phase::Draft { .. } | Phase::Waiting { .. } | Phase::Held { .. } => (None, None, None),
         Phase::Running { worker, queued_at, started, .. } => {
             (Some(started.since(*queued_at)), None, Some(worker))
         }
@@ -194,7 +196,7 @@ struct Reason<'a> {
 /// What RunPod does not tell.
 fn extras(gateway: &Gateway, splice: &mut Splice, job: &Job) {
     match &job.phase {
-        Phase::Waiting { .. } | Phase::Held { .. } => {
+        Phase::Draft { .. } | Phase::Waiting { .. } | Phase::Held { .. } => {
             let reason = gateway.reasons().waiting(job);
             if let Some(place) = gateway.engine().place(&job.id) {
                 let eta_ms = eta(gateway, job, &reason, place.position, place.usual_ms);

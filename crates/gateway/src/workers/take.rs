@@ -79,6 +79,9 @@ fn jobs(handed: &[Handed], list: bool) -> Splice {
         if let Some(webhook) = &job.webhook {
             splice.field("webhook", webhook);
         }
+        if let Some(batch) = &job.batch {
+            splice.field("batchId", batch.as_str());
+        }
         if let Some(s3) = s3 {
             splice.key("s3Config").raw(s3.clone());
         }

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod access;
+mod batches;
 mod bodies;
 mod connections;
 mod conversations;

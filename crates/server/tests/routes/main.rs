@@ -29,7 +29,7 @@ use Access::{Admin, Deploy, Read, Run};
 use Opens::{All, Any, Key, Nobody, OfJob};
 
 /// Path in the router, methods, and what opens them.
-const JOBS: [(&str, &str, Opens); 13] = [
+const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/run", "POST", Key(Run)),
     ("/v2/{endpoint}/runsync", "POST", Key(Run)),
     ("/v2/{endpoint}/status/{job}", "GET POST", Key(Read)),
@@ -42,6 +42,15 @@ const JOBS: [(&str, &str, Opens); 13] = [
     ("/v2/{endpoint}/metrics", "GET", Key(Read)),
     ("/v2/{endpoint}/requests", "GET", Key(Read)),
     ("/v2/{endpoint}/openai/{*route}", "GET POST", Key(Run)),
+    ("/v2/{endpoint}/batch", "GET", Key(Read)),
+    ("/v2/{endpoint}/batch", "POST", Key(Run)),
+    ("/v2/{endpoint}/batch/{batch}", "GET", Key(Read)),
+    ("/v2/{endpoint}/batch/{batch}", "PUT", Key(Run)),
+    ("/v2/{endpoint}/batch/{batch}/finalize", "POST", Key(Run)),
+    ("/v2/{endpoint}/batch/{batch}/cancel", "POST", Key(Run)),
+    ("/v2/{endpoint}/batch/{batch}/requests", "GET", Key(Read)),
+    ("/v2/{endpoint}/batch/{batch}/requests", "POST", Key(Run)),
+    ("/v2/{endpoint}/batch/{batch}/requests/{job}", "DELETE", Key(Run)),
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
@@ -90,7 +99,11 @@ const WORKERS: [(&str, &str); 8] = [
 fn every_route_has_a_row() {
     fn same<'a>(routes: Vec<&'a str>, rows: impl Iterator<Item = &'a str>) {
         let routes: BTreeSet<&str> = routes.into_iter().collect();
-        assert_eq!(routes, rows.collect::<BTreeSet<_>>(), "a route has no row in this file, or a row no route");
+        assert_eq!(
+            routes,
+            rows.collect::<BTreeSet<_>>(),
+            "a route has no row in this file, or a row no route"
+        );
     }
     same(runyard_gateway::job_paths(), JOBS.iter().map(|row| row.0));
     same(runyard_gateway::worker_paths(), WORKERS.iter().map(|row| row.0));
@@ -103,6 +116,7 @@ fn path(house: &House, route: &str, endpoint: &str, job: &str) -> String {
         ("{endpoint}", endpoint),
         ("{ep}", endpoint),
         ("{job}", job),
+        ("{batch}", "batch_none"),
         ("jobs/{id}", &format!("jobs/{job}")),
         ("keys/{id}", &format!("keys/{}", house.key_id)),
         ("{sha}", &"0".repeat(64)),

@@ -74,6 +74,16 @@ impl State {
                 self.decide_one(now, job, &job::Command::SetTtl { ttl_ms: *ttl_ms })
             }
             Command::Expire { job } => self.expire(now, job),
+            Command::MakeBatch { batch, requests, idempotency_key } => {
+                self.make_batch(now, batch, requests, idempotency_key.as_ref())
+            }
+            Command::AddToBatch { batch, requests, idempotency_key } => {
+                self.add_to_batch(now, batch, requests, idempotency_key.as_ref())
+            }
+            Command::FinalizeBatch(batch) => self.finalize_batch(now, batch),
+            Command::CancelBatch { batch, by } => self.cancel_batch(now, batch, by),
+            Command::ChangeBatch { batch, change } => self.change_batch(now, batch, change),
+            Command::ExpireBatch(batch) => self.expire_batch(now, batch),
             Command::DropEndpoint(id) => self.drop_endpoint(id),
             Command::PutEndpoint(record) => {
                 self.endpoints.insert(record.id.clone(), (**record).clone());
@@ -91,7 +101,7 @@ impl State {
         }
     }
 
-    fn submit(&mut self, submission: &Submission) -> Reply {
+    pub(super) fn submit(&mut self, submission: &Submission) -> Reply {
         let key = &submission.idempotency_key;
         let same_key = |e: &&Entry| {
             key.is_some() && e.job.endpoint == submission.job.endpoint && e.idempotency_key == *key
@@ -129,7 +139,7 @@ impl State {
         let mut fit: Vec<&Job> =
             self.jobs.values().map(|e| &e.job).filter(|j| j.endpoint == *endpoint).collect();
         fit.retain(|j| (j.pinned.is_some() || !pinned_only) && decide(j, start, now).is_ok());
-        fit.sort_by_key(|j| (j.pinned.is_none(), j.pinned.is_none() && j.policy.low_priority, j.seq));
+        fit.sort_by_key(|j| (lane(j), j.seq));
         let ids: Vec<JobId> = fit.into_iter().take(max).map(|j| j.id.clone()).collect();
         self.hand_out(now, &ids, start)
     }
@@ -143,6 +153,7 @@ impl State {
     ) -> Vec<Taken> {
         let normal = |j: &Job| j.endpoint == *endpoint && j.pinned.is_none() && !j.policy.low_priority;
         let mut fit = self.select(|j| normal(j) && decide(j, hold, now).is_ok());
+        fit.sort_by_key(|id| lane(&self.jobs[id].job));
         let mut bytes = 0;
         let fits = fit.iter().take(ahead).take_while(|id| {
             bytes += self.jobs[*id].input.len();
@@ -224,6 +235,7 @@ impl State {
         self.jobs.retain(|_, e| e.job.endpoint != *id);
         self.deliveries.retain(|_, d| self.jobs.contains_key(&d.job));
         self.counts.remove(id);
+        self.drop_batches(id);
         Reply::Nothing
     }
 
@@ -273,7 +285,7 @@ impl State {
                 Standing::Completed => counts.completed += counted,
                 Standing::Failed | Standing::TimedOut => counts.failed += counted,
                 Standing::Cancelled => counts.cancelled += counted,
-                Standing::Waiting | Standing::Running => {}
+                Standing::Draft | Standing::Waiting | Standing::Running => {}
             },
         }
         match command {
@@ -292,12 +304,22 @@ impl State {
         Reply::Job(Box::new(next))
     }
 
-    fn decide_all(&mut self, now: Timestamp, ids: &[JobId], command: &job::Command) -> Reply {
+    pub(super) fn decide_all(&mut self, now: Timestamp, ids: &[JobId], command: &job::Command) -> Reply {
         let changed = ids.iter().filter_map(|id| match self.decide_one(now, id, command) {
             Reply::Job(job) => Some(*job),
             _ => None,
         });
         Reply::Jobs(changed.collect())
+    }
+}
+
+/// The order of taking.
+fn lane(job: &Job) -> u8 {
+    match (job.pinned, job.policy.low_priority, &job.batch) {
+        (Some(_), ..) => 0,
+        (None, true, _) => 3,
+        (None, false, Some(_)) => 2,
+        (None, false, None) => 1,
     }
 }
 

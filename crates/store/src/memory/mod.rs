@@ -1,6 +1,7 @@
 //! The model of the store: plain maps behind a lock, each command written the obvious way. Tests of other
 //! crates run on it, and the conformance suite compares the SQLite store with it. Nothing here is durable.
 
+mod batches;
 mod commands;
 mod reader;
 
@@ -8,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use runyard_domain::{
-    Delivery, Endpoint, EndpointId, Job, JobId, KeyId, KeyRecord, Payload, Release, Timestamp, WorkerId,
-    WorkerRecord,
+    Batch, BatchId, Delivery, Endpoint, EndpointId, Job, JobId, KeyId, KeyRecord, Payload, Release,
+    Timestamp, WorkerId, WorkerRecord,
 };
 
 use crate::{Blobs, Command, Counts, Reader, Reply, Store, StoreError};
@@ -37,11 +38,11 @@ impl Store for MemoryStore {
     fn commit(&mut self, now: Timestamp, commands: &[Command]) -> Result<Vec<Reply>, StoreError> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let Some(blobs) = &self.blobs else {
-            return Ok(commands.iter().map(|command| state.apply(now, command)).collect());
+            return Ok(state.apply_all(now, commands));
         };
         let mut files = state.files();
         files.extend(commands.iter().flat_map(payloads_of).filter_map(file_of));
-        let replies = commands.iter().map(|command| state.apply(now, command)).collect();
+        let replies = state.apply_all(now, commands);
         let named = state.files();
         blobs.unlink_all(files.into_iter().filter(|name| !named.contains(name)));
         Ok(replies)
@@ -62,6 +63,12 @@ struct State {
     deliveries: BTreeMap<u64, Delivery>,
     /// The four counts that rise for ever; `waiting` and `running` stay 0 here.
     counts: HashMap<EndpointId, Counts>,
+    /// Oldest first.
+    batches: Vec<Batch>,
+    /// When the clock looks at a batch again that it could not forget.
+    kept_batches: HashMap<BatchId, Timestamp>,
+    /// Calls about batches by scope and idempotency key.
+    batch_calls: HashMap<(String, String), batches::Call>,
     endpoints: BTreeMap<EndpointId, Endpoint>,
     releases: BTreeMap<(EndpointId, u32), Release>,
     workers: BTreeMap<WorkerId, WorkerRecord>,
@@ -96,6 +103,12 @@ impl Entry {
 }
 
 impl State {
+    fn apply_all(&mut self, now: Timestamp, commands: &[Command]) -> Vec<Reply> {
+        let replies = commands.iter().map(|command| self.apply(now, command)).collect();
+        self.settle_batches(now);
+        replies
+    }
+
     /// Until when pending deliveries keep a job.
     fn held_until(&self, job: &JobId) -> Option<Timestamp> {
         self.deliveries.values().filter(|d| d.job == *job).filter_map(Delivery::held_until).max()
@@ -126,6 +139,9 @@ fn file_of(payload: &Payload) -> Option<String> {
 fn payloads_of(command: &Command) -> Vec<&Payload> {
     match command {
         Command::Submit(s) => std::iter::once(&s.input).chain(&s.s3).collect(),
+        Command::MakeBatch { requests, .. } | Command::AddToBatch { requests, .. } => {
+            requests.iter().flat_map(|s| std::iter::once(&s.input).chain(&s.s3)).collect()
+        }
         Command::Finish { output, .. } => output.iter().collect(),
         Command::Progress { value, .. } | Command::Chunk { value, .. } => vec![value],
         _ => vec![],

@@ -4,8 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
-    Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerId,
-    WorkerRecord,
+    Batch, BatchCounts, BatchId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Phase,
+    Release, Timestamp, WorkerId, WorkerRecord,
 };
 
 use super::{Entry, State};
@@ -78,7 +78,7 @@ impl Reader for MemoryReader {
 
     fn live(&self) -> Result<Vec<Job>, StoreError> {
         let state = self.state();
-        let live = state.select(|job| !job.is_done());
+        let live = state.select(|job| !job.is_done() && !matches!(job.phase, Phase::Draft { .. }));
         Ok(live.iter().map(|id| state.jobs[id].job.clone()).collect())
     }
 
@@ -104,6 +104,36 @@ impl Reader for MemoryReader {
         Ok(pending.into_iter().take(limit).cloned().collect())
     }
 
+    fn batch(&self, id: &BatchId) -> Result<Option<(Batch, BatchCounts)>, StoreError> {
+        let state = self.state();
+        Ok(state.batch(id).map(|batch| (batch, state.batch_counts(id))))
+    }
+
+    fn batches(
+        &self,
+        endpoint: &EndpointId,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<(Batch, BatchCounts)>, StoreError> {
+        let state = self.state();
+        let of_endpoint = state.batches.iter().rev().filter(|b| b.endpoint == *endpoint);
+        let page = of_endpoint.skip(offset).take(limit);
+        Ok(page.map(|b| (b.clone(), state.batch_counts(&b.id))).collect())
+    }
+
+    fn batch_jobs(&self, id: &BatchId, offset: usize, limit: usize) -> Result<Vec<Job>, StoreError> {
+        let state = self.state();
+        let page = state.jobs_of_batch(id, |_| true).into_iter().skip(offset).take(limit);
+        Ok(page.map(|id| state.jobs[&id].job.clone()).collect())
+    }
+
+    fn due_batches(&self, now: Timestamp, limit: usize) -> Result<Vec<BatchId>, StoreError> {
+        let state = self.state();
+        let mut due: Vec<&Batch> = state.batches.iter().filter(|b| state.batch_due_at(b) <= now).collect();
+        due.sort_by_key(|b| state.batch_due_at(b));
+        Ok(due.into_iter().take(limit).map(|b| b.id.clone()).collect())
+    }
+
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
         let state = self.state();
         let mut due: Vec<&Entry> = state.jobs.values().filter(|e| state.due_at(&e.job) <= now).collect();
@@ -113,7 +143,8 @@ impl Reader for MemoryReader {
 
     fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
         let state = self.state();
-        Ok(state.jobs.values().map(|e| state.due_at(&e.job)).min())
+        let batches = state.batches.iter().map(|b| state.batch_due_at(b));
+        Ok(state.jobs.values().map(|e| state.due_at(&e.job)).chain(batches).min())
     }
 
     fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {

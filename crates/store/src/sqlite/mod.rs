@@ -5,6 +5,7 @@
 //! Where things are: `schema` the tables, `write` one file per kind of command, `read` the queries,
 //! `rows` jobs and payloads as rows, `checkpoint` the thread that keeps the WAL short.
 
+mod batches;
 mod checkpoint;
 mod read;
 mod rows;

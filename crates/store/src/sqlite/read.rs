@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use runyard_domain::{
-    Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release, Timestamp, WorkerId,
-    WorkerRecord,
+    Batch, BatchCounts, BatchId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release,
+    Timestamp, WorkerId, WorkerRecord,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
+use super::batches::{batch_counts, due_batches, list_batches, list_jobs, load_batch};
 use super::open_reader;
 use super::rows::{self, Kind, payload};
 use super::sql::{During, all, column, document, each, first, to_document};
@@ -156,6 +157,39 @@ impl Reader for Readers {
         })
     }
 
+    fn batch(&self, id: &BatchId) -> Result<Option<(Batch, BatchCounts)>, StoreError> {
+        self.with(|conn| {
+            // One state for both statements.
+            let tx = conn.unchecked_transaction().during("begin a query")?;
+            match load_batch(&tx, id)? {
+                Some(batch) => Ok(Some((batch, batch_counts(&tx, id)?))),
+                None => Ok(None),
+            }
+        })
+    }
+
+    fn batches(
+        &self,
+        endpoint: &EndpointId,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<(Batch, BatchCounts)>, StoreError> {
+        self.with(|conn| {
+            let tx = conn.unchecked_transaction().during("begin a query")?;
+            let found = list_batches(&tx, endpoint, offset, limit)?;
+            let counted = |batch: Batch| batch_counts(&tx, &batch.id).map(|counts| (batch, counts));
+            found.into_iter().map(counted).collect()
+        })
+    }
+
+    fn batch_jobs(&self, id: &BatchId, offset: usize, limit: usize) -> Result<Vec<Job>, StoreError> {
+        self.with(|conn| list_jobs(conn, id, offset, limit))
+    }
+
+    fn due_batches(&self, now: Timestamp, limit: usize) -> Result<Vec<BatchId>, StoreError> {
+        self.with(|conn| due_batches(conn, now, limit))
+    }
+
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
         const SQL: &str = "SELECT id FROM jobs WHERE due_at <= ?1 ORDER BY due_at, n LIMIT ?2";
         self.with(|conn| {
@@ -166,10 +200,16 @@ impl Reader for Readers {
     }
 
     fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let earliest = self.with(|conn| {
-            first(conn, "find what is due next", "SELECT min(due_at) FROM jobs", [], |row| column(row, 0))
+        let mut earliest: Option<i64> = None;
+        self.with(|conn| {
+            for sql in ["SELECT min(due_at) FROM jobs", "SELECT min(due_at) FROM batches"] {
+                let found: Option<Option<i64>> =
+                    first(conn, "find what is due next", sql, [], |row| column(row, 0))?;
+                earliest = earliest.into_iter().chain(found.flatten()).min();
+            }
+            Ok(())
         })?;
-        Ok(earliest.flatten().map(Timestamp))
+        Ok(earliest.map(Timestamp))
     }
 
     fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
@@ -234,6 +274,7 @@ fn select_jobs(filter: &Filter) -> (String, Vec<Value>) {
     // The literals name the partial indexes.
     let from = match filter.standing {
         None => format!("jobs WHERE 1{terms}"),
+        Some(Standing::Draft) => format!("jobs WHERE standing = 6 AND standing > 2{terms}"),
         Some(Standing::Waiting) => {
             values.extend_from_within(..);
             let arm =

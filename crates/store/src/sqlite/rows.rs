@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use runyard_domain::{Job, JobId, Payload, Timestamp, WorkerId};
+use runyard_domain::{BatchId, Job, JobId, Payload, Timestamp, WorkerId};
 use rusqlite::{Connection, Row, params};
 
 use super::sql::{column, document, each, first, run, to_document};
@@ -10,6 +10,8 @@ use crate::{Standing, StoreError};
 
 /// The lane of normal jobs.
 pub(super) const NORMAL: i64 = -2;
+/// The lane of batches: behind normal jobs, before low-priority ones.
+pub(super) const BATCH: i64 = -3;
 /// The lane of low-priority jobs.
 pub(super) const LOW: i64 = -1;
 
@@ -43,6 +45,7 @@ fn standing(job: &Job) -> i64 {
     match Standing::of(job) {
         Standing::Waiting if job.is_held() => HELD,
         Standing::Waiting => 0,
+        Standing::Draft => 6,
         Standing::Running => 1,
         Standing::Completed => 2,
         Standing::Failed => 3,
@@ -56,6 +59,7 @@ pub(super) fn lane(job: &Job) -> i64 {
     match job.pinned {
         Some(release) => i64::from(release),
         None if job.policy.low_priority => LOW,
+        None if job.batch.is_some() => BATCH,
         None => NORMAL,
     }
 }
@@ -75,8 +79,8 @@ pub(super) fn insert(conn: &Connection, job: &Job) -> Result<bool, StoreError> {
     let added = run(
         conn,
         "add a job",
-        "INSERT INTO jobs (n, id, endpoint, lane, standing, seq, worker, due_at, submitted_at, header)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?1, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO jobs (n, id, endpoint, lane, standing, seq, worker, due_at, submitted_at, header, batch)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?1, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING",
         params![
             job.seq as i64,
             job.id.as_str(),
@@ -87,6 +91,7 @@ pub(super) fn insert(conn: &Connection, job: &Job) -> Result<bool, StoreError> {
             job.due_at().0,
             job.submitted_at.0,
             to_document(job, "job")?,
+            job.batch.as_ref().map(BatchId::as_str),
         ],
     )?;
     Ok(added > 0)

@@ -7,8 +7,12 @@ use super::sql::During;
 use crate::StoreError;
 
 /// Every step from an empty file to today's tables.
-const STEPS: [&str; 3] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const STEPS: [&str; 4] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// Refuses a database that a newer program has made, before anything is changed in it.
 pub(super) fn check_version(conn: &Connection) -> Result<u32, StoreError> {

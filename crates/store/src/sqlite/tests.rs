@@ -30,6 +30,7 @@ fn submit(id: &str, input: Payload) -> Command {
         requeues: 1,
         retention_ms: 1_000,
         pinned: None,
+        batch: None,
         webhook: None,
         has_s3: false,
         attempt: 0,

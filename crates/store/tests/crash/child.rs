@@ -79,6 +79,7 @@ pub fn submission(id: &str, input: Payload) -> Submission {
         requeues: 1,
         retention_ms: 1_000,
         pinned: None,
+        batch: None,
         webhook: id.contains("-a").then(|| "http://h/".into()),
         has_s3: false,
         attempt: 0,

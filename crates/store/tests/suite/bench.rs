@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use runyard_domain::batch::{Batch, BatchState};
 use runyard_domain::delivery::{Heard, Try};
 use runyard_domain::job::{Answer, Loss};
 use runyard_domain::{
-    DeliveryId, Endpoint, EndpointId, FailReason, Job, JobId, KeyId, KeyRecord, Payload, Phase, Policy,
-    Release, ReleaseState, Settings, Timestamp, WorkerId, WorkerRecord, key, worker::WorkerState,
+    BatchId, DeliveryId, Endpoint, EndpointId, FailReason, Job, JobId, KeyId, KeyRecord, Payload, Phase,
+    Policy, Release, ReleaseState, Settings, Timestamp, WorkerId, WorkerRecord, key, worker::WorkerState,
 };
 use runyard_store::{
     Blobs, Command, Filter, MemoryStore, Reader, Refused, Reply, SqliteStore, Store, Submission, Taken, Which,
@@ -169,6 +170,7 @@ pub fn submission(id: &str, now: i64) -> Submission {
         requeues: 1,
         retention_ms: 10_000,
         pinned: None,
+        batch: None,
         webhook: None,
         has_s3: false,
         attempt: 0,
@@ -177,6 +179,27 @@ pub fn submission(id: &str, now: i64) -> Submission {
         phase: Phase::Waiting { since: Timestamp(now) },
     };
     Submission { job, input: text(&format!("\"input of {id}\"")), s3: None, idempotency_key: None }
+}
+
+/// A draft of an endpoint, kept for 10 s once it has ended.
+pub fn batch(id: &str, endpoint: &str, now: i64) -> Batch {
+    Batch {
+        id: BatchId::new(id),
+        endpoint: e(endpoint),
+        name: None,
+        created_at: Timestamp(now),
+        created_by: "local".into(),
+        retention_ms: 10_000,
+        state: BatchState::Draft { touched_at: Timestamp(now) },
+    }
+}
+
+/// A request of a batch.
+pub fn request(id: &str, batch: &Batch, now: i64, input: Payload) -> Submission {
+    let mut made = of(batch.endpoint.as_str(), submission(id, now));
+    made.job.batch = Some(batch.id.clone());
+    made.job.phase = Phase::Draft { since: Timestamp(now) };
+    Submission { input, ..made }
 }
 
 pub fn low(mut submission: Submission) -> Submission {

@@ -14,6 +14,7 @@ macro_rules! conformance {
     };
 }
 
+mod batches;
 mod bench;
 mod ends;
 mod lists;

@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{DeliveryId, JobId, Payload, Timestamp};
-use runyard_store::{Command, Filter, Standing, Which};
+use runyard_domain::{BatchId, DeliveryId, JobId, Payload, Timestamp};
+use runyard_store::{BatchChange, Command, Filter, Standing, Which};
 
 use crate::bench::*;
 
@@ -21,6 +21,8 @@ enum Step {
     Finish { id: u8, worker: u8, output: Option<Value> },
     Progress { id: u8, worker: u8, value: Value },
     Chunk { id: u8, worker: u8, number: Option<u64>, value: Value },
+    MakeBatch { endpoint: u8, ids: Vec<u8>, key: Option<u8>, input: Value },
+    AddToBatch { batch: u8, ids: Vec<u8>, key: Option<u8>, input: Value },
     Tried { nth: usize, status: u16, again: Option<i64> },
     Plain(Command),
 }
@@ -101,7 +103,36 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => id.clone().prop_map(|id| Step::Plain(retry(job_id(id).as_str()))),
         3 => id.prop_map(|id| Step::Plain(expire(job_id(id).as_str()))),
         1 => (one, 1i64..90_000).prop_map(|(id, ttl_ms)| Step::Plain(Command::SetTtl { job: job_id(id), ttl_ms })),
+        3 => (endpoint.clone(), vec(0u8..12, 0..4), prop::option::weighted(0.2, 0u8..3), value())
+            .prop_map(|(endpoint, ids, key, input)| Step::MakeBatch { endpoint, ids, key, input }),
+        2 => (0u8..BATCHES, vec(0u8..12, 0..4), prop::option::weighted(0.2, 0u8..3), value())
+            .prop_map(|(batch, ids, key, input)| Step::AddToBatch { batch, ids, key, input }),
+        6 => batches().prop_map(Step::Plain),
         1 => records(endpoint, worker).prop_map(Step::Plain),
+    ]
+}
+
+/// So many batches are made in a run.
+const BATCHES: u8 = 6;
+
+fn batch_id(n: u8) -> BatchId {
+    BatchId::new(format!("b{n}"))
+}
+
+fn batches() -> impl Strategy<Value = Command> {
+    let (batch, job) = (0u8..BATCHES, 0u8..12);
+    prop_oneof![
+        4 => batch.clone().prop_map(|n| Command::FinalizeBatch(batch_id(n))),
+        1 => batch.clone().prop_map(|n| Command::CancelBatch { batch: batch_id(n), by: "me".into() }),
+        1 => (batch.clone(), prop::option::of("[a-z]{1,3}")).prop_map(|(n, name)| Command::ChangeBatch {
+            batch: batch_id(n),
+            change: BatchChange::Rename(name)
+        }),
+        2 => (batch.clone(), job).prop_map(|(n, job)| Command::ChangeBatch {
+            batch: batch_id(n),
+            change: BatchChange::Remove(job_id(job))
+        }),
+        3 => batch.prop_map(|n| Command::ExpireBatch(batch_id(n))),
     ]
 }
 
@@ -160,6 +191,23 @@ fn command(b: &Bench, step: &Step, files: &mut u32) -> Command {
         Step::Chunk { id, worker, number, value } => {
             Command::Chunk { job: job_id(id), worker: w(&worker_name(worker)), number, value: make(&value) }
         }
+        Step::MakeBatch { endpoint, ids, key, input } => {
+            let Some(n) = (0..BATCHES).find(|n| b.reader.batch(&batch_id(*n)).unwrap().is_none()) else {
+                return Command::ExpireBatch(batch_id(0));
+            };
+            let made = batch(&format!("b{n}"), &endpoint_name(endpoint), b.now);
+            let request = |id: &u8| request(job_id(*id).as_str(), &made, b.now, make(&input));
+            let requests = ids.iter().map(request).collect();
+            let idempotency_key = key.map(|key| format!("key{key}"));
+            Command::MakeBatch { batch: Box::new(made), requests, idempotency_key }
+        }
+        Step::AddToBatch { batch, ids, key, input } => {
+            let id = batch_id(batch);
+            let Some((found, _)) = b.reader.batch(&id).unwrap() else { return Command::ExpireBatch(id) };
+            let request = |id: &u8| request(job_id(*id).as_str(), &found, b.now, make(&input));
+            let requests = ids.iter().map(request).collect();
+            Command::AddToBatch { batch: id, requests, idempotency_key: key.map(|key| format!("key{key}")) }
+        }
         Step::Tried { nth, status, again } => {
             let pending = b.reader.pending_deliveries(&[], nth + 1).unwrap();
             let id = pending.last().map_or_else(|| DeliveryId::new("msg_none"), |d| d.id.clone());
@@ -190,6 +238,7 @@ fn picture(b: &Bench) -> String {
     }
     let standings = [
         None,
+        Some(Standing::Draft),
         Some(Standing::Waiting),
         Some(Standing::Running),
         Some(Standing::Completed),
@@ -217,6 +266,12 @@ fn picture(b: &Bench) -> String {
     for without in [vec![], vec!["h0".to_owned()]] {
         writeln!(out, "{:?}", r.pending_deliveries(&without, 5).unwrap()).unwrap();
     }
+    for n in 0..BATCHES {
+        let jobs = r.batch_jobs(&batch_id(n), 1, 3).unwrap();
+        writeln!(out, "{:?} {jobs:?}", r.batch(&batch_id(n)).unwrap()).unwrap();
+    }
+    let of_one = r.batches(&e("e0"), 1, 2).unwrap();
+    writeln!(out, "{of_one:?} {:?}", r.due_batches(Timestamp(b.now), 9).unwrap()).unwrap();
     writeln!(out, "{:?}", b.files()).unwrap();
     out
 }

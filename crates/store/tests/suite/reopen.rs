@@ -86,7 +86,11 @@ fn the_first_schema_is_brought_up_to_date() {
     let Bench { store, reader, blobs, now, dir } = b;
     drop((store, reader));
     let old = rusqlite::Connection::open(&path).unwrap();
-    old.execute_batch("DROP TABLE deliveries; DROP INDEX jobs_held; PRAGMA user_version = 1;").unwrap();
+    old.execute_batch(
+        "DROP TABLE deliveries; DROP INDEX jobs_held; DROP INDEX jobs_of_batch; DROP INDEX jobs_of_batch_standing;
+         ALTER TABLE jobs DROP COLUMN batch; DROP TABLE batches; DROP TABLE batch_calls; PRAGMA user_version = 1;",
+    )
+    .unwrap();
     drop(old);
     let store = SqliteStore::open(&dir.path().join("db"), blobs.clone()).unwrap();
     let mut b = Bench { reader: store.reader(), store: Box::new(store), blobs, now, dir };
@@ -94,6 +98,10 @@ fn the_first_schema_is_brought_up_to_date() {
     b.job(cancel("lives"));
     let pending = b.reader.pending_deliveries(&[], 9).unwrap();
     assert_eq!(pending.iter().map(|d| d.job.as_str()).collect::<Vec<_>>(), ["lives"]);
+    let made = batch("b", "e", b.now);
+    let requests = vec![request("x", &made, b.now, text("1"))];
+    b.one(Command::MakeBatch { batch: Box::new(made), requests, idempotency_key: None });
+    assert_eq!(b.reader.batch_jobs(&runyard_domain::BatchId::new("b"), 0, 9).unwrap().len(), 1);
 }
 
 #[test]
@@ -171,6 +179,6 @@ fn a_newer_schema_is_refused_and_left_alone() {
     drop(newer);
     let before = fs::read(&path).unwrap();
     let opened = SqliteStore::open(&dir.path().join("db"), blobs);
-    assert!(matches!(opened, Err(StoreError::Newer { found: 99, known: 3 })), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Newer { found: 99, known: 4 })), "{opened:?}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }

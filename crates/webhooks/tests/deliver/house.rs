@@ -203,6 +203,7 @@ pub fn submission(id: &str, url: &str, now: Timestamp) -> Submission {
         requeues: 1,
         retention_ms: 1_000,
         pinned: None,
+        batch: None,
         webhook: Some(url.into()),
         has_s3: false,
         attempt: 0,

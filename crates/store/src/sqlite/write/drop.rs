@@ -29,6 +29,8 @@ impl Batch<'_> {
             self.forget(n)?;
         }
         for sql in [
+            "DELETE FROM batch_calls WHERE batch IN (SELECT id FROM batches WHERE endpoint = ?1)",
+            "DELETE FROM batches WHERE endpoint = ?1",
             "DELETE FROM counts WHERE endpoint = ?1",
             "DELETE FROM workers WHERE endpoint = ?1",
             "DELETE FROM releases WHERE endpoint = ?1",

@@ -1,6 +1,7 @@
 //! A batch of commands inside the writer's transaction. Each command loads what it names, asks `domain` what
 //! becomes of it, and writes that; commands of one batch see each other. One file per kind of command.
 
+mod batches;
 mod deliver;
 mod drop;
 mod output;
@@ -11,7 +12,7 @@ mod take;
 
 use std::collections::{HashMap, HashSet};
 
-use runyard_domain::{EndpointId, Payload, Timestamp};
+use runyard_domain::{BatchId, EndpointId, Payload, Timestamp};
 use rusqlite::Connection;
 
 use super::rows::is_named;
@@ -30,6 +31,8 @@ pub(super) struct Batch<'a> {
     tallies: HashMap<EndpointId, Tally>,
     /// Files that may have lost the last row that names them.
     loose: HashSet<String>,
+    /// Batches whose jobs moved.
+    moved: HashSet<BatchId>,
 }
 
 /// What is left to do when the transaction is committed.
@@ -50,8 +53,8 @@ pub(super) fn next_seq(conn: &Connection) -> Result<u64, StoreError> {
 
 impl<'a> Batch<'a> {
     pub(super) fn new(conn: &'a Connection, now: Timestamp, next_seq: u64) -> Self {
-        let (tallies, loose) = (HashMap::new(), HashSet::new());
-        Self { conn, now, first_seq: next_seq, next_seq, tallies, loose }
+        let (tallies, loose, moved) = (HashMap::new(), HashSet::new(), HashSet::new());
+        Self { conn, now, first_seq: next_seq, next_seq, tallies, loose, moved }
     }
 
     /// Decides and writes one command.
@@ -78,6 +81,16 @@ impl<'a> Batch<'a> {
             Command::Retry { job } => self.retry(job),
             Command::SetTtl { job, ttl_ms } => self.set_ttl(job, *ttl_ms),
             Command::Expire { job } => self.expire(job),
+            Command::MakeBatch { batch, requests, idempotency_key } => {
+                self.make_batch(batch, requests, idempotency_key.as_deref())
+            }
+            Command::AddToBatch { batch, requests, idempotency_key } => {
+                self.add_to_batch(batch, requests, idempotency_key.as_deref())
+            }
+            Command::FinalizeBatch(batch) => self.finalize_batch(batch),
+            Command::CancelBatch { batch, by } => self.cancel_batch(batch, by),
+            Command::ChangeBatch { batch, change } => self.change_batch(batch, change),
+            Command::ExpireBatch(batch) => self.expire_batch(batch),
             Command::PutEndpoint(record) => self.put_endpoint(record),
             Command::DropEndpoint(id) => self.drop_endpoint(id),
             Command::PutRelease(record) => self.put_release(record),
@@ -88,6 +101,7 @@ impl<'a> Batch<'a> {
 
     /// Writes what was gathered over the batch.
     pub(super) fn end(mut self) -> Result<End, StoreError> {
+        self.settle_batches()?;
         self.write_tallies()?;
         if self.next_seq != self.first_seq {
             run(

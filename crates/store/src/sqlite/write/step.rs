@@ -138,7 +138,11 @@ impl Batch<'_> {
         }
     }
 
-    fn step_all(&mut self, rows: Vec<JobRow>, command: &job::Command) -> Result<Reply, StoreError> {
+    pub(super) fn step_all(
+        &mut self,
+        rows: Vec<JobRow>,
+        command: &job::Command,
+    ) -> Result<Reply, StoreError> {
         let mut changed = vec![];
         for row in rows {
             if let Reply::Job(job) = self.step_row(row, command)? {
@@ -181,6 +185,11 @@ impl Batch<'_> {
         let held_until = self.add_delivery(row.n, next)?.and_then(|delivery| delivery.held_until());
         rows::update(self.conn, row.n, next, next.due_while_held(held_until))?;
         self.count(Some(&row.job), next);
+        if let Some(batch) = &next.batch
+            && row.job.is_done() != next.is_done()
+        {
+            self.moved.insert(batch.clone());
+        }
         let waits = Standing::of(next) == Standing::Waiting && !next.is_held();
         if waits && (Standing::of(&row.job) != Standing::Waiting || row.job.is_held()) {
             self.clear_stream(row.n)?;
@@ -207,6 +216,7 @@ impl Batch<'_> {
             _ => {}
         }
         match to {
+            Standing::Draft => {}
             Standing::Waiting => tally.waiting += 1,
             Standing::Running => tally.running += 1,
             Standing::Completed => tally.completed += 1,

@@ -5,7 +5,7 @@ use runyard_domain::job::{self, decide};
 use runyard_domain::{EndpointId, Job, Payload, WorkerId};
 
 use super::Batch;
-use crate::sqlite::rows::{JobRow, Kind, LOW, NORMAL, job_row, payload};
+use crate::sqlite::rows::{BATCH, JobRow, Kind, LOW, NORMAL, job_row, payload};
 use crate::sqlite::sql::{column, each, first};
 use crate::{AHEAD_BYTES, Reply, StoreError, Taken};
 
@@ -28,7 +28,7 @@ impl Batch<'_> {
         counts: Counts,
     ) -> Result<Reply, StoreError> {
         let start = job::Command::Start { worker: worker.clone(), release };
-        let lanes = [i64::from(release), NORMAL, LOW];
+        let lanes = [i64::from(release), NORMAL, BATCH, LOW];
         let mut chosen = vec![];
         for lane in if pinned_only { &lanes[..1] } else { &lanes } {
             if chosen.len() < counts.max {
@@ -57,7 +57,11 @@ impl Batch<'_> {
     ) -> Result<(), StoreError> {
         let hold = job::Command::Hold { worker: worker.clone(), release };
         let (mut chosen, mut bytes) = (vec![], 0);
-        self.choose(endpoint, NORMAL, &hold, ahead, &mut chosen)?;
+        for lane in [NORMAL, BATCH] {
+            if chosen.len() < ahead {
+                self.choose(endpoint, lane, &hold, ahead, &mut chosen)?;
+            }
+        }
         for (before, next) in chosen {
             bytes += self.input_len(before.n)?;
             if bytes > AHEAD_BYTES {
