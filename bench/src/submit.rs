@@ -35,10 +35,10 @@ pub async fn clients(server: &Server, clients: usize) -> anyhow::Result<Vec<Subm
     Ok(made)
 }
 
-/// Makes the endpoint.
+/// Makes the endpoint; its queue may be as deep as it gets.
 pub async fn park(server: &Server) -> anyhow::Result<()> {
     let mut client = Client::connect(&server.host).await?;
-    let body = json!({"name": PARKED, "settings": {"workers_max": 0}}).to_string();
+    let body = json!({"name": PARKED, "settings": {"workers_max": 0, "queue_limit": 0}}).to_string();
     let made = client.send("POST", "/api/v1/endpoints", &auth(), body.as_bytes()).await?;
     ensure!(made.status == 200, "the parked endpoint was not made: {}", String::from_utf8_lossy(&made.body));
     Ok(())
