@@ -60,7 +60,10 @@ def test_every_operation_with_the_bare_key(curl):
     done = curl(f"/tasks/status-sync/{job}?wait=20000").json
     assert done["status"] == "COMPLETED"
     assert curl(f"/tasks/status/{job}").json == done == curl(f"/tasks/status/{job}", "-X", "POST").json
-    assert curl(f"/tasks/stream/{job}").json == {"status": "COMPLETED", "stream": []}
+    # RunPod's Go client and others read with POST.
+    assert curl(f"/tasks/status-sync/{job}?wait=1000", "-X", "POST").json == done
+    for method in ("GET", "POST"):
+        assert curl(f"/tasks/stream/{job}", "-X", method).json == {"status": "COMPLETED", "stream": []}
     assert curl("/tasks/runsync?wait=1000", *body(input={"n": 2})).json["output"]["echo"] == {"n": 2}
     assert set(curl("/tasks/metrics").json) == {"readyWorkers", "workers"}
     assert job in {seen["id"] for seen in curl("/tasks/requests?limit=20").json["requests"]}

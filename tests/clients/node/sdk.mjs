@@ -55,6 +55,7 @@ const cases = {
     const { id } = await tasks.run({ input: { progress: ["one", { step: 2 }], sleep: 0.5 } });
     const seen = new Set();
     for (let now = {}; !now.completed; ) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
       now = await tasks.status(id);
       if (now.status === "IN_PROGRESS" && now.output !== undefined) seen.add(JSON.stringify(now.output));
     }
@@ -104,6 +105,11 @@ const cases = {
       s3Config: { accessId: "a", accessSecret: "b", bucketName: "c", endpointUrl: "https://example.com" },
     });
     return { accepted, seen: await parked.status(accepted.id), bad: await settled(tasks.run({ input: 1, policy: { ttl: 5 } })) };
+  },
+  async limited() {
+    const { id } = await parked.run({ input: {} });
+    const answers = await Promise.all(Array.from({ length: 40 }, () => settled(parked.status(id))));
+    return answers.map((answer) => answer.value ? {} : answer);
   },
   async errors() {
     const stranger = runpodSdk("nobody", { baseUrl: BASE_URL }).endpoint("tasks");

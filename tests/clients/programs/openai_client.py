@@ -98,6 +98,14 @@ def tasks():
     return asyncio.run(all_of_them())
 
 
+def limited():
+    """More calls than the endpoint allows: with its retries the client does not notice."""
+    patient = openai.OpenAI(max_retries=10)
+    answers = [[model.id for model in patient.models.list()] for _ in range(22)]
+    refused = [settled(lambda: client.models.list() and None) for _ in range(40)]
+    return {"answers": answers, "refused": next(answer for answer in refused if "error" in answer)}
+
+
 def leaves():
     """A reader that goes away after the first piece, and one that does not wait for a whole answer."""
     stream = chat(user="slow", stream=True)

@@ -64,6 +64,14 @@ def loses_its_request():
         return {"error": type(error).__name__}
 
 
+def polls():
+    """More reads than the endpoint allows; a read is tried again when the server says so."""
+    job = runpod.Endpoint("parked").run({"n": 5})
+    began = time.monotonic()
+    states = [job.status() for _ in range(22)]
+    return {"states": states, "took": time.monotonic() - began}
+
+
 def with_tasks():
     """The asyncio client does not retry and looks at no status code: it needs JSON in every answer."""
 
