@@ -41,16 +41,17 @@ class Raw:
         self.socket.settimeout(limit)
         self.socket.connect(("127.0.0.1", yard.port))
         self.socket.sendall(sent)
+        self.file = self.socket.makefile("rb")
 
     def answer(self):
         """The next answer: status, headers, JSON body."""
-        response = http.client.HTTPResponse(self.socket)
-        response.begin()
-        body = response.read()
-        return response.status, {k.lower(): v for k, v in response.getheaders()}, json.loads(body or b"null")
+        status = int(self.file.readline().split()[1])
+        headers = {name.lower(): value for name, value in http.client.parse_headers(self.file).items()}
+        body = self.file.read(int(headers.get("content-length", 0)))
+        return status, headers, json.loads(body or b"null")
 
     def is_closed(self):
-        return self.socket.recv(1) == b""
+        return self.file.read(1) == b""
 
 
 def head(yard, line, *headers):

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::agent::Agent;
 use crate::delivery::Delivery;
+use crate::listener::Whose;
 use crate::post;
 use crate::reply::{self, Reply};
 use crate::route::{self, Route, Wish};
@@ -27,7 +28,7 @@ const PING: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(5);
 
 /// Answers a worker's request.
-pub async fn answer(agent: Arc<Agent>, request: Request<Incoming>) -> Response<Reply> {
+pub async fn answer(agent: Arc<Agent>, whose: Arc<Whose>, request: Request<Incoming>) -> Response<Reply> {
     let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let Some(route) = route::parse(path) else {
         sleep(REFUSE).await;
@@ -40,6 +41,14 @@ pub async fn answer(agent: Arc<Agent>, request: Request<Incoming>) -> Response<R
         sleep(REFUSE).await;
         return reply::refusal(StatusCode::UNAUTHORIZED, "the worker of this token does not run");
     };
+    // A refused result would be lost.
+    if !whose.is_taken_by(&worker) && !posts {
+        sleep(REFUSE).await;
+        return reply::last_refusal(
+            StatusCode::TOO_MANY_REQUESTS,
+            "this worker has too many connections open",
+        );
+    }
     let Route { wish, path, .. } = route;
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
@@ -52,7 +61,7 @@ pub async fn answer(agent: Arc<Agent>, request: Request<Incoming>) -> Response<R
         Wish::Done(job) => post::done(agent, worker, job, outgoing, body, announced).await,
         Wish::Stream(job) => post::stream(agent, worker, job, outgoing, body, announced).await,
         Wish::Other => {
-            let Ok(body) = post::collect(&agent, body, announced).await else {
+            let Ok(body) = post::collect(&agent, &worker, body, announced).await else {
                 return reply::refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 64 MiB");
             };
             outgoing.body = body.bytes;

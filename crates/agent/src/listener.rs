@@ -1,37 +1,58 @@
-//! The listener that local workers talk to: loopback, a port for the agent's life, kept-alive HTTP/1.1.
+//! The listener that local workers talk to: loopback, a port for the agent's life, kept-alive HTTP/1.1. No worker can
+//! take it away from the others: connections that show no token give way, and those of one worker have a number.
 
-use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use runyard_listener::{Limits, raise_open_files};
 use tokio::net::TcpListener;
 
 use crate::agent::Agent;
 use crate::forward;
+use crate::worker::{Seat, Worker, locked};
+
+/// Connections of all workers.
+const CONNECTIONS: usize = 16_000;
+
+fn limits() -> Limits {
+    let connections = raise_open_files().connections(CONNECTIONS);
+    Limits {
+        connections,
+        // All are of this machine.
+        per_address: connections,
+        // A ping names every job that its worker runs.
+        header_bytes: 256 << 10,
+        headers: 100,
+        header_timeout: Duration::from_secs(20),
+        first_timeout: Duration::from_secs(20),
+        // Longer than any SDK keeps one: a result that meets a closing connection is lost.
+        idle_timeout: Duration::from_mins(15),
+        patience: Duration::from_mins(2),
+        rate: 500,
+        send_buffer: None,
+    }
+}
 
 /// Serves workers as long as the agent lives.
 pub async fn serve(agent: Arc<Agent>, listener: TcpListener) {
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "A worker's connection could not be accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        // Answers are small and workers wait for them.
-        let _ = stream.set_nodelay(true);
-        let agent = Arc::clone(&agent);
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let agent = Arc::clone(&agent);
-                async move { Ok::<_, Infallible>(forward::answer(agent, request).await) }
-            });
-            // A connection that breaks is the worker's right; what it held is seen by what is dropped.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
+    let each = || {
+        let (agent, whose) = (Arc::clone(&agent), Arc::new(Whose::default()));
+        move |request| forward::answer(Arc::clone(&agent), Arc::clone(&whose), request)
+    };
+    runyard_listener::serve_tcp(listener, limits(), each, std::future::pending()).await;
+}
+
+/// Whose a connection is, once a token was shown on it.
+#[derive(Debug, Default)]
+pub struct Whose(Mutex<Option<Seat>>);
+
+impl Whose {
+    /// Counts the connection as this worker's; not where it has too many.
+    pub fn is_taken_by(&self, worker: &Arc<Worker>) -> bool {
+        let mut seat = locked(&self.0);
+        if !seat.as_ref().is_some_and(|seat| seat.is_of(worker)) {
+            *seat = worker.sit();
+        }
+        seat.is_some()
     }
 }

@@ -11,9 +11,10 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use runyard_domain::JobId;
+use runyard_listener::Pace;
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent::Agent;
 use crate::reply::{self, Reply};
@@ -35,7 +36,7 @@ const CHUNK: &str = "x-runyard-chunk";
 pub struct Body {
     /// The body.
     pub bytes: Bytes,
-    _share: OwnedSemaphorePermit,
+    _shares: [OwnedSemaphorePermit; 2],
 }
 
 /// Why there is no body.
@@ -45,6 +46,8 @@ pub enum NoBody {
     TooLong,
     /// The worker broke off.
     Broken,
+    /// It came too slowly.
+    Slow,
 }
 
 /// The length that a request announces.
@@ -52,18 +55,30 @@ pub fn length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads a whole body, within the budget. One that is too long is read to its end and dropped, because an
+/// A local worker that needs longer to send has stopped; what it holds of the budget is others' too.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Bytes a second that it has to send, once its patience is used up.
+const RATE: u64 = 256 << 10;
+
+/// Reads a whole body, within the worker's share and the budget of all. One that is too long is read to its end and dropped, because an
 /// SDK that cannot finish writing does not read the answer.
-pub async fn collect(agent: &Agent, mut body: Incoming, announced: Option<usize>) -> Result<Body, NoBody> {
-    let room = announced.unwrap_or(MAX_BODY).min(MAX_BODY);
-    let share = Arc::clone(&agent.budget)
-        .acquire_many_owned((room / 1024 + 1) as u32)
-        .await
-        .map_err(|_| NoBody::Broken)?;
+pub async fn collect(
+    agent: &Agent,
+    worker: &Worker,
+    mut body: Incoming,
+    announced: Option<usize>,
+) -> Result<Body, NoBody> {
+    let room = (announced.unwrap_or(MAX_BODY).min(MAX_BODY) / 1024 + 1) as u32;
+    let own = Arc::clone(&worker.room).acquire_many_owned(room).await.map_err(|_| NoBody::Broken)?;
+    let all = Arc::clone(&agent.budget).acquire_many_owned(room).await.map_err(|_| NoBody::Broken)?;
+    let mut pace = Pace::new(PATIENCE, RATE);
     let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0).min(MAX_BODY));
     let mut too_long = false;
-    while let Some(frame) = body.frame().await {
+    loop {
+        let asked = Instant::now();
+        let Some(frame) = timeout(pace.left(), body.frame()).await.map_err(|_| NoBody::Slow)? else { break };
         let Ok(data) = frame.map_err(|_| NoBody::Broken)?.into_data() else { continue };
+        pace.moved(asked.elapsed(), data.len());
         too_long |= bytes.len() + data.len() > MAX_BODY;
         if too_long {
             bytes.clear();
@@ -71,7 +86,17 @@ pub async fn collect(agent: &Agent, mut body: Incoming, announced: Option<usize>
             bytes.extend_from_slice(&data);
         }
     }
-    if too_long { Err(NoBody::TooLong) } else { Ok(Body { bytes: bytes.freeze(), _share: share }) }
+    if too_long { Err(NoBody::TooLong) } else { Ok(Body { bytes: bytes.freeze(), _shares: [own, all] }) }
+}
+
+fn unread(error: NoBody) -> Response<Reply> {
+    match error {
+        // SDKs send a result again after a 5xx, and never after anything else.
+        NoBody::Slow => {
+            reply::last_refusal(StatusCode::SERVICE_UNAVAILABLE, "the body came too slowly: send it again")
+        }
+        NoBody::TooLong | NoBody::Broken => reply::empty(StatusCode::BAD_REQUEST),
+    }
 }
 
 /// `POST job-done`: a result, or a job's progress.
@@ -84,7 +109,7 @@ pub async fn done(
     announced: Option<usize>,
 ) -> Response<Reply> {
     let guard = worker.post_begins();
-    let body = match collect(&agent, body, announced).await {
+    let body = match collect(&agent, &worker, body, announced).await {
         Ok(body) => Some(body),
         // Refusing it would leave the job running for ever: it fails with the reason instead.
         Err(NoBody::TooLong) => {
@@ -93,7 +118,7 @@ pub async fn done(
             );
             None
         }
-        Err(NoBody::Broken) => return reply::empty(StatusCode::BAD_REQUEST),
+        Err(error) => return unread(error),
     };
     if let Some(body) = &body {
         request.body = body.bytes.clone();
@@ -112,7 +137,7 @@ pub async fn stream(
     announced: Option<usize>,
 ) -> Response<Reply> {
     let guard = worker.post_begins();
-    let body = match collect(&agent, body, announced).await {
+    let body = match collect(&agent, &worker, body, announced).await {
         Ok(body) => body,
         Err(NoBody::TooLong) => {
             return reply::refusal(
@@ -120,7 +145,7 @@ pub async fn stream(
                 "the chunk is over 64 MiB, which is the limit",
             );
         }
-        Err(NoBody::Broken) => return reply::empty(StatusCode::BAD_REQUEST),
+        Err(error) => return unread(error),
     };
     request.body = body.bytes.clone();
     request.headers.insert(CHUNK, HeaderValue::from(worker.next_chunk(&job)));

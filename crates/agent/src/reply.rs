@@ -65,6 +65,13 @@ pub fn refusal(status: StatusCode, message: &str) -> Response<Reply> {
     response
 }
 
+/// The same, and the end of the connection.
+pub fn last_refusal(status: StatusCode, message: &str) -> Response<Reply> {
+    let mut response = refusal(status, message);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// The server's answer, with the jobs in it.
 pub fn passed_on(answer: Answer, delivery: Option<Delivery>) -> Response<Reply> {
     let data = (!answer.body.is_empty()).then_some(answer.body);

@@ -1,15 +1,17 @@
 //! One worker as the agent knows it, and the table of all of them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runyard_domain::{EndpointId, Exit, JobId, Timestamp, WorkerId};
 use runyard_logs::Writer;
 use runyard_runtime::Observed;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::oom::Kills;
+use crate::post;
 
 /// Locks; a panic elsewhere does not make what is behind the lock useless.
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -38,6 +40,29 @@ pub struct Worker {
     life: Mutex<Life>,
     /// Told when a post of it is settled.
     pub settled: Notify,
+    /// Room for the bodies that it may send at once, in KiB.
+    pub room: Arc<Semaphore>,
+    connections: AtomicUsize,
+}
+
+/// Connections of one worker: some SDKs open one for each job they run.
+const MOST_CONNECTIONS: usize = 4_000;
+
+/// One of a worker's connections, until it is dropped.
+#[derive(Debug)]
+pub struct Seat(Arc<Worker>);
+
+impl Seat {
+    /// Whether it is this worker's.
+    pub fn is_of(&self, worker: &Arc<Worker>) -> bool {
+        Arc::ptr_eq(&self.0, worker)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +110,16 @@ impl Worker {
             log: Mutex::new(log),
             life: Mutex::default(),
             settled: Notify::new(),
+            room: Arc::new(Semaphore::new(post::MAX_BODY / 1024 + 1)),
+            connections: AtomicUsize::new(0),
         }
+    }
+
+    /// Counts a connection; `None` where it has too many.
+    pub fn sit(self: &Arc<Self>) -> Option<Seat> {
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        let seat = Seat(Arc::clone(self));
+        (before < MOST_CONNECTIONS).then_some(seat)
     }
 
     /// The jobs that it holds.

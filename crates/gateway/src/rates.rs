@@ -43,6 +43,8 @@ struct Account([Counter; Group::ALL.len()]);
 struct Counter {
     /// When all calls are paid for, in ns since the limiter began.
     paid_at: AtomicU64,
+    /// The rate that it was counted by.
+    per_window: AtomicU32,
     at_once: AtomicU32,
 }
 
@@ -147,6 +149,10 @@ impl Counter {
     /// Takes one call off; else says until when, and how long the wait for it is.
     fn spend(&self, rate: Rate, now: u64) -> Result<u64, (u64, Duration)> {
         let Some(each) = each(rate) else { return Ok(now) };
+        // What was owed by another rate means nothing by this one.
+        if self.per_window.swap(rate.per_window, Ordering::Relaxed) != rate.per_window {
+            self.paid_at.store(now, Ordering::Relaxed);
+        }
         let spent = self.paid_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |paid_at| {
             let next = paid_at.max(now) + each;
             (next - now <= WINDOW_NS).then_some(next)

@@ -10,6 +10,7 @@ mod bodies;
 mod connections;
 mod conversations;
 mod jobs;
+mod limits;
 mod lists;
 mod local;
 mod openai;
