@@ -141,7 +141,7 @@ impl Engine {
             match self.request(caller, batch, new).await {
                 Ok(request) => requests.push(request),
                 Err(error) => {
-                    inputs_of(&requests).iter().for_each(|input| self.discard_after(&error, Some(input)));
+                    self.discard_all_after(&error, &inputs_of(&requests));
                     return Err(error);
                 }
             }
@@ -170,9 +170,15 @@ impl Engine {
     async fn commit_requests(&self, command: Command, inputs: &[Payload]) -> Result<BatchView, EngineError> {
         let committed = self.commit_batch(command).await;
         if let Err(error) = &committed {
-            inputs.iter().for_each(|input| self.discard_after(error, Some(input)));
+            self.discard_all_after(error, inputs);
         }
         committed
+    }
+
+    fn discard_all_after(&self, error: &EngineError, inputs: &[Payload]) {
+        for input in inputs {
+            self.discard_after(error, Some(input));
+        }
     }
 
     async fn commit_batch(&self, command: Command) -> Result<BatchView, EngineError> {

@@ -110,7 +110,6 @@ impl Index {
         let mut shift = Shift::default();
         let queue = self.queues.entry(job.endpoint.clone()).or_default();
         match &job.phase {
-            Phase::Draft { .. } => {}
             Phase::Waiting { since } => {
                 let order = (class(job), job.seq);
                 let waiting = Waiting { since: *since, pinned: job.pinned, lost_by: job.lost_by.clone() };
@@ -139,7 +138,7 @@ impl Index {
                     pace.note(*ms);
                 }
             }
-            Phase::Done { .. } => {}
+            Phase::Draft { .. } | Phase::Done { .. } => {}
         }
         if let Some(worker) = before
             && !self.by_worker.contains_key(&worker)

@@ -43,7 +43,7 @@ impl Batch<'_> {
         };
         let columns = (batch.id.as_str(), scope, batch.due_at().0, to_document(&batch, "batch")?);
         run(self.conn, "add a batch", INSERT, columns)?;
-        self.add_requests(batch, requests, scope.to_owned(), key)
+        self.add_requests(batch, requests, scope, key)
     }
 
     pub(super) fn add_to_batch(
@@ -62,7 +62,7 @@ impl Batch<'_> {
         match batch.added(has, requests.len(), self.now) {
             Ok(batch) => {
                 self.put_batch(&batch)?;
-                self.add_requests(batch, requests, id.as_str().to_owned(), key)
+                self.add_requests(batch, requests, id.as_str(), key)
             }
             Err(refusal) => Ok(self.refuse_requests(refusal, requests)),
         }
@@ -72,7 +72,7 @@ impl Batch<'_> {
         &mut self,
         batch: Group,
         requests: &[Submission],
-        scope: String,
+        scope: &str,
         key: Option<&str>,
     ) -> Result<Reply, StoreError> {
         const KEEP: &str =
