@@ -108,7 +108,8 @@ async fn errors() -> Seen {
         .build()?
         .build_client()?;
     let stranger = ServerlessEndpoint::new("tasks", client);
-    let texts = [failed.err(), nowhere.err(), stranger.run(&json!({}))?.await.err(), stranger.health().await.err()];
+    let texts =
+        [failed.err(), nowhere.err(), stranger.run(&json!({}))?.await.err(), stranger.health().await.err()];
     Ok(json!(texts.map(|error| error.map(|error| with_causes(&error)))))
 }
 
