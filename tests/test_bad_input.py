@@ -39,7 +39,7 @@ class Speaker:
         return f"{self.base}/{verb}/{self.worker}" + (f"/{job}?isStream=false" if job else "")
 
     def say(self, method, path, body=None, headers=None):
-        status, _, answer = call(self.port, method, path, body, headers, limit=60)
+        status, _, answer = call(self.port, method, path, body, headers)
         return status, answer
 
     def take(self):

@@ -45,7 +45,7 @@ BROKEN = {
 }
 
 
-def exchange(port, sent, limit=20, half_close=False):
+def exchange(port, sent, limit=60, half_close=False):
     """Sends bytes, reads until the end; the status of the first answer (None: closed without one) and the rest."""
     with socket.create_connection(("127.0.0.1", port), timeout=limit) as connection:
         try:
@@ -64,7 +64,7 @@ def exchange(port, sent, limit=20, half_close=False):
     return (int(head[1]) if head[0].startswith(b"HTTP/1.") else None), answer
 
 
-def call(port, method, path, body=None, headers=None, limit=30):
+def call(port, method, path, body=None, headers=None, limit=120):
     """One call with a path as it is written: (status, headers, body)."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit)
     # The library would refuse what strangers send.
