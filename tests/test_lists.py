@@ -111,7 +111,7 @@ def test_a_switch_turns_them_off(deploy):
 def test_lists_in_a_mixed_endpoint(deploy):
     """The one that may gets them, the other one not, and nobody waits for a job while a list goes out."""
     jobs = deploy("mixed", [NEW, NEXT], 2)
-    for count in (40, 100, 3, 100):
+    for count in (30, 60, 3, 60):
         jobs.done(jobs.submit(count, 0.02))
     jobs.once_each()
     sdk = {w["id"]: w["sdk"] for w in jobs.wire.workers("mixed")}
