@@ -70,7 +70,13 @@ impl Fleet {
             let place = self.inner.engine.place(&job.id);
             let ahead = place.map_or(0, |place| place.position - 1);
             let usual_ms = place.and_then(|place| place.usual_ms);
-            let eta_ms = usual_ms.map(|usual| usual * (ahead as i64 + 1));
+            // Where the job that runs takes longer than usual, what is usual says nothing.
+            let now = self.now();
+            let late = |usual: i64| {
+                let leases = self.inner.engine.leases(worker);
+                leases.iter().any(|lease| lease.started && now.since(lease.since) > usual.max(1_000))
+            };
+            let eta_ms = usual_ms.filter(|usual| !late(*usual)).map(|usual| usual * (ahead as i64 + 1));
             return WaitReason::InList { worker: worker.to_string(), ahead, eta_ms };
         }
         if self.inner.engine.is_draining() {
