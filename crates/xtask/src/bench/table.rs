@@ -61,6 +61,10 @@ fn line(cells: &[String], out: &mut String) {
     let _ = writeln!(out, "| {} |", cells.join(" | "));
 }
 
+fn people(count: &str) -> String {
+    if count == "1" { "1 client".to_owned() } else { format!("{count} clients") }
+}
+
 fn scale(report: Report<'_>, out: &mut String) {
     const NAMES: [(&str, &str); 6] = [
         ("fdatasync", "append 4 KiB and fdatasync (floor)"),
@@ -71,7 +75,7 @@ fn scale(report: Report<'_>, out: &mut String) {
         ("redis", "whole jobs, Redis streams, synced always (peer)"),
     ];
     let clients = report.clients();
-    let names: Vec<String> = clients.iter().map(|count| format!("{count} clients")).collect();
+    let names: Vec<String> = clients.iter().map(|count| people(count)).collect();
     let mut columns = vec!["operations a second; p50 / p99 ms"];
     columns.extend(names.iter().map(String::as_str));
     head(&Value::Bool(true), "Jobs through HTTP", &columns, out);
@@ -112,7 +116,7 @@ fn cpu(report: Report<'_>, out: &mut String) {
     for count in report.clients() {
         let cpu = &report.run("jobs", &count)["cpuUsPerJob"];
         let parts: Vec<f64> = PARTS.iter().filter_map(|part| cpu[*part].as_f64()).collect();
-        let mut cells = vec![format!("{count} clients")];
+        let mut cells = vec![people(&count)];
         cells.extend(parts.iter().map(|part| number(Some(*part))));
         cells.push(number(Some(parts.iter().sum())));
         line(&cells, out);
