@@ -13,11 +13,6 @@ pub trait Env: Send + Sync + std::fmt::Debug {
         self.now()
     }
 
-    /// How long the machine has been suspended since it started, in milliseconds: time in which nothing ran.
-    fn slept_ms(&self) -> i64 {
-        0
-    }
-
     /// Fills `bytes` with randomness fit for secrets.
     fn fill(&self, bytes: &mut [u8]);
 

@@ -50,8 +50,8 @@ impl Steady {
     }
 }
 
-fn nanoseconds(clock: ClockId) -> i64 {
-    let time = clock_gettime(clock);
+fn since_boot() -> i64 {
+    let time = clock_gettime(ClockId::Boottime);
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }
 
@@ -63,17 +63,11 @@ fn wall() -> i64 {
 
 impl Env for SystemEnv {
     fn now(&self) -> Timestamp {
-        Timestamp(STEADY.read(wall, || nanoseconds(ClockId::Boottime)) / 1_000_000)
+        Timestamp(STEADY.read(wall, since_boot) / 1_000_000)
     }
 
     fn wall(&self) -> Timestamp {
         Timestamp(wall() / 1_000_000)
-    }
-
-    fn slept_ms(&self) -> i64 {
-        // In this order: what passes between the two readings makes it less, never a sleep that was none.
-        let since_boot = nanoseconds(ClockId::Boottime);
-        (since_boot - nanoseconds(ClockId::Monotonic)).max(0) / 1_000_000
     }
 
     fn fill(&self, bytes: &mut [u8]) {
