@@ -27,7 +27,9 @@ fn begin(id: &str, worker: &str) -> Command {
 
 fn listed(b: &mut Bench, worker: &str, count: usize) -> Vec<String> {
     let ids: Vec<String> = (0..count).map(|n| format!("{worker}-{n}")).collect();
-    ids.iter().for_each(|id| drop(b.submit(id)));
+    for id in &ids {
+        b.submit(id);
+    }
     let taken = b.taken(take_list(worker, 1, 9));
     assert_eq!(taken.iter().map(|t| t.job.id.to_string()).collect::<Vec<_>>(), ids);
     ids
