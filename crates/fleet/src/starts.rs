@@ -47,6 +47,12 @@ impl Fleet {
         let count = if failing { u32::from(starting == 0) } else { count };
         let mut started = 0;
         while started < count {
+            // One of them may have failed already.
+            let paused = self.state().yard(&endpoint.id).paused_until(self.now());
+            if let Some(until) = paused {
+                self.state().yard(&endpoint.id).look_at = Some(until);
+                return 0;
+            }
             match self.start_placed(endpoint, serving, cause, false).await {
                 Ok(Some(_)) => started += 1,
                 Ok(None) => break,
