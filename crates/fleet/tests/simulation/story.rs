@@ -335,7 +335,7 @@ impl Story {
                         assert!(holds, "{} runs and {worker} does not hold it", job.id);
                         busy += u64::from(job.pinned.is_none());
                     }
-                    Phase::Done { .. } => {}
+                    Phase::Draft { .. } | Phase::Done { .. } => {}
                 }
             }
             let demand = engine.snapshot(&endpoint.id, 1).demand;
