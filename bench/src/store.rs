@@ -58,6 +58,7 @@ fn submit(endpoint: &EndpointId, now: Timestamp) -> Command {
         retention_ms: 86_400_000,
         pinned: None,
         webhook: None,
+        batch: None,
         has_s3: false,
         attempt: 0,
         losses: 0,

@@ -390,10 +390,6 @@ fn start_writer(
     let (feed, timers) = (feed.clone(), timers.clone());
     let apply = move |now: Timestamp, command: &Command, reply: &Reply| {
         let mut memory = lock(&memory);
-        let answer = match command {
-            Command::Finish { output, .. } => Some(output.as_ref()),
-            _ => None,
-        };
         let mut job_changed = |job: &Job| {
             memory.job_changed(job, now, &feed);
             timers.arm(job.due_at());
@@ -401,7 +397,7 @@ fn start_writer(
                 // Its batch may have ended with it.
                 timers.arm(now.plus(job.retention_ms));
             }
-            waiters.changed(job, answer);
+            waiters.changed(job, command);
         };
         match reply {
             Reply::Submitted { job, existing: false } | Reply::Job(job) => job_changed(job),

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use runyard_domain::{Job, JobId, Payload};
+use runyard_store::Command;
 use tokio::sync::Notify;
 
 /// A job that ended by its worker's answer.
@@ -52,12 +53,13 @@ impl Waiters {
         self.tell(job, || None);
     }
 
-    /// The same for a job that is now as it stands here; `answer` is the output of the worker's answer, where it
-    /// was one that changed it.
-    pub(crate) fn changed(&self, job: &Job, answer: Option<Option<&Payload>>) {
-        self.tell(&job.id, || {
-            let output = answer.filter(|_| job.is_done())?;
-            Some(Arc::new(Ended { job: job.clone(), output: output.cloned() }))
+    /// The same for a job that `command` made what it is now.
+    pub(crate) fn changed(&self, job: &Job, command: &Command) {
+        self.tell(&job.id, || match command {
+            Command::Finish { output, .. } if job.is_done() => {
+                Some(Arc::new(Ended { job: job.clone(), output: output.clone() }))
+            }
+            _ => None,
         });
     }
 

@@ -65,7 +65,7 @@ pub(crate) enum Waited {
     /// It ended meanwhile: nothing has to be read.
     Ended(Arc<Ended>),
     /// As the store has it.
-    Stored(Job),
+    Stored(Box<Job>),
 }
 
 impl Waited {
@@ -92,7 +92,7 @@ pub(crate) async fn ended(gateway: &Gateway, id: &JobId, wait: Duration) -> Resu
         if !waits || gateway.engine().endpoint_of_live(id).is_none() {
             let job = gateway.engine().job(id)?;
             if job.as_ref().is_none_or(Job::is_done) || !waits {
-                return Ok(job.map(Waited::Stored));
+                return Ok(job.map(|job| Waited::Stored(Box::new(job))));
             }
         }
         tokio::select! {
