@@ -106,6 +106,8 @@ def test_jobs_neither_end_nor_run_again(make_yard, project, journal, clock):
         os.kill(pid, signal.SIGCONT)
     end = yard.wire.wait("syn", running[0])
     assert end["status"] == "COMPLETED" and end["workerId"] == holder and "retries" not in end, end
+    # A worker notes its answer after the server has taken it.
+    until(lambda: set(running) <= set(journal_of(journal)[1]), 30)
     started, answered = journal_of(journal)
     assert all(len(started[job]) == 1 for job in running), started
     assert all(answered[job] == ["200"] for job in running), answered

@@ -21,7 +21,7 @@ use crate::delivery::{self, GiveBack};
 use crate::events::Events;
 use crate::leftovers::{self, Which};
 use crate::spool::Spool;
-use crate::upstream::Upstream;
+use crate::upstream::{Server, Upstream};
 use crate::worker::{Table, locked};
 use crate::{control, listener, lock, post, reap, replay, sandbox};
 
@@ -87,7 +87,7 @@ pub struct Agent {
     /// Results that wait for it.
     pub spool: Spool,
     /// Jobs that go back to it.
-    pub returns: UnboundedSender<GiveBack>,
+    pub returns: UnboundedSender<(Server, GiveBack)>,
     /// Room for bodies, in KiB.
     pub budget: Arc<Semaphore>,
     /// Who wants to hear what happens.

@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use runyard_domain::WorkerId;
-use runyard_runtime::wire::{Ending, Fault, Info, KEY_HEADER, Started};
+use runyard_runtime::wire::{Ending, Fault, Info, KEY_HEADER, SERVER_HEADER, Started};
 use runyard_runtime::{RuntimeError, Whose, WorkerSpec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -61,13 +61,17 @@ async fn answer(agent: &Arc<Agent>, request: Request<Incoming>) -> Response<Cont
         let refused = error("use the control socket", "the key is not the one in run/agent.key", Whose::Ours);
         return fault(StatusCode::FORBIDDEN, refused);
     }
-    agent.upstream.alive();
     let (parts, body) = request.into_parts();
+    let server = parts.headers.get(SERVER_HEADER);
+    agent.upstream.seen(server);
     let path = parts.uri.path().to_owned();
     let steps: Vec<&str> = path.split('/').skip(1).collect();
     match (&parts.method, steps.as_slice()) {
         (&Method::GET, ["info"]) => json(&info(agent)),
-        (&Method::GET, ["workers"]) => json(&agent.list()),
+        (&Method::GET, ["workers"]) => {
+            agent.upstream.looked_at_by(server);
+            json(&agent.list())
+        }
         (&Method::GET, ["events"]) => {
             let mut response = Response::new(Either::Right(agent.events.subscribe()));
             response

@@ -1,15 +1,16 @@
 //! Jobs on the last yard of their way: from the server's answer into a worker's connection. A [`Delivery`]
-//! that is dropped before its answer was handed over gives its jobs back.
+//! that is dropped before its answer was handed over gives its jobs back. Where another server has looked meanwhile at
+//! what the workers hold, it has settled them already: they are neither handed over nor given back.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, header};
 use runyard_domain::{JobId, WorkerId};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::agent::Agent;
-use crate::upstream::{Backoff, Outgoing};
+use crate::upstream::{Backoff, Outgoing, Server};
 use crate::worker::Worker;
 
 /// Names the jobs in a take's answer; from the server to us only.
@@ -27,14 +28,25 @@ pub struct GiveBack {
 /// Jobs on their way to a worker.
 #[derive(Debug)]
 pub struct Delivery {
+    agent: Arc<Agent>,
     worker: Arc<Worker>,
     jobs: Vec<JobId>,
-    returns: UnboundedSender<GiveBack>,
+    from: Server,
 }
+
+/// The jobs of an answer are no longer the worker's: its server is gone, and the next one has settled them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server that gave these jobs is gone")]
+pub struct Outdated;
 
 impl Delivery {
     /// The delivery that the headers of a take's answer announce, if any.
-    pub fn announced(headers: &HeaderMap, worker: &Arc<Worker>, agent: &Agent) -> Option<Self> {
+    pub fn announced(
+        headers: &HeaderMap,
+        from: Server,
+        worker: &Arc<Worker>,
+        agent: &Arc<Agent>,
+    ) -> Option<Self> {
         let jobs: Vec<JobId> = headers
             .get_all(JOBS)
             .iter()
@@ -42,37 +54,55 @@ impl Delivery {
             .flat_map(|value| value.split(','))
             .filter_map(|job| JobId::parse(job.trim()).ok())
             .collect();
-        (!jobs.is_empty()).then(|| Self { worker: Arc::clone(worker), jobs, returns: agent.returns.clone() })
+        let (agent, worker) = (Arc::clone(agent), Arc::clone(worker));
+        (!jobs.is_empty()).then_some(Self { agent, worker, jobs, from })
+    }
+
+    /// Whether its jobs are no longer the worker's.
+    pub fn is_outdated(&self) -> bool {
+        self.agent.upstream.current() != self.from
     }
 
     /// The answer is in the connection's hands: the worker holds the jobs.
-    pub fn handed_over(mut self) {
+    pub fn handed_over(mut self) -> Result<(), Outdated> {
+        // Nothing may come between: the server that looks next sees what is held.
+        if self.is_outdated() {
+            return Err(Outdated);
+        }
         self.worker.hold(&std::mem::take(&mut self.jobs));
+        Ok(())
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         let jobs = std::mem::take(&mut self.jobs);
-        if !jobs.is_empty() {
-            tracing::info!(worker.id = %self.worker.id, count = jobs.len(), "A worker was gone before its jobs came; they go back");
-            // Only an agent that is ending no longer listens.
-            let _ = self.returns.send(GiveBack { worker: self.worker.id.clone(), jobs });
+        if jobs.is_empty() {
+            return;
         }
+        let (worker, count) = (&self.worker.id, jobs.len());
+        if self.is_outdated() {
+            tracing::info!(worker.id = %worker, count, "Jobs of a server that is gone did not reach their worker; the next one has settled them");
+            return;
+        }
+        tracing::info!(worker.id = %worker, count, "A worker was gone before its jobs came; they go back");
+        let back = GiveBack { worker: worker.clone(), jobs };
+        // Only an agent that is ending no longer listens.
+        let _ = self.agent.returns.send((self.from, back));
     }
 }
 
-/// Brings jobs back to the server, each until it answers.
-pub async fn bring_back(agent: Arc<Agent>, mut returns: UnboundedReceiver<GiveBack>) {
-    while let Some(back) = returns.recv().await {
+/// Brings jobs back to the server that gave them, each until it answers or another one has looked.
+pub async fn bring_back(agent: Arc<Agent>, mut returns: UnboundedReceiver<(Server, GiveBack)>) {
+    while let Some((to, back)) = returns.recv().await {
         let Ok(body) = serde_json::to_vec(&back) else { continue };
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
         let path = "/agent/give-back".to_owned();
-        let request = Outgoing { method: Method::POST, path, headers, body: body.into() };
+        let request = Outgoing { method: Method::POST, path, headers, body: body.into(), only: Some(to) };
         let mut backoff = Backoff::default();
-        loop {
-            match agent.upstream.call(&request, |_| ()).await {
+        while agent.upstream.current() == to {
+            match agent.upstream.call(&request, |_, _| ()).await {
                 Ok((answer, ())) if answer.status < StatusCode::INTERNAL_SERVER_ERROR => break,
                 _ => agent.upstream.pause(&mut backoff).await,
             }

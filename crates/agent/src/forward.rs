@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -54,7 +54,7 @@ pub async fn answer(agent: Arc<Agent>, whose: Arc<Whose>, request: Request<Incom
     let mut headers = parts.headers;
     let announced = post::length(&headers);
     from_worker(&mut headers);
-    let mut outgoing = Outgoing { method: parts.method, path, headers, body: bytes::Bytes::new() };
+    let mut outgoing = Outgoing { method: parts.method, path, headers, body: bytes::Bytes::new(), only: None };
     match wish {
         Wish::Take | Wish::Stop => poll(agent, worker, outgoing).await,
         Wish::Ping => ping(&agent, &worker, outgoing).await,
@@ -65,7 +65,7 @@ pub async fn answer(agent: Arc<Agent>, whose: Arc<Whose>, request: Request<Incom
                 return reply::refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 64 MiB");
             };
             outgoing.body = body.bytes;
-            if let Ok((answer, ())) = agent.upstream.call(&outgoing, |_| ()).await {
+            if let Ok((answer, ())) = agent.upstream.call(&outgoing, |_, _| ()).await {
                 return reply::passed_on(answer, None);
             }
             sleep(Duration::from_secs(1)).await;
@@ -79,7 +79,7 @@ async fn ping(agent: &Agent, worker: &Worker, request: Outgoing) -> Response<Rep
         // It does not name the jobs whose results still have to come: the server would think them forgotten.
         return reply::empty(StatusCode::OK);
     }
-    match timeout(PING, agent.upstream.call(&request, |_| ())).await {
+    match timeout(PING, agent.upstream.call(&request, |_, _| ())).await {
         Ok(Ok((answer, ()))) => reply::passed_on(answer, None),
         Ok(Err(Away)) | Err(_) => reply::empty(StatusCode::OK),
     }
@@ -119,7 +119,8 @@ async fn ask(agent: &Arc<Agent>, worker: &Arc<Worker>, request: Outgoing) -> Res
     let (mut answer, answered) = oneshot::channel();
     let (agent, worker) = (Arc::clone(agent), Arc::clone(worker));
     tokio::spawn(async move {
-        let call = agent.upstream.call(&request, |headers| Delivery::announced(headers, &worker, &agent));
+        let announced = |headers: &HeaderMap, from| Delivery::announced(headers, from, &worker, &agent);
+        let call = agent.upstream.call(&request, announced);
         tokio::pin!(call);
         let result = tokio::select! {
             biased;
@@ -129,8 +130,12 @@ async fn ask(agent: &Arc<Agent>, worker: &Arc<Worker>, request: Outgoing) -> Res
                 Err(_) => return,
             },
         };
+        let current = result.and_then(|(answer, delivery)| match delivery {
+            Some(delivery) if delivery.is_outdated() => Err(Away),
+            delivery => Ok(reply::passed_on(answer, delivery)),
+        });
         // Dropped with the delivery in it where nobody waits any more.
-        let _ = answer.send(result.map(|(answer, delivery)| reply::passed_on(answer, delivery)));
+        let _ = answer.send(current);
     });
     answered.await.unwrap_or(Err(Away))
 }

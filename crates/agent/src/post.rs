@@ -181,7 +181,7 @@ async fn forward(agent: &Agent, worker: &Worker, post: &Post) -> Result<Answer, 
     if agent.spool.holds_of(&worker.id) {
         return Err(Away);
     }
-    let call = timeout(ANSWER, agent.upstream.call(&post.request, |_| ())).await;
+    let call = timeout(ANSWER, agent.upstream.call(&post.request, |_, _| ())).await;
     call.unwrap_or(Err(Away)).map(|(answer, ())| answer)
 }
 

@@ -46,7 +46,7 @@ async fn empty(agent: &Agent, worker: &WorkerId) -> Result<bool, Away> {
                 return Ok(false);
             }
         };
-        let (answer, ()) = agent.upstream.call(&request, |_| ()).await?;
+        let (answer, ()) = agent.upstream.call(&request, |_, _| ()).await?;
         if answer.status >= StatusCode::INTERNAL_SERVER_ERROR {
             tracing::warn!(worker.id = %worker, status = %answer.status, "The server failed at a spooled result; trying on");
             return Ok(false);

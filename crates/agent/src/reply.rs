@@ -1,6 +1,5 @@
 //! The answers that workers get. One body type for all: some bytes, and the jobs that they deliver.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 
-use crate::delivery::{self, Delivery};
+use crate::delivery::{self, Delivery, Outdated};
 use crate::upstream::Answer;
 
 /// How much is given to the connection at once. It asks for more when it has room, so that the last piece
@@ -24,18 +23,19 @@ pub struct Reply {
 
 impl http_body::Body for Reply {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Outdated;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Outdated>>> {
         let Some(mut rest) = self.data.take() else { return Poll::Ready(None) };
         let piece = rest.split_to(rest.len().min(PIECE));
         if !rest.is_empty() {
             self.data = Some(rest);
         } else if let Some(delivery) = self.delivery.take() {
-            delivery.handed_over();
+            // Without its last piece the answer is broken off, and the worker asks again.
+            delivery.handed_over()?;
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

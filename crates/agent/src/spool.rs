@@ -254,6 +254,7 @@ impl Spool {
             path: entry.path,
             headers: headers(&entry.headers),
             body: Bytes::from(body),
+            only: None,
         };
         Ok(Some((number, request)))
     }

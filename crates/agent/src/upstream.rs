@@ -37,7 +37,13 @@ pub struct Outgoing {
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
+    /// The server that it is meant for, where it makes no sense to any other.
+    pub only: Option<Server>,
 }
+
+/// Which of the servers, one after the other, it is: they are counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Server(u64);
 
 /// The server's answer.
 #[derive(Debug)]
@@ -59,10 +65,18 @@ pub struct Away;
 pub struct Upstream {
     socket: PathBuf,
     key: String,
-    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    idle: Mutex<Vec<Road>>,
+    current: Mutex<(Server, Option<HeaderValue>)>,
     away: AtomicBool,
     back: Notify,
     seen: Mutex<Instant>,
+}
+
+/// A connection, and the server at its other end.
+#[derive(Debug)]
+struct Road {
+    sender: SendRequest<Full<Bytes>>,
+    server: Server,
 }
 
 /// The pauses of one waiter.
@@ -82,6 +96,7 @@ impl Upstream {
             socket,
             key,
             idle: Mutex::default(),
+            current: Mutex::new((Server(0), None)),
             away: AtomicBool::new(false),
             back: Notify::new(),
             seen: Mutex::new(Instant::now()),
@@ -94,6 +109,30 @@ impl Upstream {
         if self.away.swap(false, Ordering::SeqCst) {
             self.back.notify_waiters();
         }
+    }
+
+    /// A server looks at what the workers hold: from now on that counts, and no longer what an earlier one answered,
+    /// even where its last words are still on their way through this process.
+    pub fn looked_at_by(&self, name: Option<&HeaderValue>) {
+        let mut current = locked(&self.current);
+        if current.1.as_ref() != name {
+            *current = (Server(current.0.0 + 1), name.cloned());
+        }
+    }
+
+    /// A server shows itself; it is the current one where there was none.
+    pub fn seen(&self, name: Option<&HeaderValue>) {
+        let mut current = locked(&self.current);
+        if current.1.is_none() {
+            current.1 = name.cloned();
+        }
+        drop(current);
+        self.alive();
+    }
+
+    /// The server that looked last.
+    pub fn current(&self) -> Server {
+        locked(&self.current).0
     }
 
     /// When there was a sign of life.
@@ -114,12 +153,12 @@ impl Upstream {
         }
     }
 
-    /// Sends a request and reads the whole answer. `on_head` sees its headers before its body is read; what
-    /// it makes is dropped if the body does not come.
+    /// Sends a request and reads the whole answer. `on_head` sees its headers, and who answers, before its body is
+    /// read; what it makes is dropped if the body does not come.
     pub async fn call<G>(
         &self,
         request: &Outgoing,
-        on_head: impl FnOnce(&HeaderMap) -> G,
+        on_head: impl FnOnce(&HeaderMap, Server) -> G,
     ) -> Result<(Answer, G), Away> {
         let result = self.exchange(request, on_head).await;
         match &result {
@@ -132,52 +171,54 @@ impl Upstream {
     async fn exchange<G>(
         &self,
         request: &Outgoing,
-        on_head: impl FnOnce(&HeaderMap) -> G,
+        on_head: impl FnOnce(&HeaderMap, Server) -> G,
     ) -> Result<(Answer, G), Away> {
-        let (sender, response) = self.send(request).await?;
+        let (road, response) = self.send(request).await?;
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SERVICE_UNAVAILABLE && parts.headers.contains_key(AWAY) {
             return Err(Away);
         }
-        let made = on_head(&parts.headers);
+        let made = on_head(&parts.headers, road.server);
         let body = body.collect().await.map_err(|_| Away)?.to_bytes();
-        self.keep(sender);
+        self.keep(road);
         end_to_end(&mut parts.headers);
         Ok((Answer { status: parts.status, headers: parts.headers, body }, made))
     }
 
     /// Sends on a kept connection, and where that turns out to be dead, on a new one.
-    async fn send(
-        &self,
-        request: &Outgoing,
-    ) -> Result<(SendRequest<Full<Bytes>>, http::Response<Incoming>), Away> {
-        while let Some(mut sender) = self.kept() {
-            if let Ok(response) = sender.send_request(self.build(request)?).await {
-                return Ok((sender, response));
+    async fn send(&self, request: &Outgoing) -> Result<(Road, http::Response<Incoming>), Away> {
+        while let Some(mut road) = self.kept() {
+            if let Ok(response) = road.sender.send_request(self.build(request)?).await {
+                return Ok((road, response));
             }
         }
         let stream = UnixStream::connect(&self.socket).await.map_err(|_| Away)?;
+        // A server looks before it listens, and the one before it is gone by then.
+        let server = self.current();
+        if request.only.is_some_and(|only| only != server) {
+            return Err(Away);
+        }
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|_| Away)?;
         tokio::spawn(connection);
         let response = sender.send_request(self.build(request)?).await.map_err(|_| Away)?;
-        Ok((sender, response))
+        Ok((Road { sender, server }, response))
     }
 
-    fn kept(&self) -> Option<SendRequest<Full<Bytes>>> {
+    fn kept(&self) -> Option<Road> {
         let mut idle = locked(&self.idle);
-        while let Some(sender) = idle.pop() {
-            if sender.is_ready() {
-                return Some(sender);
+        while let Some(road) = idle.pop() {
+            if road.sender.is_ready() && road.server == self.current() {
+                return Some(road);
             }
         }
         None
     }
 
-    fn keep(&self, sender: SendRequest<Full<Bytes>>) {
+    fn keep(&self, road: Road) {
         let mut idle = locked(&self.idle);
-        idle.retain(|sender| !sender.is_closed());
-        if !sender.is_closed() && idle.len() < IDLE {
-            idle.push(sender);
+        idle.retain(|road| !road.sender.is_closed());
+        if !road.sender.is_closed() && idle.len() < IDLE {
+            idle.push(road);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -13,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::wire::{Fault, KEY_HEADER};
+use crate::wire::{Fault, KEY_HEADER, SERVER_HEADER};
 use crate::{Paths, RuntimeError, Whose};
 
 /// Talks to the agent of one data directory.
@@ -21,6 +22,7 @@ use crate::{Paths, RuntimeError, Whose};
 pub(crate) struct Control {
     socket: PathBuf,
     key: PathBuf,
+    server: String,
 }
 
 /// A request did not get a good answer.
@@ -53,7 +55,9 @@ fn no_agent(error: impl std::fmt::Display) -> Failure {
 
 impl Control {
     pub(crate) fn new(paths: &Paths) -> Self {
-        Self { socket: paths.agent_socket(), key: paths.agent_key() }
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let server = format!("{}-{began}", std::process::id());
+        Self { socket: paths.agent_socket(), key: paths.agent_key(), server }
     }
 
     /// Sends a request and reads the answer as `T`.
@@ -86,6 +90,7 @@ impl Control {
             .uri(path)
             .header(http::header::HOST, "agent")
             .header(KEY_HEADER, key.trim())
+            .header(SERVER_HEADER, &self.server)
             .body(Full::new(Bytes::from(body)))
             .map_err(no_agent)?;
         let answer = sender.send_request(request).await.map_err(no_agent)?;

@@ -23,6 +23,10 @@ use crate::{Event, RuntimeError, Stop, Whose};
 /// agent, and the agent towards the server. Workers can reach sockets but not that file.
 pub const KEY_HEADER: &str = "x-runyard-agent";
 
+/// The header that tells servers apart, on every request of a server to the agent. What an earlier server answered
+/// no longer holds once another one has asked which jobs the workers have.
+pub const SERVER_HEADER: &str = "x-runyard-server";
+
 /// Who the agent is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {

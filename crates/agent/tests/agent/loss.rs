@@ -103,6 +103,28 @@ async fn polls_are_held_and_pings_answered_while_the_server_is_away() {
     assert_eq!(h.observed("w1").await.unwrap().holds, [JobId::new("a-u1")]);
 }
 
+/// The last words of a server that was killed are still on their way when the next one looks at what the workers hold,
+/// and gives everything else to others.
+#[tokio::test]
+async fn what_a_dead_server_answered_is_not_delivered_after_the_next_one_has_looked() {
+    let h = with_worker().await;
+    let mut server = Server::start(&h.paths);
+    let poll = h.send("GET", "/w/token-w1/v2/ep/job-take/w1?x", "");
+    let played = async {
+        let last = server.next().await;
+        let next = within("the agent", ProcessRuntime::connect(h.paths.clone(), exe())).await.unwrap();
+        let looked = next.list().await.unwrap();
+        assert!(looked.iter().all(|worker| worker.holds.is_empty()));
+        last.answer(200, &[("x-runyard-jobs", "a-u1")], r#"{"id":"a-u1"}"#);
+        let again = server.next().await;
+        assert_eq!(again.path, "/w/token-w1/v2/ep/job-take/w1?x", "nothing is given back: that is settled");
+        assert!(h.observed("w1").await.unwrap().holds.is_empty());
+        again.answer(204, &[], "");
+    };
+    let (answer, ()) = tokio::join!(poll, played);
+    assert_eq!(answer.0.as_u16(), 204);
+}
+
 /// A worker that asks for more, says that it is at work on nothing, and whose result nobody has seen: the server
 /// would take that job for forgotten and have it run again.
 #[tokio::test]
