@@ -1,7 +1,7 @@
 //! A stub worker: speaks the worker protocol as fast as it can, started by the agent like any other. It asks
 //! for batches, answers each job with its input, and ends when it is told.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -63,11 +63,9 @@ fn jobs(body: &[u8]) -> anyhow::Result<Vec<Job>> {
 
 async fn lane(urls: Urls) -> anyhow::Result<()> {
     let mut takes = Client::connect(&urls.host).await?;
-    // One connection per answer in flight, so that the answers of a batch are committed together.
+    // One connection per answer in flight, so that the answers of a batch are committed together. Made when it is
+    // needed: one that stays silent is closed.
     let mut posts = Vec::new();
-    for _ in 0..BATCH {
-        posts.push(Client::connect(&urls.host).await?);
-    }
     let take = format!("{}&batch_size={BATCH}&job_in_progress=1", urls.take);
     loop {
         let answer = takes.send("GET", &take, "user-agent: bench\r\n", b"").await?;
@@ -76,11 +74,16 @@ async fn lane(urls: Urls) -> anyhow::Result<()> {
         }
         let mut running = Vec::new();
         for job in jobs(&answer.body)? {
-            let mut post = posts.pop().context("a free connection")?;
+            let mut post = match posts.pop() {
+                Some(post) => post,
+                None => Client::connect(&urls.host).await?,
+            };
             let path = format!("{}&isStream=false", urls.done.replace("$ID", &job.id));
             running.push(tokio::spawn(async move {
                 let body = format!("{{\"output\":{}}}", job.input);
-                post.send("POST", &path, "", body.as_bytes()).await.map(|_| post)
+                let answer = post.send("POST", &path, "", body.as_bytes()).await?;
+                ensure!(answer.status == 200, "a result was not taken: {}", answer.status);
+                Ok(post)
             }));
         }
         for post in running {

@@ -19,6 +19,7 @@ impl Batch<'_> {
         run(self.conn, "forget an idempotency key", "DELETE FROM idempotency WHERE job = ?1", [n])?;
         run(self.conn, "forget a job's deliveries", "DELETE FROM deliveries WHERE job = ?1", [n])?;
         run(self.conn, "forget a job", "DELETE FROM jobs WHERE n = ?1", [n])?;
+        self.keep_number = true;
         Ok(())
     }
 

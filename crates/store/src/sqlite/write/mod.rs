@@ -25,7 +25,6 @@ use take::Counts;
 pub(super) struct Batch<'a> {
     conn: &'a Connection,
     now: Timestamp,
-    first_seq: u64,
     next_seq: u64,
     /// How the counts of each endpoint changed.
     tallies: HashMap<EndpointId, Tally>,
@@ -33,6 +32,8 @@ pub(super) struct Batch<'a> {
     loose: HashSet<String>,
     /// Batches whose jobs moved.
     moved: HashSet<BatchId>,
+    /// The jobs themselves do not show any more which numbers were given out.
+    keep_number: bool,
 }
 
 /// What is left to do when the transaction is committed.
@@ -54,7 +55,7 @@ pub(super) fn next_seq(conn: &Connection) -> Result<u64, StoreError> {
 impl<'a> Batch<'a> {
     pub(super) fn new(conn: &'a Connection, now: Timestamp, next_seq: u64) -> Self {
         let (tallies, loose, moved) = (HashMap::new(), HashSet::new(), HashSet::new());
-        Self { conn, now, first_seq: next_seq, next_seq, tallies, loose, moved }
+        Self { conn, now, next_seq, tallies, loose, moved, keep_number: false }
     }
 
     /// Decides and writes one command.
@@ -103,7 +104,7 @@ impl<'a> Batch<'a> {
     pub(super) fn end(mut self) -> Result<End, StoreError> {
         self.settle_batches()?;
         self.write_tallies()?;
-        if self.next_seq != self.first_seq {
+        if self.keep_number {
             run(
                 self.conn,
                 "keep the next job number",

@@ -73,6 +73,7 @@ impl Batch<'_> {
         let reply = self.step(id, &job::Command::Retry { seq: self.next_seq })?;
         if let Reply::Job(_) = reply {
             self.next_seq += 1;
+            self.keep_number = true;
         }
         Ok(reply)
     }
