@@ -63,8 +63,8 @@ class Yard:
         self.data = self.root / "data"
         self.data.mkdir()
         if tools:
-            # Environments and the installer's cache are addressed by content: all yards of a session share them.
-            for name in ("envs", "tools"):
+            # Environments and what installers keep are addressed by content: all yards of a session share them.
+            for name in ("envs", "tools", "cache"):
                 (tools / name).mkdir(exist_ok=True)
                 (self.data / name).symlink_to(tools / name)
         self.home = self.root / "home"

@@ -54,7 +54,8 @@ pub async fn answer(agent: Arc<Agent>, whose: Arc<Whose>, request: Request<Incom
     let mut headers = parts.headers;
     let announced = post::length(&headers);
     from_worker(&mut headers);
-    let mut outgoing = Outgoing { method: parts.method, path, headers, body: bytes::Bytes::new(), only: None };
+    let mut outgoing =
+        Outgoing { method: parts.method, path, headers, body: bytes::Bytes::new(), only: None };
     match wish {
         Wish::Take | Wish::Stop => poll(agent, worker, outgoing).await,
         Wish::Ping => ping(&agent, &worker, outgoing).await,

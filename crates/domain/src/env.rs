@@ -37,16 +37,18 @@ pub trait Env: Send + Sync + std::fmt::Debug {
     fn uuid(&self) -> String {
         let mut b = [0u8; 16];
         self.fill(&mut b);
-        b[6] = (b[6] & 0x0f) | 0x40;
-        b[8] = (b[8] & 0x3f) | 0x80;
-        let hex = crate::id::hex(&b);
-        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        uuid_of(b)
     }
 
-    /// A job id in RunPod's form; synchronous jobs carry the prefix `sync-`.
+    /// A job id in RunPod's form; synchronous jobs carry the prefix `sync-`. The UUID in it has 74 random bits, at its
+    /// beginning, by which people shorten it; its last 48 are the time in milliseconds, by which a store keeps jobs
+    /// together that came together.
     fn job_id(&self, sync: bool) -> JobId {
+        let mut b = [0u8; 16];
+        self.fill(&mut b[..10]);
+        b[10..].copy_from_slice(&self.now().0.to_be_bytes()[2..]);
         let prefix = if sync { "sync-" } else { "" };
-        JobId::new(format!("{prefix}{}-u1", self.uuid()))
+        JobId::new(format!("{prefix}{}-u1", uuid_of(b)))
     }
 
     /// An endpoint id: 14 lowercase letters and digits.
@@ -68,4 +70,12 @@ pub trait Env: Send + Sync + std::fmt::Debug {
     fn key_id(&self) -> KeyId {
         KeyId::new(self.token(10))
     }
+}
+
+/// These bytes as a version 4 UUID.
+fn uuid_of(mut b: [u8; 16]) -> String {
+    b[6] = (b[6] & 0x0f) | 0x40;
+    b[8] = (b[8] & 0x3f) | 0x80;
+    let hex = crate::id::hex(&b);
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

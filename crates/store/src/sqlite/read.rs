@@ -56,7 +56,7 @@ impl Readers {
 
     fn payload(&self, id: &JobId, kind: Kind) -> Result<Option<Payload>, StoreError> {
         const SQL: &str = "SELECT payloads.bytes, payloads.file, payloads.len FROM jobs
-                           JOIN payloads ON payloads.id = 4 * jobs.n + ?2 WHERE jobs.id = ?1";
+                           JOIN payloads ON payloads.id = 4 * jobs.n + ?2 WHERE substr(jobs.id, -15) = substr(?1, -15) AND jobs.id = ?1";
         self.with(|conn| {
             first(conn, "load a payload", SQL, (id.as_str(), kind as i64), |row| payload(row, 0))
         })
@@ -88,7 +88,7 @@ impl Reader for Readers {
         const SQL: &str = "SELECT chunks.bytes, chunks.file, chunks.len, chunks.place FROM jobs
             JOIN streams ON streams.job = jobs.n
             JOIN chunks ON chunks.job = jobs.n AND chunks.place >= streams.delivered
-            WHERE jobs.id = ?1 ORDER BY chunks.place";
+            WHERE substr(jobs.id, -15) = substr(?1, -15) AND jobs.id = ?1 ORDER BY chunks.place";
         let (mut chunks, mut bytes, mut more) = (vec![], 0, false);
         self.with(|conn| {
             each(conn, "load chunks", SQL, [id.as_str()], |row| {
@@ -139,7 +139,8 @@ impl Reader for Readers {
 
     fn deliveries(&self, job: &JobId) -> Result<Vec<Delivery>, StoreError> {
         const SQL: &str = "SELECT deliveries.record FROM jobs JOIN deliveries ON deliveries.job = jobs.n
-                           WHERE jobs.id = ?1 ORDER BY deliveries.n";
+                           WHERE substr(jobs.id, -15) = substr(?1, -15) AND jobs.id = ?1
+                           ORDER BY deliveries.n";
         self.with(|conn| {
             all(conn, "list a job's deliveries", SQL, [job.as_str()], |row| document(row, 0, "delivery"))
         })
@@ -268,7 +269,9 @@ fn select_jobs(filter: &Filter) -> (String, Vec<Value>) {
         term(" AND submitted_at >= ?", since.0.into());
     }
     if let Some(before) = &filter.before {
-        const BEFORE: &str = " AND (submitted_at, n) < (SELECT submitted_at, n FROM jobs WHERE id = ?)";
+        const BEFORE: &str =
+            " AND (submitted_at, n) < (SELECT submitted_at, n FROM jobs, (SELECT ? AS before)
+                               WHERE substr(id, -15) = substr(before, -15) AND id = before)";
         term(BEFORE, before.as_str().to_owned().into());
     }
     // The literals name the partial indexes.

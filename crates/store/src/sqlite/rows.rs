@@ -66,7 +66,8 @@ pub(super) fn lane(job: &Job) -> i64 {
 
 /// A job by its id.
 pub(super) fn load(conn: &Connection, id: &JobId) -> Result<Option<JobRow>, StoreError> {
-    first(conn, "load a job", "SELECT n, header FROM jobs WHERE id = ?1", [id.as_str()], job_row)
+    const SQL: &str = "SELECT n, header FROM jobs WHERE substr(id, -15) = substr(?1, -15) AND id = ?1";
+    first(conn, "load a job", SQL, [id.as_str()], job_row)
 }
 
 /// Columns 0 and 1 of a row: `n` and `header`.
@@ -80,7 +81,7 @@ pub(super) fn insert(conn: &Connection, job: &Job) -> Result<bool, StoreError> {
         conn,
         "add a job",
         "INSERT INTO jobs (n, id, endpoint, lane, standing, seq, worker, due_at, submitted_at, header, batch)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?1, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?1, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (substr(id, -15), id) DO NOTHING",
         params![
             job.seq as i64,
             job.id.as_str(),

@@ -52,7 +52,7 @@ impl Batch<'_> {
 
     pub(super) fn delivered(&mut self, id: &JobId, upto: u64) -> Result<Reply, StoreError> {
         const SQL: &str = "UPDATE streams SET delivered = max(delivered, min(?2, chunks))
-                           WHERE job = (SELECT n FROM jobs WHERE id = ?1)";
+                           WHERE job = (SELECT n FROM jobs WHERE substr(id, -15) = substr(?1, -15) AND id = ?1)";
         run(self.conn, "keep a stream's cursor", SQL, (id.as_str(), number(upto.saturating_add(1))))?;
         Ok(Reply::Nothing)
     }
