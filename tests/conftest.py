@@ -33,6 +33,16 @@ pytest_plugins = ["support.envs", "support.field"]
 SDK = "1.12.0"
 
 
+# What takes longest begins first, so that nothing is left to wait for at the end.
+LONGEST = ["test_versions", "test_kill", "test_worker_protocol", "test_bad_input", "test_acceptance", "test_restart"]
+
+
+def pytest_collection_modifyitems(items):
+    """The order in which files begin; within one it stays as it is."""
+    place = {name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
+
 def missing(what):
     """A requirement is not there: a skip, or a failure where all has to run."""
     if os.environ.get("RUNYARD_REQUIRE_ALL") == "1":

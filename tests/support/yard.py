@@ -7,6 +7,7 @@ server and agent and fails the test if any process of this data directory is lef
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -23,10 +24,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def free_port():
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has, outside the range that connections are made from: it stays free while a server that had
+    it starts again."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class Run:

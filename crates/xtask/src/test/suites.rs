@@ -37,6 +37,8 @@ pub fn run(
     let _ = fs::remove_file(&junit);
     let mut pytest = Command::new(python);
     pytest.args(["-m", "pytest", "tests", "-q", "-rs", "-p", "no:cacheprovider"]);
+    // They wait most of the time. Whole files side by side, in the order that `conftest.py` gives.
+    pytest.args(["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]);
     pytest.arg(format!("--junitxml={}", junit.display()));
     pytest
         .current_dir(root)
