@@ -1,9 +1,10 @@
 //! The client's side of the agent's control socket: one connection per request, so that a request is never
 //! sent into a connection that an agent before this one had.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -55,8 +56,9 @@ fn no_agent(error: impl std::fmt::Display) -> Failure {
 
 impl Control {
     pub(crate) fn new(paths: &Paths) -> Self {
-        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let server = format!("{}-{began}", std::process::id());
+        // A process id comes back some day; together with chance it does not.
+        let chance = RandomState::new().build_hasher().finish();
+        let server = format!("{}-{chance:016x}", std::process::id());
         Self { socket: paths.agent_socket(), key: paths.agent_key(), server }
     }
 
