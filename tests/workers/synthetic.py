@@ -2,7 +2,8 @@
 
 Like the SDK it takes one job at a time, tries a result three times after a 5xx and gives it up at once when the
 connection is refused (so the tests see whether anybody refuses), finishes its job after SIGTERM and ends when
-its poll returns. A job works for `ms`, and on until the file `until` is there. Each execution leaves two lines in
+its poll returns. A job works for `ms`, and on until the file `until` is there; with `FAIL` in the environment each
+one fails. Each execution leaves two lines in
 the job's `journal`: `start JOB WORKER` and `done JOB STATUS`.
 """
 
@@ -45,6 +46,8 @@ def work(job):
     while "until" in given and not os.path.exists(given["until"]):
         time.sleep(0.05)
     answer = json.dumps({"output": {"number": given["number"], "pad": given.get("pad", "")}})
+    if "FAIL" in os.environ:
+        answer = json.dumps({"error": "this release fails its jobs"})
     said = "nothing"
     for pause in (2, 3, 0):
         try:

@@ -10,10 +10,10 @@ use crate::Cli;
 /// The groups. A command that is in none is listed last.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Start", &["dev", "up", "doctor"]),
-    ("Ship", &["deploy", "releases", "rollback"]),
+    ("Ship", &["deploy", "releases", "rollback", "promote", "diff"]),
     ("Call", &["run", "status", "cancel", "retry", "jobs", "purge"]),
     ("See", &["logs", "why", "workers"]),
-    ("Things", &["endpoints", "keys", "login", "config", "completion"]),
+    ("Things", &["endpoints", "keys", "login", "config", "disk", "completion"]),
 ];
 
 const EXAMPLES: &str = "\

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use runyard_domain::Rates;
+use runyard_domain::{Rates, RolloutSettings};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -28,7 +28,7 @@ view!(
 view!(
     /// An endpoint.
     Endpoint { id: String, name: String, created_at: i64, url: Option<String>, serving: Option<u32>,
-        settings: Settings, state: String, state_message: Option<String>, workers: WorkerCounts, jobs: JobCounts, }
+        settings: Settings, state: String, state_message: Option<String>, rollout: RolloutView, workers: WorkerCounts, jobs: JobCounts, }
 );
 view!(
     /// Workers of an endpoint by state.
@@ -42,7 +42,16 @@ view!(
     /// A release.
     Release { number: u32, state: String, serving: bool, created_at: i64, created_by: Option<String>,
         handler: Option<String>, python: Option<String>, env: BTreeMap<String, String>, env_read: Vec<String>,
-        note: Option<String>, reason: Option<Reason>, }
+        note: Option<String>, reason: Option<Reason>, worker_count: u32, canary: bool, withdrawn: Option<Withdrawn>, }
+);
+view!(
+    /// Why traffic was taken from a release.
+    Withdrawn { at: i64, why: String, }
+);
+view!(
+    /// How far a rollout is.
+    RolloutView { in_progress: bool, workers_on_latest: u32, workers_total: u32, stage: Option<String>,
+        to: Option<u32>, from: Vec<u32>, ends_at: Option<i64>, canary_percent: Option<u32>, }
 );
 view!(
     /// Why something is as it is.
@@ -130,6 +139,7 @@ pub struct Settings {
     pub gpus: u32,
     pub concurrency: u32,
     pub prefetch: String,
+    pub rollout: RolloutSettings,
 }
 
 /// When workers are added.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EndpointId, Prefetch, Rates, Timestamp};
+use crate::rollout::Withdrawn;
+use crate::{EndpointId, Prefetch, Rates, Rollout, RolloutSettings, Timestamp};
 
 /// When to add a worker. Sources: RunPod's endpoint settings, `scalerType` and `scalerValue`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,8 @@ pub struct Settings {
     pub stop_grace_ms: i64,
     /// Where a worker is replaced to stop one job: how long its other jobs may still run.
     pub replace_grace_ms: i64,
+    /// How releases follow each other.
+    pub rollout: RolloutSettings,
 }
 
 impl Default for Settings {
@@ -71,6 +74,7 @@ impl Default for Settings {
             prefetch: Prefetch::Auto,
             stop_grace_ms: 3_000,
             replace_grace_ms: 10_000,
+            rollout: RolloutSettings::default(),
         }
     }
 }
@@ -140,7 +144,7 @@ impl Settings {
         if !(1..=1000).contains(&self.concurrency) {
             return bad("concurrency", self.concurrency.to_string(), "1 to 1000");
         }
-        Ok(())
+        self.rollout.check()
     }
 }
 
@@ -163,6 +167,12 @@ pub struct Endpoint {
     pub promoted_at: Option<Timestamp>,
     /// The number the next release gets; numbers start at 1 and are never reused.
     pub next_release: u32,
+    /// How traffic moves to another release at this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// Releases from which traffic was taken back, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<Withdrawn>,
 }
 
 impl Endpoint {
@@ -177,6 +187,8 @@ impl Endpoint {
             previous: None,
             promoted_at: None,
             next_release: 1,
+            rollout: None,
+            withdrawn: Vec::new(),
         }
     }
 }

@@ -5,7 +5,9 @@
 //! - [`endpoint`], [`release`] and [`worker`] are the records the control plane keeps.
 //! - [`batch`] is how jobs are gathered, run and kept together.
 //! - [`delivery`] is how the end of a job is told to its webhook.
-//! - [`scaling`] and [`placement`] decide how many workers there are and which GPUs they hold.
+//! - [`scaling`] and [`placement`] decide how many workers there are and which GPUs they hold; [`rollout`] decides
+//!   how one release follows the other.
+//! - [`keep`] says which releases keep their code.
 //! - [`reason`] enumerates why a job waits or why it failed.
 //! - [`env`] is the seam for time, ids and randomness.
 
@@ -15,6 +17,7 @@ pub mod endpoint;
 pub mod env;
 pub mod id;
 pub mod job;
+pub mod keep;
 pub mod key;
 pub mod lists;
 pub mod payload;
@@ -22,6 +25,7 @@ pub mod placement;
 pub mod rates;
 pub mod reason;
 pub mod release;
+pub mod rollout;
 pub mod scaling;
 pub mod time;
 pub mod worker;
@@ -38,5 +42,6 @@ pub use payload::Payload;
 pub use rates::Rates;
 pub use reason::{FailReason, WaitReason};
 pub use release::{Release, ReleaseState};
+pub use rollout::{Rollout, RolloutSettings};
 pub use time::Timestamp;
 pub use worker::{Exit, WorkerRecord};

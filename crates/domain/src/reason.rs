@@ -261,6 +261,11 @@ pub enum FailReason {
         /// Whether a worker runs on without ever having asked for a job.
         timed_out: bool,
     },
+    /// It served, and traffic was taken back.
+    RolledBack {
+        /// Why.
+        why: String,
+    },
     /// A test request of the release did not succeed.
     TestFailed {
         /// The test's name.
@@ -285,6 +290,7 @@ impl FailReason {
             Self::InputUnreadable { .. } => "input_unreadable",
             Self::Environment { .. } => "environment_failed",
             Self::StartFailed { .. } => "start_failed",
+            Self::RolledBack { .. } => "rolled_back",
             Self::TestFailed { .. } => "test_failed",
         }
     }
@@ -330,6 +336,7 @@ impl FailReason {
             }
             Self::Environment { message, .. } => message.clone(),
             Self::StartFailed { exit, unset_env, timed_out } => start_failed(exit, unset_env, *timed_out),
+            Self::RolledBack { why } => format!("traffic went back to the release before: {why}"),
             Self::TestFailed { test, message } => format!("test '{test}' did not pass: {message}"),
         }
     }

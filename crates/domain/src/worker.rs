@@ -80,7 +80,7 @@ pub struct WorkerRecord {
     pub token_hash: String,
     /// Its life.
     pub state: WorkerState,
-    /// Why it was started: `queue`, `min`, `test`, `replace`.
+    /// Why it was started: `queue`, `min`, `test`, `rollout`, `canary`.
     pub cause: String,
     /// Indexes of the GPUs it holds.
     pub gpus: Vec<u32>,

@@ -19,6 +19,7 @@ use crate::live::Live;
 use crate::polls::Polls;
 use crate::stops::Ended as _;
 use crate::timers::Timers;
+use crate::traffic::Shares;
 use crate::waiters::{JobWaiter, Waiters};
 use crate::writer::{Latency, Seat, Writer};
 use crate::{Change, EngineError};
@@ -42,6 +43,7 @@ pub(crate) struct Memory {
     pub(crate) live: Live,
     pub(crate) polls: Polls,
     pub(crate) arrivals: Arrivals,
+    pub(crate) shares: Shares,
     touched: BTreeSet<EndpointId>,
     deliveries_touched: bool,
 }
@@ -59,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) feed: broadcast::Sender<Change>,
     pub(crate) timers: Arc<Timers>,
     pub(crate) draining: AtomicBool,
+    /// Held while an endpoint's record is read, changed and written.
+    pub(crate) endpoint_turn: tokio::sync::Mutex<()>,
     waiting_over: AtomicBool,
     failed: Arc<Notify>,
 }
@@ -91,6 +95,7 @@ impl Engine {
         let memory = Arc::new(Mutex::new(Memory::default()));
         let catalog = Arc::new(Catalog::default());
         for endpoint in reader.endpoints()? {
+            lock(&memory).shares.set(&endpoint);
             catalog.put(endpoint);
         }
         for job in reader.live()? {
@@ -129,6 +134,7 @@ impl Engine {
             feed,
             timers,
             draining: AtomicBool::new(false),
+            endpoint_turn: tokio::sync::Mutex::default(),
             waiting_over: AtomicBool::new(false),
             failed,
         });
@@ -405,6 +411,7 @@ fn start_writer(
                 for Taken { job, .. } in taken {
                     job_changed(job);
                 }
+                memory.shares.note(taken);
                 memory.note_list(taken);
             }
             Reply::Jobs(jobs) => jobs.iter().for_each(job_changed),
@@ -430,11 +437,13 @@ fn start_writer(
         match command {
             Command::PutEndpoint(endpoint) => {
                 catalog.put((**endpoint).clone());
+                memory.shares.set(endpoint);
                 memory.wake_all_polls(&endpoint.id);
                 let _ = feed.send(Change::Endpoint(endpoint.id.clone()));
             }
             Command::DropEndpoint(id) => {
                 catalog.remove(id);
+                memory.shares.forget(id);
                 for job in memory.index.drop_endpoint(id) {
                     waiters.wake(&job);
                 }

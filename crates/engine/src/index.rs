@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use runyard_domain::lists::Pace;
 use runyard_domain::scaling::Demand;
-use runyard_domain::{EndpointId, Job, JobId, Outcome, Phase, Timestamp, WorkerId};
+use runyard_domain::{EndpointId, FailReason, Job, JobId, Outcome, Phase, Timestamp, WorkerId};
 
 /// Up to here a place in the queue is counted; beyond, it is estimated.
 const EXACT_PLACES: usize = 1_000;
@@ -52,6 +52,8 @@ struct Queue {
     held: BTreeMap<Order, Timestamp>,
     running: u64,
     pace: Option<Pace>,
+    /// How jobs ended, by release.
+    tallies: BTreeMap<u32, Tally>,
 }
 
 /// A job that a worker has, as others see it.
@@ -93,6 +95,18 @@ pub struct Snapshot {
     pub usual_ms: Option<i64>,
 }
 
+/// How the jobs of a release ended, tests apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// By an answer or a limit of theirs; cancelled ones are not counted.
+    pub ended: u64,
+    /// Those of them that went wrong.
+    pub failed: u64,
+}
+
+/// Releases of an endpoint whose tallies are kept.
+const TALLIES: usize = 32;
+
 /// What a change of a job meant for workers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shift {
@@ -130,6 +144,9 @@ impl Index {
             Phase::Done { outcome, execution_ms: Some(ms), release: Some(release), .. } => {
                 let measures = matches!(outcome, Outcome::Completed | Outcome::TimedOut { .. });
                 // Once each: a repeated chunk shows an ended job again.
+                if before.is_some() && job.pinned.is_none() {
+                    queue.count(*release, outcome);
+                }
                 if measures && before.is_some() {
                     let pace = queue.pace.get_or_insert(Pace::new(*release));
                     if pace.release != *release {
@@ -257,6 +274,12 @@ impl Index {
         }
     }
 
+    /// How the jobs of a release ended.
+    pub(crate) fn tally(&self, endpoint: &EndpointId, release: u32) -> Tally {
+        let tally = self.queues.get(endpoint).and_then(|queue| queue.tallies.get(&release));
+        tally.copied().unwrap_or_default()
+    }
+
     /// How long jobs of an endpoint's newest release take.
     pub(crate) fn pace(&self, endpoint: &EndpointId) -> Option<Pace> {
         self.queues.get(endpoint)?.pace
@@ -342,7 +365,29 @@ impl Stage {
     }
 }
 
+impl Tally {
+    /// The end of one job. Whether it is the release's doing: a time to live that ended is not.
+    pub fn note(&mut self, outcome: &Outcome) {
+        let failed = match outcome {
+            Outcome::Completed => false,
+            Outcome::Failed { .. } | Outcome::TimedOut { reason: FailReason::ExecutionTimeout { .. } } => {
+                true
+            }
+            Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => return,
+        };
+        self.ended += 1;
+        self.failed += u64::from(failed);
+    }
+}
+
 impl Queue {
+    fn count(&mut self, release: u32, outcome: &Outcome) {
+        self.tallies.entry(release).or_default().note(outcome);
+        if self.tallies.len() > TALLIES {
+            self.tallies.pop_first();
+        }
+    }
+
     fn usual_ms(&self) -> Option<i64> {
         self.pace.map(|pace| pace.usual_ms as i64)
     }

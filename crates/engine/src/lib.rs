@@ -23,6 +23,7 @@ mod results;
 mod stops;
 mod take;
 mod timers;
+mod traffic;
 mod waiters;
 mod writer;
 
@@ -31,7 +32,7 @@ pub use engine::{Engine, Options};
 pub use env::SystemEnv;
 pub use error::EngineError;
 pub use feed::Change;
-pub use index::{Lease, Place, Snapshot};
+pub use index::{Lease, Place, Snapshot, Tally};
 pub use intake::{Accepted, NewJob};
 pub use live::{LiveWorker, Presence};
 pub use take::{Ask, Handed, Take};

@@ -144,6 +144,12 @@ impl Live {
         self.workers.get(worker).is_some_and(|entry| !entry.view.draining && entry.tail.is_empty())
     }
 
+    /// Whether a worker of another release is there that takes jobs, or will when it has started.
+    pub(crate) fn has_other(&self, endpoint: &EndpointId, release: u32) -> bool {
+        let mut all = self.workers.values().map(|entry| &entry.view);
+        all.any(|view| view.endpoint == *endpoint && view.release != release && !view.draining)
+    }
+
     /// A worker has none of the jobs that it was handed; ghosts it had are gone too.
     pub(crate) fn end_list(&mut self, worker: &WorkerId) {
         if let Some(entry) = self.workers.get_mut(worker) {

@@ -50,7 +50,8 @@ impl Memory {
         for held in std::mem::take(&mut polls.held) {
             let takeable =
                 self.index.takeable(endpoint, &held.worker, held.release, held.pinned_only, covered + 1);
-            if takeable <= covered || !self.live.takes(&held.worker) {
+            let lets = held.pinned_only || self.shares.lets(endpoint, held.release, &self.live);
+            if takeable <= covered || !lets || !self.live.takes(&held.worker) {
                 kept.push(held);
                 continue;
             }

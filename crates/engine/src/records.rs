@@ -23,6 +23,23 @@ impl Engine {
         self.shared.writer.commit(Command::PutEndpoint(Box::new(endpoint))).await.map(drop)
     }
 
+    /// Changes an endpoint's record as it is now, one change after the other; nothing is written where nothing
+    /// changed. `None` where there is no such endpoint.
+    pub async fn change_endpoint(
+        &self,
+        id: &EndpointId,
+        change: impl FnOnce(&mut Endpoint),
+    ) -> Result<Option<Endpoint>, EngineError> {
+        let _turn = self.shared.endpoint_turn.lock().await;
+        let Some(current) = self.endpoint_by_id(id) else { return Ok(None) };
+        let mut next = (*current).clone();
+        change(&mut next);
+        if next != *current {
+            self.put_endpoint(next.clone()).await?;
+        }
+        Ok(Some(next))
+    }
+
     /// Removes an endpoint with everything that is kept of it.
     pub async fn drop_endpoint(&self, endpoint: &EndpointId) -> Result<(), EngineError> {
         self.shared.writer.commit(Command::DropEndpoint(endpoint.clone())).await.map(drop)

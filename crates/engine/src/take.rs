@@ -15,6 +15,7 @@ use runyard_vault::WorkerCaller;
 use crate::engine::lock;
 use crate::live::LiveWorker;
 use crate::polls::Poll;
+use crate::traffic::Claim;
 use crate::{Change, Engine, EngineError, Lease};
 
 /// A job that its worker holds for longer than this, and that the worker does not know of when it asks for
@@ -109,8 +110,11 @@ impl Engine {
 
     /// The worker is gone.
     pub fn unregister_worker(&self, worker: &WorkerId) {
-        let entry = lock(&self.shared.memory).live.workers.remove(worker);
-        if let Some(entry) = entry {
+        let mut memory = lock(&self.shared.memory);
+        if let Some(entry) = memory.live.workers.remove(worker) {
+            // A canary may be the only one now.
+            memory.match_polls(&entry.view.endpoint);
+            drop(memory);
             entry.take.notify_waiters();
             entry.stop.notify_waiters();
             entry.gone.notify_waiters();
@@ -135,8 +139,13 @@ impl Engine {
     /// The worker takes nothing more, and what it has not started goes back. Its held polls are to be released by
     /// [`release_polls`](Self::release_polls), after it was told to end.
     pub fn mark_draining(&self, worker: &WorkerId) {
-        if let Some(entry) = lock(&self.shared.memory).live.workers.get_mut(worker) {
-            entry.view.draining = true;
+        {
+            let mut memory = lock(&self.shared.memory);
+            if let Some(entry) = memory.live.workers.get_mut(worker) {
+                entry.view.draining = true;
+                let endpoint = entry.view.endpoint.clone();
+                memory.match_polls(&endpoint);
+            }
         }
         self.call_back(worker);
     }
@@ -157,16 +166,17 @@ impl Engine {
         self.note_asking(who, &ask).await?;
         let mut entered = None;
         loop {
-            let Some((released, rank, pinned_only)) = self.standing(who) else { return Ok(Take::Drained) };
+            let Some((released, claim)) = self.standing(who) else { return Ok(Take::Drained) };
+            let pinned_only = claim.pinned_only;
             // A poll that was woken keeps its place: giving it up would wake the next one for the same job.
             let poll = &*entered.get_or_insert_with(|| Poll::enter(self, who, max));
-            if let Some(jobs) = self.take_now(who, pinned_only, &ask).await? {
+            if let Some(jobs) = self.take_now(who, &claim, &ask).await? {
                 return Ok(Take::Jobs(jobs));
             }
             let released = released.notified();
             tokio::pin!(released);
             released.as_mut().enable();
-            let woken = poll.hold(who, rank, pinned_only);
+            let woken = poll.hold(who, claim.rank, pinned_only);
             if self.is_released(who.worker()) {
                 return Ok(Take::Nothing);
             }
@@ -188,14 +198,14 @@ impl Engine {
     }
 
     /// What a poll needs to know of its worker; `None` where the worker is draining or unknown.
-    fn standing(&self, who: &WorkerCaller) -> Option<(Arc<tokio::sync::Notify>, u64, bool)> {
-        let serving = self.endpoint_by_id(who.endpoint())?.serving;
+    fn standing(&self, who: &WorkerCaller) -> Option<(Arc<tokio::sync::Notify>, Claim)> {
+        let claim = Claim::of(&*self.endpoint_by_id(who.endpoint())?, who.release());
         let memory = lock(&self.shared.memory);
         let entry = memory.live.workers.get(who.worker())?;
         if entry.view.draining {
             return None;
         }
-        Some((entry.take.clone(), entry.rank, serving != Some(who.release())))
+        Some((entry.take.clone(), Claim { rank: claim.rank + entry.rank, ..claim }))
     }
 
     async fn note_asking(&self, who: &WorkerCaller, ask: &Ask) -> Result<(), EngineError> {
@@ -228,7 +238,7 @@ impl Engine {
     async fn take_now(
         &self,
         who: &WorkerCaller,
-        pinned_only: bool,
+        claim: &Claim,
         ask: &Ask,
     ) -> Result<Option<Handover>, EngineError> {
         let (worker, endpoint, release) = (who.worker().clone(), who.endpoint().clone(), who.release());
@@ -237,14 +247,15 @@ impl Engine {
             return Ok(None);
         }
         let max = ask.max.max(1);
-        let lists = !pinned_only && self.allows_lists(&endpoint);
-        let ahead = {
+        let lists = !claim.pinned_only && !claim.is_canary && self.allows_lists(&endpoint);
+        let (ahead, pinned_only) = {
             let memory = lock(&self.shared.memory);
+            let pinned_only = claim.pinned_only || !memory.lets(who);
             let takes = memory.live.takes(&worker);
             if !takes || memory.index.takeable(&endpoint, &worker, release, pinned_only, 1) == 0 {
                 return Ok(None);
             }
-            if lists { memory.ahead(who, ask) } else { 0 }
+            (if lists { memory.ahead(who, ask) } else { 0 }, pinned_only)
         };
         let command = Command::Take { endpoint, worker: worker.clone(), release, pinned_only, max, ahead };
         let engine = self.clone();

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use runyard_domain::job::Loss;
+use runyard_domain::rollout::Traffic;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{FailReason, JobId, Phase, WorkerId};
 use runyard_engine::EngineError;
@@ -33,9 +34,9 @@ impl Fleet {
             let id = record.id.clone();
             let draining = record.state == WorkerState::Draining;
             engine.register_worker(&id, &record.endpoint, record.release, record.ready_at);
-            let serving = engine.endpoint_by_id(&record.endpoint).and_then(|e| e.serving);
-            // A test does not survive its deploy, which died with the server.
-            let test = serving != Some(record.release);
+            // A test does not survive its deploy, which died with the server; a rollout goes on.
+            let endpoint = engine.endpoint_by_id(&record.endpoint);
+            let test = endpoint.is_none_or(|e| e.traffic(record.release) == Traffic::Nothing);
             let managed = Managed {
                 record,
                 kill_at: None,

@@ -10,9 +10,6 @@ use crate::Fleet;
 use crate::spec::unset_env;
 use crate::state::{Breaker, EndedTest, Failure, Managed, Unsettled};
 
-/// After this many failed starts in a row traffic goes back to the release that served before.
-const ROLLBACK_AFTER: u32 = 3;
-
 /// Where the runtime has not settled everything, it is asked again after this.
 const LOOK_AGAIN_MS: i64 = 200;
 
@@ -144,36 +141,49 @@ impl Fleet {
     /// A worker that had asked for jobs ended by itself. One that never answered any may be the first of many.
     fn crashed(&self, managed: &Managed, exit: Exit, answered: bool) {
         let now = self.now();
+        let endpoint = self.inner.engine.endpoint_by_id(&managed.record.endpoint);
+        let serves = endpoint.is_some_and(|e| e.serves(managed.record.release));
         let mut state = self.state();
-        let crashes = &mut state.yard(&managed.record.endpoint).crashes;
+        let yard = state.yard(&managed.record.endpoint);
+        *yard.crashed.entry(managed.record.release).or_default() += 1;
+        let crashes = if serves { &mut yard.crashes } else { &mut yard.canary };
         if answered {
             *crashes = Breaker::default();
         } else {
-            crashes.crash(Failure { exit, timed_out: false, unset_env: Vec::new() }, now);
+            crashes.crash(Failure { exit, timed_out: false, unset_env: Vec::new(), its_fault: false }, now);
         }
     }
 
     async fn start_failed(&self, managed: &Managed, exit: Exit) {
         let (id, number) = (&managed.record.endpoint, managed.record.release);
         let Some(endpoint) = self.inner.engine.endpoint_by_id(id) else { return };
-        if endpoint.serving != Some(number) {
+        let comes = endpoint.rollout.as_ref().is_some_and(|rollout| rollout.to == number);
+        if endpoint.serving != Some(number) && !comes {
             return;
         }
         let unset_env = unset_env(self.release(id, number).as_deref());
+        let its_fault = !managed.not_its_fault;
+        let failure = Failure { exit, timed_out: managed.start_timed_out, unset_env, its_fault };
         let failures = {
             let now = self.now();
             let mut state = self.state();
-            let breaker = &mut state.yard(id).breaker;
-            breaker.fail(Failure { exit, timed_out: managed.start_timed_out, unset_env }, now);
+            let yard = state.yard(id);
+            let breaker = if endpoint.serving == Some(number) { &mut yard.breaker } else { &mut yard.canary };
+            breaker.fail(failure, now);
             breaker.failures
         };
+        if comes && endpoint.rollout.as_ref().is_some_and(|rollout| !rollout.from.is_empty()) {
+            // The rollout sees it and goes back.
+            return;
+        }
         let previous = endpoint
             .previous
             .filter(|p| self.release(id, *p).is_some_and(|release| release.state == ReleaseState::Ready));
-        let its_fault = failures >= ROLLBACK_AFTER && !managed.not_its_fault;
-        if let (Some(previous), true) = (previous, its_fault) {
+        let limit = endpoint.settings.rollout.failed_starts;
+        if let (Some(previous), true) = (previous, limit > 0 && failures >= limit && its_fault) {
             tracing::warn!(endpoint.id = %id, from = number, to = previous, "rolling back: the release does not start");
-            if let Err(error) = self.promote(id, previous).await {
+            let why = format!("its workers failed to start {failures} times in a row");
+            if let Err(error) = self.go_back(id, previous, number, &why).await {
                 tracing::error!(%error, "the automatic rollback failed");
             }
         }

@@ -13,7 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::FleetError;
 use crate::spec::Machine;
-use crate::state::{Managed, State};
+use crate::state::{Breaker, Managed, State};
 
 /// The longest sleep: a wall clock that was set forward is noticed by then.
 const LONGEST_SLEEP_MS: i64 = 60_000;
@@ -295,15 +295,19 @@ impl Fleet {
             if managed.record.state == WorkerState::Starting {
                 managed.record.state = WorkerState::Ready;
             }
-            let record = managed.record.clone();
+            let (record, test) = (managed.record.clone(), managed.test);
             let took = now.since(record.created_at) as f64;
             let yard = state.yard(&record.endpoint);
             let usual = yard.usual_start_ms.get_or_insert(took);
             *usual += (took - *usual) * 0.3;
             let endpoint = self.inner.engine.endpoint_by_id(&record.endpoint);
             // A test that comes up says nothing of the release that serves.
-            if endpoint.is_some_and(|e| e.serving == Some(record.release)) {
-                yard.breaker = crate::state::Breaker::default();
+            match endpoint.filter(|_| !test) {
+                Some(e) if e.serving == Some(record.release) => yard.breaker = Breaker::default(),
+                Some(e) if e.rollout.as_ref().is_some_and(|rollout| rollout.to == record.release) => {
+                    yard.canary = Breaker::default();
+                }
+                _ => {}
             }
             state.dirty.insert(record.endpoint.clone());
             self.save(record);

@@ -3,7 +3,8 @@
 //! twice without harm. It is woken by the engine's feed, the runtime's events and deadlines; never by polling.
 //!
 //! [`Fleet`] is the handle; [`reconcile`] takes the steps, [`exits`] handles workers that end, [`rollout`]
-//! tests, promotes and rolls back releases, [`reasons`] says why a job waits.
+//! tests releases, [`traffic`] moves jobs from one to the next, [`rolling`] their workers, [`reasons`] says why a job
+//! waits.
 
 mod attach;
 mod error;
@@ -11,13 +12,16 @@ mod exits;
 mod fleet;
 mod reasons;
 mod reconcile;
+mod rolling;
 mod rollout;
 mod spec;
 mod starts;
 mod state;
 mod stops;
+mod traffic;
 
 pub use error::FleetError;
 pub use fleet::{Fleet, Options};
 pub use reasons::{EndpointState, WorkerCounts};
 pub use rollout::{TestRequest, TestRun};
+pub use traffic::{Followed, Progress};

@@ -85,13 +85,19 @@ impl Fleet {
         let Some(endpoint) = self.inner.engine.endpoint_by_id(&job.endpoint) else {
             return WaitReason::NoRelease;
         };
-        let Some(release) = job.pinned.or(endpoint.serving) else { return WaitReason::NoRelease };
+        if job.pinned.or(endpoint.serving).is_none() {
+            return WaitReason::NoRelease;
+        }
         if endpoint.settings.workers_max == 0 && job.pinned.is_none() {
             return WaitReason::NoWorkerAllowed;
         }
         let place = self.inner.engine.place(&job.id);
         let position = place.map_or(1, |p| p.position);
-        let eligible = |w: &&Managed| w.record.release == release && w.record.state != WorkerState::Draining;
+        let takes = |number: u32| match job.pinned {
+            Some(pinned) => pinned == number,
+            None => endpoint.serves(number),
+        };
+        let eligible = |w: &&Managed| takes(w.record.release) && w.record.state != WorkerState::Draining;
         let state = self.state();
         let workers: Vec<&Managed> = state.of(&job.endpoint).filter(eligible).collect();
         let idle = workers.iter().filter(|w| {

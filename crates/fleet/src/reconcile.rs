@@ -3,7 +3,7 @@
 use runyard_domain::placement::Placement;
 use runyard_domain::scaling::{self, Plan, Supply};
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{Endpoint, EndpointId, Timestamp, WorkerId};
+use runyard_domain::{Endpoint, EndpointId, Rollout, Timestamp, WorkerId};
 use runyard_engine::Presence;
 
 use crate::Fleet;
@@ -23,18 +23,19 @@ impl Fleet {
         if self.state().closed {
             return;
         }
-        self.drain_outdated(&endpoint, serving).await;
+        self.drain_outdated(&endpoint).await;
         let now = self.now();
-        let supply = self.supply(id, serving);
+        let supply = self.supply(&endpoint);
         let depth = (endpoint.settings.workers_max * endpoint.settings.concurrency) as usize + 1;
         let demand = self.inner.engine.snapshot(id, depth).demand;
         let plan = scaling::plan(&endpoint.settings, &demand, &supply, now);
         let plan = self.with_fresh_one(&endpoint, serving, &supply, plan);
+        let plan = with_surge(&endpoint, &supply, plan);
         self.state().yard(id).look_at = plan.look_again.filter(|at| *at > now);
-        for worker in self.longest_idle(id, serving, plan.stop_idle) {
+        for worker in self.longest_idle(&endpoint, plan.stop_idle) {
             self.drain(&worker, "it was idle", false).await;
         }
-        for worker in self.to_drain(id, serving, plan.drain) {
+        for worker in self.to_drain(&endpoint, plan.drain) {
             self.drain(&worker, "fewer workers are allowed", false).await;
         }
         if plan.start > 0 {
@@ -47,6 +48,11 @@ impl Fleet {
         } else {
             self.state().yard(id).no_gpu = None;
         }
+        if let Some(rollout) = &endpoint.rollout
+            && self.roll(&endpoint, rollout, now).await
+        {
+            self.nudge(id);
+        }
     }
 
     /// Adds a worker where jobs wait that every present one had before and does not get again; where no more
@@ -54,7 +60,7 @@ impl Fleet {
     fn with_fresh_one(&self, endpoint: &Endpoint, serving: u32, supply: &Supply, mut plan: Plan) -> Plan {
         let workers: Vec<WorkerId> = {
             let state = self.state();
-            let there = state.of(&endpoint.id).filter(|w| w.record.release == serving);
+            let there = state.of(&endpoint.id).filter(|w| endpoint.serves(w.record.release));
             let takes = there.filter(|w| w.record.state != WorkerState::Draining);
             takes.map(|w| w.record.id.clone()).collect()
         };
@@ -73,11 +79,11 @@ impl Fleet {
         plan
     }
 
-    /// Workers of the serving release as the scaler sees them.
-    pub(crate) fn supply(&self, id: &EndpointId, serving: u32) -> Supply {
+    /// Workers that take whatever waits, as the scaler sees them.
+    pub(crate) fn supply(&self, endpoint: &Endpoint) -> Supply {
         let mut supply = Supply::default();
         let state = self.state();
-        for worker in state.of(id).filter(|w| w.record.release == serving) {
+        for worker in state.of(&endpoint.id).filter(|w| endpoint.serves(w.record.release)) {
             match (worker.record.state, self.presence(&worker.record.id)) {
                 (WorkerState::Draining | WorkerState::Gone, _) => {}
                 (_, Some(Presence::Busy)) => supply.busy += 1,
@@ -93,44 +99,36 @@ impl Fleet {
         self.inner.engine.live_worker(worker).map(|live| live.presence)
     }
 
-    fn longest_idle(&self, id: &EndpointId, serving: u32, count: u32) -> Vec<WorkerId> {
+    /// The longest idle, those first that a rollout replaces.
+    fn longest_idle(&self, endpoint: &Endpoint, count: u32) -> Vec<WorkerId> {
         let state = self.state();
-        let mut idle: Vec<(Timestamp, WorkerId)> = state
-            .of(id)
-            .filter(|w| w.record.release == serving && w.record.state != WorkerState::Draining)
+        let mut idle: Vec<(bool, Timestamp, WorkerId)> = state
+            .of(&endpoint.id)
+            .filter(|w| endpoint.serves(w.record.release) && w.record.state != WorkerState::Draining)
             .filter_map(|w| match self.presence(&w.record.id) {
-                Some(Presence::Idle(since)) => Some((since, w.record.id.clone())),
+                Some(Presence::Idle(since)) => {
+                    Some((endpoint.serving == Some(w.record.release), since, w.record.id.clone()))
+                }
                 _ => None,
             })
             .collect();
         idle.sort();
-        idle.into_iter().take(count as usize).map(|(_, id)| id).collect()
+        idle.into_iter().take(count as usize).map(|(_, _, id)| id).collect()
     }
 
-    /// Surplus workers that are not idle: starting ones first.
-    fn to_drain(&self, id: &EndpointId, serving: u32, count: u32) -> Vec<WorkerId> {
+    /// Surplus workers that are not idle: starting ones first, of them those that a rollout replaces.
+    fn to_drain(&self, endpoint: &Endpoint, count: u32) -> Vec<WorkerId> {
         let state = self.state();
-        let mut found: Vec<(bool, WorkerId)> = state
-            .of(id)
-            .filter(|w| w.record.release == serving && w.record.state != WorkerState::Draining)
-            .map(|w| (w.record.state != WorkerState::Starting, w.record.id.clone()))
+        let mut found: Vec<(bool, bool, WorkerId)> = state
+            .of(&endpoint.id)
+            .filter(|w| endpoint.serves(w.record.release) && w.record.state != WorkerState::Draining)
+            .map(|w| {
+                let serves = endpoint.serving == Some(w.record.release);
+                (w.record.state != WorkerState::Starting, serves, w.record.id.clone())
+            })
             .collect();
         found.sort();
-        found.into_iter().take(count as usize).map(|(_, id)| id).collect()
-    }
-
-    /// Workers of releases that do not serve any more, tests apart: idle ones at once, busy ones after their
-    /// job (a draining worker finishes what it has).
-    async fn drain_outdated(&self, endpoint: &Endpoint, serving: u32) {
-        let outdated: Vec<WorkerId> = self
-            .state()
-            .of(&endpoint.id)
-            .filter(|w| w.record.release != serving && !w.test && w.record.state != WorkerState::Draining)
-            .map(|w| w.record.id.clone())
-            .collect();
-        for worker in outdated {
-            self.drain(&worker, "another release serves", false).await;
-        }
+        found.into_iter().take(count as usize).map(|(_, _, id)| id).collect()
     }
 
     /// Drains every worker of an endpoint, those under test on demand; says how many.
@@ -146,4 +144,16 @@ impl Fleet {
         }
         all.len()
     }
+}
+
+/// While workers are replaced there may be more than `workers_max`: the rollout itself looks after them.
+fn with_surge(endpoint: &Endpoint, supply: &Supply, plan: Plan) -> Plan {
+    let settings = &endpoint.settings;
+    let have = supply.starting + supply.busy + supply.idle_since.len() as u32;
+    let surge = settings.rollout.surge.up(settings.workers_max).max(1);
+    let rolls = endpoint.rollout.as_ref().is_some_and(Rollout::replaces);
+    if rolls && have > settings.workers_max && have <= settings.workers_max + surge {
+        return Plan::default();
+    }
+    plan
 }

@@ -1,19 +1,18 @@
-//! Releases: a worker of the new one is tested without traffic, then traffic moves, then the old workers
-//! drain. On a machine whose GPUs are all held by this endpoint, a worker of the old release makes room.
+//! Tests of releases: a worker of the new one is tested without traffic. On a machine whose GPUs are all held by this
+//! endpoint, a worker of the old release makes room.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use runyard_domain::placement::Placement;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{
-    Endpoint, EndpointId, Exit, FailReason, Job, Outcome, Phase, ReleaseState, Settings, WorkerId,
-};
+use runyard_domain::{Endpoint, EndpointId, Exit, FailReason, Job, Outcome, Phase, Settings, WorkerId};
 use runyard_engine::NewJob;
 use runyard_vault::Caller;
 
 use crate::exits::unknown_exit;
 use crate::spec::unset_env;
+use crate::traffic::MAKES_ROOM;
 use crate::{Fleet, FleetError};
 
 /// One test of a release.
@@ -101,7 +100,7 @@ impl Fleet {
         }
     }
 
-    /// Drains one worker of the endpoint's serving release, idle ones first.
+    /// Drains one worker of the endpoint, idle ones first.
     async fn make_room(&self, id: &EndpointId, wanted: u32) {
         let candidate = {
             let state = self.state();
@@ -117,7 +116,7 @@ impl Fleet {
             own.into_iter().map(|w| (busy(&w.record.id), w.record.id.clone())).min().map(|(_, worker)| worker)
         };
         if let Some(worker) = candidate {
-            self.drain(&worker, "its GPU is needed to test a new release", false).await;
+            self.drain(&worker, MAKES_ROOM, false).await;
         }
     }
 
@@ -237,55 +236,6 @@ impl Fleet {
         let how = exit.as_ref().map_or("was ended".to_owned(), Exit::sentence);
         let message = format!("the worker {how} before it took the request{last}");
         FleetError::Release(Box::new(FailReason::TestFailed { test: test.name.clone(), message }))
-    }
-
-    /// Moves traffic to a release that is ready. The old workers drain; the worker that ran the tests stays.
-    pub async fn promote(&self, id: &EndpointId, number: u32) -> Result<(), FleetError> {
-        let engine = &self.inner.engine;
-        let endpoint = engine.endpoint_by_id(id).ok_or_else(|| FleetError::NoSuchEndpoint(id.clone()))?;
-        let release =
-            self.release(id, number).ok_or(FleetError::NotServable(number, "there is no such release"))?;
-        if !matches!(release.state, ReleaseState::Ready | ReleaseState::Testing) || release.launch.is_none() {
-            return Err(FleetError::NotServable(number, "it never passed its tests"));
-        }
-        let mut next = (*endpoint).clone();
-        next.previous = next.serving.filter(|serving| *serving < number);
-        next.serving = Some(number);
-        next.promoted_at = Some(self.now());
-        engine.put_endpoint(next).await?;
-        {
-            let mut state = self.state();
-            for worker in state.workers.values_mut() {
-                if worker.record.endpoint == *id && worker.record.release == number {
-                    worker.test = false;
-                }
-            }
-            let yard = state.yard(id);
-            yard.breaker = crate::state::Breaker::default();
-            yard.crashes = crate::state::Breaker::default();
-        }
-        self.nudge(id);
-        Ok(())
-    }
-
-    /// Drops what is remembered of a release, so that its changed record is read anew.
-    pub fn release_changed(&self, id: &EndpointId, number: u32) {
-        let mut releases = self.inner.releases.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        releases.remove(&(id.clone(), number));
-    }
-
-    /// Waits until no worker of another release is left, up to `limit`; says how many are.
-    pub async fn wait_rolled_out(&self, id: &EndpointId, number: u32, limit: Duration) -> usize {
-        let deadline = tokio::time::Instant::now() + limit;
-        loop {
-            let changed = self.inner.workers_changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let left = self.state().of(id).filter(|w| w.record.release != number && !w.test).count();
-            if left == 0 || tokio::time::timeout_at(deadline, changed).await.is_err() {
-                return left;
-            }
-        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! New workers: where there is room, one at a time after failures, and what becomes of a start that fails.
 
 use runyard_domain::placement::{Placement, place};
-use runyard_domain::scaling::Supply;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{Endpoint, EndpointId, Timestamp, WaitReason, WorkerId, WorkerRecord};
 use runyard_engine::Presence;
@@ -43,7 +42,7 @@ impl Fleet {
             yard.breaker.failures > 0
         };
         // After a failure one start at a time, until one succeeds.
-        let starting = self.supply(&endpoint.id, serving).starting;
+        let starting = self.supply(endpoint).starting;
         let count = if failing { u32::from(starting == 0) } else { count };
         let mut started = 0;
         while started < count {
@@ -123,7 +122,7 @@ impl Fleet {
         // How many workers each endpoint could do without.
         let spare = |id: &EndpointId| {
             let Some(e) = self.inner.engine.endpoint_by_id(id) else { return u32::MAX };
-            let supply = e.serving.map_or_else(Supply::default, |serving| self.supply(&e.id, serving));
+            let supply = self.supply(&e);
             let have = supply.starting + supply.busy + supply.idle_since.len() as u32;
             have.saturating_sub(e.settings.workers_min)
         };

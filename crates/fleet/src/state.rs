@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use runyard_domain::job::Loss;
 use runyard_domain::placement::Held;
+use runyard_domain::rollout::Health;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{EndpointId, Exit, JobId, Timestamp, WaitReason, WorkerId, WorkerRecord};
+use runyard_domain::{EndpointId, Exit, JobId, Rollout, Timestamp, WaitReason, WorkerId, WorkerRecord};
+use runyard_engine::Tally;
 
 /// One worker that is not gone.
 #[derive(Debug, Clone)]
@@ -49,6 +51,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) timed_out: bool,
     pub(crate) unset_env: Vec<String>,
+    /// Whether it says something of the release.
+    pub(crate) its_fault: bool,
 }
 
 /// Pauses between failed starts, in milliseconds; the last one repeats.
@@ -92,12 +96,36 @@ pub(crate) struct Yard {
     pub(crate) breaker: Breaker,
     /// Workers in a row that asked for jobs and ended without answering any.
     pub(crate) crashes: Breaker,
+    /// Failed starts of a canary.
+    pub(crate) canary: Breaker,
+    /// Workers that ended by themselves while they took jobs, by release.
+    pub(crate) crashed: BTreeMap<u32, u64>,
+    /// How the releases of a rollout did before this server looked.
+    pub(crate) watch: Option<Watch>,
     /// How long starts usually take.
     pub(crate) usual_start_ms: Option<f64>,
     /// Why no GPU could be had at the last try.
     pub(crate) no_gpu: Option<WaitReason>,
     /// When to look again.
     pub(crate) look_at: Option<Timestamp>,
+}
+
+/// What a rollout's releases did before their tallies were read first.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) to: u32,
+    pub(crate) started_at: Timestamp,
+    pub(crate) old: Health,
+    pub(crate) new: Health,
+    pub(crate) old_since: Tally,
+    pub(crate) new_since: Tally,
+}
+
+impl Watch {
+    /// Whether it belongs to this rollout.
+    pub(crate) fn is_of(&self, rollout: &Rollout) -> bool {
+        (self.to, self.started_at) == (rollout.to, rollout.started_at)
+    }
 }
 
 impl Yard {

@@ -6,7 +6,6 @@ use std::path::{Path as FsPath, PathBuf};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use runyard_build::{Environment, environment, source};
@@ -14,7 +13,7 @@ use runyard_domain::endpoint::WEEK_MS;
 use runyard_domain::release::{Launch, Release, ReleaseState};
 use runyard_domain::{Access, Endpoint, EndpointId, FailReason, Settings};
 use runyard_engine::Engine;
-use runyard_fleet::{FleetError, TestRequest};
+use runyard_fleet::{FleetError, Followed, TestRequest};
 use runyard_logs::{Level, Origin, Source, Writer};
 use runyard_vault::Caller;
 use serde::Deserialize;
@@ -23,6 +22,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::auth::Auth;
 use crate::problem::Problem;
+use crate::releases::{self, Move};
 use crate::stream::{Body, lines};
 use crate::{Manage, endpoints, views};
 
@@ -46,26 +46,12 @@ pub(crate) struct Request {
     /// in any case.
     #[serde(default = "yes")]
     tests: bool,
+    /// It gets so many of a hundred jobs until it has proved itself.
+    canary: Option<u32>,
 }
 
 fn yes() -> bool {
     true
-}
-
-#[derive(Deserialize, Default)]
-pub(crate) struct Rollback {
-    to: Option<u32>,
-}
-
-pub(crate) async fn list(
-    State(manage): State<Manage>,
-    auth: Auth,
-    Path(ep): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let endpoint = manage.endpoint(&auth.0, Access::Read, &ep)?;
-    let releases = manage.inner.engine.reader().releases(&endpoint.id)?;
-    let views: Vec<Value> = releases.iter().map(|r| views::release(r, endpoint.serving)).collect();
-    Ok(Json(json!({"releases": views})))
 }
 
 pub(crate) async fn create(
@@ -83,6 +69,7 @@ pub(crate) async fn create(
         manage.endpoint(&auth.0, Access::Deploy, &ep)?;
     }
     check_env(&request.env)?;
+    let how = releases::first_move(request.canary)?;
     let code = manage.code_of(&auth.0, &request)?;
     let endpoint = if creates {
         manage.create_endpoint(&auth.0, &ep, &request.settings).await?
@@ -94,46 +81,28 @@ pub(crate) async fn create(
     let release = manage.new_release(&auth.0, &endpoint, &settings, &request).await?;
     let (lines, response) = lines();
     let changes = request.settings;
-    let deploy = Deploy { manage, caller: auth.0, endpoint, settings, changes, release, lines, log: None };
-    tokio::spawn(async move {
-        deploy.run(code, request.handler, request.tests).await;
-        drop(turn);
-    });
+    let (caller, turn) = (auth.0, Some(turn));
+    let deploy = Deploy { manage, caller, endpoint, settings, changes, release, how, turn, lines, log: None };
+    tokio::spawn(deploy.run(code, request.handler, request.tests));
     Ok(response)
 }
 
-pub(crate) async fn rollback(
-    State(manage): State<Manage>,
-    auth: Auth,
-    Path(ep): Path<String>,
-    Body(request): Body<Rollback>,
+/// Moves traffic to a release that is there, told like a deploy.
+pub(crate) fn move_to(
+    manage: Manage,
+    caller: Caller,
+    endpoint: &Endpoint,
+    release: Release,
+    how: Move,
 ) -> Result<Response, Problem> {
-    let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
-    let releases = manage.inner.engine.reader().releases(&endpoint.id)?;
-    let serving = endpoint.serving.unwrap_or(u32::MAX);
-    let fits = |r: &&Release| match request.to {
-        Some(to) => r.number == to,
-        None => r.number < serving && r.state == ReleaseState::Ready,
-    };
-    let release = releases.iter().find(fits).cloned().ok_or_else(|| {
-        let which =
-            request.to.map_or_else(|| "earlier release that is ready".into(), |to| format!("release {to}"));
-        Problem::not_found(format!("endpoint '{ep}' has no {which}")).hint(format!("runyard releases {ep}"))
-    })?;
-    if release.state != ReleaseState::Ready {
-        return Err(Problem::conflict(format!("release {} never passed its tests", release.number)));
-    }
-    let turn = manage.take_turn(&endpoint)?;
+    let turn = Some(manage.take_turn(endpoint)?);
     let (lines, response) = lines();
-    let settings = endpoint.settings.clone();
-    let endpoint = (*endpoint).clone();
-    let changes = Map::new();
+    let (endpoint, settings, changes) = (endpoint.clone(), endpoint.settings.clone(), Map::new());
     let mut deploy =
-        Deploy { manage, caller: auth.0, endpoint, settings, changes, release, lines, log: None };
+        Deploy { manage, caller, endpoint, settings, changes, release, how, turn, lines, log: None };
     tokio::spawn(async move {
         let moved = deploy.move_traffic().await;
-        deploy.close(moved.map_err(reason_of));
-        drop(turn);
+        deploy.close(moved);
     });
     Ok(response)
 }
@@ -205,8 +174,12 @@ impl Manage {
         request: &Request,
     ) -> Result<Release, Problem> {
         let engine = &self.inner.engine;
-        let number = endpoint.next_release;
-        engine.put_endpoint(Endpoint { next_release: number + 1, ..endpoint.clone() }).await?;
+        let mut number = endpoint.next_release;
+        let take = |endpoint: &mut Endpoint| {
+            number = endpoint.next_release;
+            endpoint.next_release += 1;
+        };
+        engine.change_endpoint(&endpoint.id, take).await?;
         let release = Release {
             endpoint: endpoint.id.clone(),
             number,
@@ -237,6 +210,9 @@ struct Deploy {
     /// Those of them that this deploy changes.
     changes: Map<String, Value>,
     release: Release,
+    how: Move,
+    /// Until traffic has moved: a rollout that goes wrong can be rolled back while it is watched.
+    turn: Option<Turn>,
     lines: UnboundedSender<Value>,
     log: Option<Writer>,
 }
@@ -260,7 +236,8 @@ impl Deploy {
         let outcome = self.steps(&code, handler, test).await;
         if let Err(reason) = &outcome {
             let serving = self.manage.inner.engine.endpoint_by_id(&self.endpoint.id).and_then(|e| e.serving);
-            if serving != Some(self.release.number) {
+            let served = matches!(reason, FailReason::RolledBack { .. });
+            if serving != Some(self.release.number) && !served {
                 let _ = self.write_release(ReleaseState::Failed { reason: reason.clone() }).await;
                 // Its tests may have passed, and what came after them failed: their worker would wait for ever.
                 self.manage.inner.fleet.end_tests(&self.endpoint.id, self.release.number).await;
@@ -275,7 +252,7 @@ impl Deploy {
         self.say("release", "done", &format!("#{}  {}", self.release.number, self.release.handler));
         self.test(code, test).await?;
         self.write_release(ReleaseState::Ready).await?;
-        self.move_traffic().await.map_err(reason_of)
+        self.move_traffic().await
     }
 
     /// Finds the handler and prepares the environment.
@@ -371,25 +348,44 @@ impl Deploy {
         Ok(())
     }
 
-    async fn move_traffic(&mut self) -> Result<(), FleetError> {
+    async fn move_traffic(&mut self) -> Result<(), FailReason> {
         let (id, number) = (self.endpoint.id.clone(), self.release.number);
-        let started = self.manage.inner.engine.now();
-        if let Some(current) = self.manage.inner.engine.endpoint_by_id(&id) {
-            // What others changed meanwhile stays; what the request asked for was checked at its start.
-            let settings =
-                endpoints::changed(&current.settings, &self.changes).unwrap_or(self.settings.clone());
-            let next = Endpoint { settings, ..(*current).clone() };
-            self.manage.inner.engine.put_endpoint(next).await?;
-        }
-        self.manage.inner.fleet.promote(&id, number).await?;
-        self.say_since("traffic", "done", &format!("release {number} serves"), started);
-        self.say("rollout", "running", "draining workers of older releases");
-        let left = self.manage.inner.fleet.wait_rolled_out(&id, number, WATCH_ROLLOUT).await;
-        let message = match left {
-            0 => "no worker of an older release is left".to_owned(),
-            n => format!("{n} workers of older releases still finish their jobs"),
+        let (engine, fleet) = (self.manage.inner.engine.clone(), self.manage.inner.fleet.clone());
+        let started = engine.now();
+        let (changes, tested) = (self.changes.clone(), self.settings.clone());
+        // What others changed meanwhile stays; what the request asked for was checked at its start.
+        let change = move |endpoint: &mut Endpoint| {
+            endpoint.settings = endpoints::changed(&endpoint.settings, &changes).unwrap_or(tested);
         };
-        self.say_since("rollout", "done", &message, started);
+        engine.change_endpoint(&id, change).await.map_err(broken)?;
+        let message = releases::make(&fleet, &id, number, &self.how).await.map_err(reason_of)?;
+        self.turn = None;
+        self.say_since("traffic", "done", &message, started);
+        if engine.endpoint_by_id(&id).is_some_and(|endpoint| endpoint.serving != Some(number)) {
+            self.say("rollout", "skipped", "the release before serves until the canary has proved itself");
+            return Ok(());
+        }
+        self.say("rollout", "running", "replacing workers of older releases");
+        let followed = {
+            let lines = self.lines.clone();
+            let tell = move |message: String| {
+                let _ = lines
+                    .send(json!({"step": "rollout", "state": "running", "message": message, "ms": null}));
+            };
+            fleet
+                .follow(&id, number, WATCH_ROLLOUT, |progress| tell(releases::progress_words(progress)))
+                .await
+        };
+        match followed {
+            Followed::Returned { why } => return Err(FailReason::RolledBack { why }),
+            Followed::Replaced => {
+                self.say_since("rollout", "done", "no worker of an older release is left", started);
+            }
+            Followed::Going { left } => {
+                let message = format!("{left} workers of older releases still finish their jobs");
+                self.say_since("rollout", "done", &message, started);
+            }
+        }
         Ok(())
     }
 
@@ -405,6 +401,7 @@ impl Deploy {
         if let Some(reason) = &reason {
             let step = match reason {
                 FailReason::Environment { .. } => "environment",
+                FailReason::RolledBack { .. } => "rollout",
                 _ => "test",
             };
             self.say(step, "failed", &reason.sentence());

@@ -73,10 +73,16 @@ pub(crate) fn changed(settings: &Settings, changes: &Map<String, Value>) -> Resu
             return Err(Problem::invalid(format!("there is no setting '{name}'; there are {known}")));
         };
         match (slot, value) {
-            // Groups that are not named stay; null gives one back to what holds for all endpoints.
-            (Value::Object(rates), Value::Object(some)) if name == "rates" => {
-                rates.extend(some.clone());
-                rates.retain(|_, rate| !rate.is_null());
+            // Parts that are not named stay; null gives one back to what holds for all endpoints.
+            (Value::Object(group), Value::Object(some)) if name == "rates" || name == "rollout" => {
+                let known: Vec<String> = group.keys().cloned().collect();
+                let wrong = some.keys().find(|part| name == "rollout" && !known.contains(part));
+                if let Some(wrong) = wrong {
+                    let known = known.join(", ");
+                    return Err(Problem::invalid(format!("'rollout' has no '{wrong}'; there are {known}")));
+                }
+                group.extend(some.clone());
+                group.retain(|_, value| !value.is_null());
             }
             (slot, value) => *slot = value.clone(),
         }
@@ -110,18 +116,29 @@ pub(crate) async fn change(
     Body(body): Body<Change>,
 ) -> Result<Json<Value>, Problem> {
     let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
-    let mut next = (*endpoint).clone();
-    next.settings = changed(&endpoint.settings, &body.settings)?;
-    if let Some(name) = body.name.filter(|name| *name != endpoint.name) {
-        if !is_valid_name(&name) {
+    changed(&endpoint.settings, &body.settings)?;
+    let name = body.name.filter(|name| *name != endpoint.name);
+    if let Some(name) = &name {
+        if !is_valid_name(name) {
             return Err(Problem::invalid(format!("'{name}' cannot name an endpoint")));
         }
-        if manage.inner.engine.endpoint(&name).is_some() {
+        if manage.inner.engine.endpoint(name).is_some() {
             return Err(Problem::conflict(format!("there is an endpoint '{name}' already")));
         }
-        next.name = name;
     }
-    manage.inner.engine.put_endpoint(next.clone()).await?;
+    let mut outcome = Ok(());
+    let change = |next: &mut Endpoint| {
+        match changed(&next.settings, &body.settings) {
+            Ok(settings) => next.settings = settings,
+            Err(problem) => outcome = Err(problem),
+        }
+        if let Some(name) = name {
+            next.name = name;
+        }
+    };
+    let next = manage.inner.engine.change_endpoint(&endpoint.id, change).await?;
+    outcome?;
+    let next = next.ok_or_else(|| Problem::not_found(format!("there is no endpoint '{ep}'")))?;
     Ok(Json(manage.endpoint_view(&next)?))
 }
 

@@ -4,6 +4,7 @@
 mod auth;
 mod bundles;
 mod deploy;
+mod disk;
 mod endpoints;
 mod info;
 mod jobs;
@@ -12,6 +13,7 @@ mod logs;
 #[doc(hidden)]
 pub mod probe;
 mod problem;
+mod releases;
 mod stream;
 mod views;
 mod webhooks;
@@ -30,6 +32,7 @@ use runyard_engine::Engine;
 use runyard_fleet::Fleet;
 
 pub use deploy::fail_interrupted;
+pub use disk::{DiskAccount, DiskItem, DiskKeeper};
 pub use info::{ConfigValue, Info};
 pub use problem::{Problem, nothing_there};
 
@@ -54,6 +57,8 @@ pub struct Options {
     pub logs: PathBuf,
     /// What the server says of itself.
     pub info: Info,
+    /// Who keeps house over the data directory.
+    pub disk: Arc<dyn DiskKeeper>,
 }
 
 pub(crate) struct Inner {
@@ -65,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) confine: Option<Confine>,
     pub(crate) logs: PathBuf,
     pub(crate) info: Info,
+    pub(crate) disk: Arc<dyn DiskKeeper>,
     pub(crate) deploying: Mutex<HashSet<EndpointId>>,
 }
 
@@ -77,9 +83,9 @@ pub struct Manage {
 impl Manage {
     /// The API over these parts.
     pub fn new(options: Options) -> Self {
-        let Options { engine, fleet, bundles, envs, tools, confine, logs, info } = options;
+        let Options { engine, fleet, bundles, envs, tools, confine, logs, info, disk } = options;
         let deploying = Mutex::default();
-        let inner = Inner { engine, fleet, bundles, envs, tools, confine, logs, info, deploying };
+        let inner = Inner { engine, fleet, bundles, envs, tools, confine, logs, info, disk, deploying };
         Self { inner: Arc::new(inner) }
     }
 
@@ -109,9 +115,13 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/endpoints/{ep}/why", get(why::endpoint)),
         ("/api/v1/endpoints/{ep}/purge", post(endpoints::purge)),
         ("/api/v1/endpoints/{ep}/restart", post(endpoints::restart)),
-        ("/api/v1/endpoints/{ep}/releases", get(deploy::list).post(deploy::create)),
-        ("/api/v1/endpoints/{ep}/rollback", post(deploy::rollback)),
+        ("/api/v1/endpoints/{ep}/releases", get(releases::list).post(deploy::create)),
+        ("/api/v1/endpoints/{ep}/rollback", post(releases::rollback)),
+        ("/api/v1/endpoints/{ep}/promote", post(releases::promote)),
+        ("/api/v1/endpoints/{ep}/diff", get(releases::diff)),
         ("/api/v1/bundles/{sha}", put(bundles::upload).get(bundles::exists)),
+        ("/api/v1/disk", get(disk::show)),
+        ("/api/v1/disk/prune", post(disk::prune)),
         ("/api/v1/workers", get(workers::list)),
         ("/api/v1/jobs", get(jobs::list)),
         ("/api/v1/jobs/{id}", get(jobs::show)),

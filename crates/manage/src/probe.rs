@@ -3,7 +3,7 @@
 use runyard_domain::Settings;
 use serde_json::Map;
 
-use crate::{deploy, endpoints, keys};
+use crate::{deploy, endpoints, keys, releases};
 
 /// Which of the calls' bodies a text can be.
 pub fn bodies(text: &[u8]) -> Vec<&'static str> {
@@ -17,7 +17,7 @@ pub fn bodies(text: &[u8]) -> Vec<&'static str> {
     note("endpoint", serde_json::from_slice::<endpoints::Create>(text).is_ok());
     note("change", serde_json::from_slice::<endpoints::Change>(text).is_ok());
     note("release", serde_json::from_slice::<deploy::Request>(text).is_ok());
-    note("rollback", serde_json::from_slice::<deploy::Rollback>(text).is_ok());
+    note("rollback", serde_json::from_slice::<releases::Target>(text).is_ok());
     fits
 }
 

@@ -129,6 +129,7 @@ impl Manage {
             "settings": endpoint.settings,
             "state": state.word,
             "stateMessage": state.sentence,
+            "rollout": self.rollout_view(endpoint),
             "workers": {
                 "starting": workers.starting, "idle": workers.idle,
                 "running": workers.running, "draining": workers.draining,

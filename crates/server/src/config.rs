@@ -1,8 +1,10 @@
 //! Configuration: defaults, then `server.toml` in the data directory, then the environment, then flags. Every
 //! key is optional, and every value knows where it came from.
 
+mod keep;
 mod limits;
 
+pub use keep::Keep;
 pub use limits::Limits;
 
 use std::path::Path;
@@ -41,6 +43,8 @@ pub struct Config {
     pub limits: Limits,
     /// Disk space that is kept for results, in MiB.
     pub disk_reserve_mib: u64,
+    /// What keeps its place on the disk.
+    pub keep: Keep,
     /// How often a webhook is tried.
     pub webhook_tries: u32,
     /// No try begins later than this after the end of the job, in seconds.
@@ -78,6 +82,9 @@ struct File {
     rate_requests: Option<Rate>,
     rate_openai: Option<Rate>,
     disk_reserve_mib: Option<u64>,
+    keep_releases: Option<u64>,
+    keep_releases_days: Option<u64>,
+    cache_mib: Option<u64>,
     webhook_tries: Option<u32>,
     webhook_max_age_s: Option<u64>,
     webhook_allow_private: Option<bool>,
@@ -143,6 +150,7 @@ impl Config {
         let drain_grace_s = layers.pick("drain_grace_s", None, parsed.drain_grace_s, Some(30))?;
         let limits = Limits::pick(&mut layers, &parsed)?;
         let reserve = layers.pick("disk_reserve_mib", None, parsed.disk_reserve_mib, Some(64))?;
+        let keep = Keep::pick(&mut layers, &parsed)?;
         let tries = layers.pick("webhook_tries", None, parsed.webhook_tries, Some(3))?.unwrap_or(3);
         let max_age_s = layers.pick("webhook_max_age_s", None, parsed.webhook_max_age_s, Some(DAY_S))?;
         let allow_private =
@@ -163,6 +171,7 @@ impl Config {
             drain_grace_s: drain_grace_s.unwrap_or(30),
             limits,
             disk_reserve_mib: reserve.unwrap_or(64).min(1 << 20),
+            keep,
             values: layers.values,
         })
     }

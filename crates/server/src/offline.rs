@@ -12,6 +12,7 @@ use crate::ServerError;
 use crate::config::{Config, Flags};
 use crate::home::Home;
 use crate::serve::{Core, Face, core, fleet, manage, routes};
+use crate::sweep::Sweeper;
 
 /// An opened data directory; it is locked as long as this lives.
 pub struct Offline {
@@ -33,10 +34,12 @@ pub fn open(data: &Path) -> Result<Offline, ServerError> {
     let config = Config::load(&Paths::new(data).config(), &Flags::default())?;
     let Core { engine, home } = core(data, config.disk_reserve_mib)?;
     engine.close_submissions();
-    let fleet = fleet(&engine, Arc::new(NoWorkers(broadcast::channel(1).0)), &config);
+    let runtime = Arc::new(NoWorkers(broadcast::channel(1).0));
+    let fleet = fleet(&engine, runtime.clone(), &config);
+    let sweeper = Sweeper::new(&engine, runtime, &home.paths, config.keep);
     let url = format!("http://{}", config.listen);
     let face = Face { url: &url, boundary: "no workers: offline", open: false, offline: true };
-    let manage = manage(&engine, &fleet, &home, &config, &face);
+    let manage = manage(&engine, &fleet, &home, &config, &face, Arc::new(sweeper));
     let sides = routes(&engine, &fleet, &manage, &home.paths, false, &config.limits);
     Ok(Offline { routes: sides.inside, _home: home })
 }

@@ -12,7 +12,7 @@ use runyard_engine::{Engine, SystemEnv};
 use runyard_fleet::Fleet;
 use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
 use runyard_listener::raise_open_files;
-use runyard_manage::{Info, Manage};
+use runyard_manage::{DiskKeeper, Info, Manage};
 use runyard_runtime::process::ProcessRuntime;
 use runyard_runtime::{Paths, Runtime};
 use runyard_store::sqlite::SqliteStore;
@@ -203,6 +203,7 @@ pub(crate) fn manage(
     home: &Home,
     config: &Config,
     face: &Face<'_>,
+    disk: Arc<dyn DiskKeeper>,
 ) -> Manage {
     let paths = &home.paths;
     Manage::new(runyard_manage::Options {
@@ -224,6 +225,7 @@ pub(crate) fn manage(
             open: face.open,
             offline: face.offline,
         },
+        disk,
     })
 }
 
@@ -252,7 +254,8 @@ impl Server {
         let url = url.trim_end_matches('/').to_owned();
         let open = mode == Mode::Dev;
         let face = Face { url: &url, boundary: &boundary, open, offline: false };
-        let manage = manage(&engine, &fleet, &home, &config, &face);
+        let sweeper = Sweeper::new(&engine, runtime.clone(), &paths, config.keep);
+        let manage = manage(&engine, &fleet, &home, &config, &face, Arc::new(sweeper.clone()));
         let (limits, few_files) = config.limits.clone().within(raise_open_files());
         if let Some(said) = few_files {
             tracing::warn!("{said}");
@@ -260,7 +263,6 @@ impl Server {
         edge::write_owner_key(&engine, &paths)?;
         let sides = routes(&engine, &fleet, &manage, &paths, open, &limits);
         let reconciler = fleet.clone();
-        let sweeper = Sweeper { engine: engine.clone(), runtime: runtime.clone(), paths: paths.clone() };
         let closing = Arc::new(Notify::new());
         let public = listen::serve_tcp(listener, limits.public.clone(), sides.public, closing.clone());
         let tasks = vec![

@@ -1,23 +1,34 @@
-//! What nobody needs any more goes: logs of workers that are forgotten or long gone, bundles that no release
-//! names, environments that none names and nobody used for a week, working directories and temporary files that
-//! were left behind, and the tokens of workers that ended. Looks after each start and every hour at what is there
-//! and at what is known, and removes a bounded number of things; what it leaves, it sees again.
+//! What nobody needs any more goes: logs of workers that are forgotten or long gone, the code of releases that are
+//! not kept, environments that none of them names, working directories and temporary files that were left behind,
+//! caches beyond their bound, and the tokens of workers that ended. Looks after each start and every hour at what is
+//! there and at what is known, and removes a bounded number of things; what it leaves, it sees again. `runyard disk`
+//! shows the same judgement, and `prune` acts on it at once.
 //!
 //! Nothing young goes: a deploy puts a bundle and an environment there before its release names them. While a
 //! worker runs whose release nobody knows any more, all code stays.
+//!
+//! Each kind of thing is an [`Account`](account::Account); to add one, add it to [`accounts::all`].
 
-use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use runyard_domain::keep::{self, KeepRules};
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{EndpointId, Timestamp, WorkerId};
 use runyard_engine::Engine;
-use runyard_runtime::{Observed, Paths, Runtime, RuntimeError};
+use runyard_manage::{DiskAccount, DiskKeeper};
+use runyard_runtime::{Observed, Paths, Pending, Runtime, RuntimeError};
 use runyard_store::StoreError;
 
-mod disk;
+use crate::config::Keep;
+
+mod account;
+mod accounts;
+mod files;
+mod house;
+
+use account::Look;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_hours(1);
@@ -28,11 +39,17 @@ const TOKEN_MS: i64 = 60 * 60 * 1000;
 /// More gone workers than the store keeps of one endpoint.
 const WORKERS: usize = 10_000;
 
-/// Removes what nobody needs. It can be run twice without harm.
+/// Removes what nobody needs. It can be run twice without harm. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Sweeper {
-    pub(crate) engine: Engine,
-    pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) paths: Paths,
+    engine: Engine,
+    runtime: Arc<dyn Runtime>,
+    paths: Paths,
+    keep: Keep,
+    /// What was made before this and is unfinished, nobody finishes.
+    started: Timestamp,
+    /// One at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Why a sweep ended early.
@@ -52,10 +69,16 @@ struct Known {
     now: Timestamp,
     /// By the clock that the times of files go by.
     wall: Timestamp,
+    /// When this server started, by that clock.
+    started: Timestamp,
     /// Endpoints with the numbers of their releases.
     endpoints: HashMap<EndpointId, HashSet<u32>>,
-    bundles: HashSet<String>,
-    environments: HashSet<String>,
+    /// What they are called.
+    names: HashMap<EndpointId, String>,
+    /// Bundles of releases that are kept, each with one of them and why.
+    bundles: HashMap<String, String>,
+    /// The same of environments.
+    environments: HashMap<String, String>,
     /// Records of workers: when those that are gone ended.
     workers: HashMap<WorkerId, Option<Timestamp>>,
     /// Workers that the runtime knows: they run, or something of theirs waits.
@@ -64,43 +87,70 @@ struct Known {
     strangers: bool,
 }
 
-/// What was removed.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Swept {
-    logs: usize,
-    bundles: usize,
-    environments: usize,
-    left_behind: usize,
-}
-
 impl Sweeper {
+    /// Keeps house over a data directory.
+    pub(crate) fn new(engine: &Engine, runtime: Arc<dyn Runtime>, paths: &Paths, keep: Keep) -> Self {
+        let started = engine.env().wall();
+        Self { engine: engine.clone(), runtime, paths: paths.clone(), keep, started, turn: Arc::default() }
+    }
+
     /// Sweeps now and every hour, as long as it is not aborted.
     pub(crate) async fn run(self) {
         loop {
-            match self.sweep().await {
-                Ok(swept) if swept == Swept::default() => {}
-                Ok(Swept { logs, bundles, environments, left_behind }) => {
-                    tracing::info!(logs, bundles, environments, left_behind, "removed what nobody needs");
-                }
+            match self.sweep(false).await {
+                Ok(swept) => report(&swept),
                 Err(error) => tracing::warn!(%error, cause = ?error, "a sweep ended early"),
             }
             tokio::time::sleep(EVERY).await;
         }
     }
 
-    async fn sweep(&self) -> Result<Swept, SweepError> {
+    /// Removes what may go; `now` is impatient, as somebody who asks for it is.
+    async fn sweep(&self, now: bool) -> Result<Vec<DiskAccount>, SweepError> {
+        let _turn = self.turn.lock().await;
         // Tokens first: whoever has one by now has a record when those are read.
         let tokens = self.engine.vault().tokens();
-        let observed = self.runtime.list().await?;
-        let engine = self.engine.clone();
-        let (known, root) = (move || known(&engine, &observed), Root::of(&self.paths));
-        let known = tokio::task::spawn_blocking(known).await??;
+        let known = self.known().await?;
         for (hash, worker) in tokens {
             if known.has_ended(&worker) {
                 self.engine.vault().dismiss_worker(&hash);
             }
         }
-        Ok(tokio::task::spawn_blocking(move || disk::clear(&root, &known)).await?)
+        let (paths, keep) = (self.paths.clone(), self.keep);
+        let clear = move || house::clear(&accounts::all(&paths, keep), &Look::new(&known, now));
+        Ok(tokio::task::spawn_blocking(clear).await?)
+    }
+
+    async fn look(&self) -> Result<Vec<DiskAccount>, SweepError> {
+        let known = self.known().await?;
+        let (paths, keep) = (self.paths.clone(), self.keep);
+        let usage = move || house::usage(&accounts::all(&paths, keep), &Look::new(&known, true));
+        Ok(tokio::task::spawn_blocking(usage).await?)
+    }
+
+    async fn known(&self) -> Result<Known, SweepError> {
+        let observed = self.runtime.list().await?;
+        let (engine, rules, started) = (self.engine.clone(), self.keep.releases, self.started);
+        let read = move || known(&engine, &observed, rules);
+        let known = tokio::task::spawn_blocking(read).await??;
+        Ok(Known { started, ..known })
+    }
+}
+
+impl DiskKeeper for Sweeper {
+    fn usage(&self) -> Pending<'_, Result<Vec<DiskAccount>, String>> {
+        Box::pin(async { self.look().await.map_err(|error| error.to_string()) })
+    }
+
+    fn prune(&self) -> Pending<'_, Result<Vec<DiskAccount>, String>> {
+        Box::pin(async { self.sweep(true).await.map_err(|error| error.to_string()) })
+    }
+}
+
+fn report(swept: &[DiskAccount]) {
+    for account in swept.iter().filter(|account| !account.items.is_empty()) {
+        let bytes: u64 = account.items.iter().map(|item| item.bytes).sum();
+        tracing::info!(kind = account.kind, things = account.items.len(), bytes, "removed what nobody needs");
     }
 }
 
@@ -119,7 +169,7 @@ impl Known {
     }
 }
 
-fn known(engine: &Engine, observed: &[Observed]) -> Result<Known, StoreError> {
+fn known(engine: &Engine, observed: &[Observed], rules: KeepRules) -> Result<Known, StoreError> {
     let reader = engine.reader();
     let mut known = Known {
         now: engine.now(),
@@ -129,13 +179,24 @@ fn known(engine: &Engine, observed: &[Observed]) -> Result<Known, StoreError> {
     };
     for endpoint in reader.endpoints()? {
         let releases = reader.releases(&endpoint.id)?;
-        known.bundles.extend(releases.iter().map(|release| release.bundle.clone()));
-        known.environments.extend(releases.iter().map(|release| release.environment.clone()));
+        let mut running: BTreeSet<u32> = BTreeSet::new();
         for record in reader.workers(Some(&endpoint.id), WORKERS)? {
             let gone = record.state == WorkerState::Gone;
+            if !gone || known.observed.contains(&record.id) {
+                running.insert(record.release);
+            }
             known.workers.insert(record.id, gone.then_some(record.ended_at.unwrap_or(record.created_at)));
         }
-        known.endpoints.insert(endpoint.id, releases.iter().map(|release| release.number).collect());
+        running.extend(observed.iter().filter(|w| w.endpoint == endpoint.id).map(|worker| worker.release));
+        let kept: BTreeMap<u32, &str> = keep::kept(&endpoint, &releases, &running, rules, known.now);
+        for release in &releases {
+            let Some(why) = kept.get(&release.number) else { continue };
+            let why = format!("{} #{} {why}", endpoint.name, release.number);
+            known.bundles.entry(release.bundle.clone()).or_insert_with(|| why.clone());
+            known.environments.entry(release.environment.clone()).or_insert(why);
+        }
+        known.endpoints.insert(endpoint.id.clone(), releases.iter().map(|release| release.number).collect());
+        known.names.insert(endpoint.id, endpoint.name);
     }
     let is_known = |worker: &Observed| {
         known.endpoints.get(&worker.endpoint).is_some_and(|numbers| numbers.contains(&worker.release))
@@ -144,24 +205,6 @@ fn known(engine: &Engine, observed: &[Observed]) -> Result<Known, StoreError> {
     Ok(known)
 }
 
-/// The folders that are swept.
-#[derive(Debug)]
-struct Root {
-    logs: PathBuf,
-    bundles: PathBuf,
-    envs: PathBuf,
-    work: PathBuf,
-    cache: PathBuf,
-}
-
-impl Root {
-    fn of(paths: &Paths) -> Self {
-        Self {
-            logs: paths.logs(),
-            bundles: paths.bundles(),
-            envs: paths.envs(),
-            work: paths.work(),
-            cache: paths.cache(),
-        }
-    }
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -3,7 +3,7 @@
 //! and reaches the network.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,9 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{EnvPlan, owner};
+
+/// Beside the caches: locked as long as an installer uses one, so that nobody clears it meanwhile.
+pub const IN_USE: &str = "in-use";
 
 /// Settings of a person that installers look for in the home, which is not theirs here.
 const SETTINGS: [(&str, &str); 4] = [
@@ -40,6 +43,9 @@ impl Confine {
     /// A room for the making of one environment, whose folder `dir` is there and empty. Blocks.
     pub(super) fn room(&self, plan: &EnvPlan, dir: &Path, tools: &Path) -> io::Result<Room> {
         DirBuilder::new().recursive(true).mode(0o711).create(&self.cache)?;
+        let in_use =
+            File::options().create(true).truncate(false).write(true).open(self.cache.join(IN_USE))?;
+        in_use.lock_shared()?;
         let home = tempfile::Builder::new().prefix("home-").tempdir_in(&self.cache)?;
         DirBuilder::new().mode(0o700).create(home.path().join("tmp"))?;
         let settings = settings();
@@ -64,7 +70,7 @@ impl Confine {
             fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700))?;
             owner::give(dir, uid)?;
         }
-        Ok(Room { held, home, cache, settings })
+        Ok(Room { held, home, cache, settings, _in_use: in_use })
     }
 }
 
@@ -76,6 +82,7 @@ pub(super) struct Room {
     home: TempDir,
     cache: PathBuf,
     settings: BTreeMap<String, String>,
+    _in_use: File,
 }
 
 impl Room {

@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-pub use confine::Confine;
-pub use prepare::{Environment, EnvironmentError, last_used, prepare, touch};
+pub use confine::{Confine, IN_USE};
+pub use prepare::{Environment, EnvironmentError, is_complete, last_used, prepare, touch};
 pub use python::Interpreter;
 
 use crate::source;

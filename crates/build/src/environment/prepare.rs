@@ -129,6 +129,11 @@ pub fn last_used(dir: &Path) -> io::Result<SystemTime> {
     fs::metadata(dir.join(LAST_USED))?.modified()
 }
 
+/// Whether an environment was made to its end: what has no marker was cut off.
+pub fn is_complete(dir: &Path) -> bool {
+    dir.join(COMPLETE).is_file()
+}
+
 /// Waits for a file lock, which ends with the returned file.
 pub(super) async fn lock(path: &Path, talk: &mut Talk<'_>) -> Result<File, EnvironmentError> {
     let mut told = false;

@@ -8,12 +8,15 @@ mod completion;
 mod config;
 mod deploy;
 mod dev;
+mod diff;
+mod disk;
 mod doctor;
 mod endpoints;
 mod jobs;
 mod keys;
 mod login;
 mod logs;
+mod promote;
 mod purge;
 mod releases;
 mod retry;
@@ -38,6 +41,8 @@ pub enum Command {
     Deploy(deploy::Deploy),
     Releases(releases::Releases),
     Rollback(rollback::Rollback),
+    Promote(promote::Promote),
+    Diff(diff::Diff),
     Run(run::Run),
     Status(status::Status),
     Cancel(cancel::Cancel),
@@ -52,6 +57,7 @@ pub enum Command {
     Keys(keys::Keys),
     Login(login::Login),
     Doctor(doctor::Doctor),
+    Disk(disk::Disk),
     Config(config::Config),
     Completion(completion::Completion),
     #[command(hide = true)]
@@ -72,6 +78,8 @@ impl Command {
             Self::Deploy(c) => c.run(context).await,
             Self::Releases(c) => c.run(context).await,
             Self::Rollback(c) => c.run(context).await,
+            Self::Promote(c) => c.run(context).await,
+            Self::Diff(c) => c.run(context).await,
             Self::Run(c) => c.run(context).await,
             Self::Status(c) => c.run(context).await,
             Self::Cancel(c) => c.run(context).await,
@@ -85,6 +93,7 @@ impl Command {
             Self::Keys(c) => c.run(context).await,
             Self::Login(c) => c.run(context).await,
             Self::Doctor(c) => c.run(context).await,
+            Self::Disk(c) => c.run(context).await,
             Self::Completion(c) => c.run(context),
         }
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::client::path;
 use crate::context::Context;
 use crate::output::{Cell, Table, Tone, text, time};
-use crate::views::Release;
+use crate::views::{Release, RolloutView};
 
 /// List the releases of an endpoint, newest first
 #[derive(Debug, Args)]
@@ -20,6 +20,8 @@ pub struct Releases {
 #[derive(Deserialize)]
 pub struct Listed {
     pub releases: Vec<Release>,
+    #[serde(default)]
+    pub rollout: RolloutView,
 }
 
 impl Releases {
@@ -29,27 +31,52 @@ impl Releases {
         if context.ui.json {
             return context.ui.document(&reply.text);
         }
-        let releases = reply.parse::<Listed>()?.releases;
+        let Listed { releases, rollout } = reply.parse()?;
         if releases.is_empty() {
             context.ui.note(&format!("{} has no release yet", text::line(&self.endpoint, 80)));
             return Ok(());
         }
-        context.ui.table(&table(&releases, time::now_ms()))
+        let now = time::now_ms();
+        context.ui.table(&table(&releases, now))?;
+        match under_way(&rollout, now) {
+            Some(line) => context.ui.line(&line),
+            None => Ok(()),
+        }
     }
 }
 
+/// What a rollout does at this moment, where there is one.
+pub fn under_way(rollout: &RolloutView, now: i64) -> Option<String> {
+    let to = rollout.to?;
+    let workers = format!("{} of {} workers run it", rollout.workers_on_latest, rollout.workers_total);
+    let until = rollout.ends_at.map(|at| format!(" for another {}", time::span(Some((at - now).max(0)))));
+    let until = until.unwrap_or_default();
+    Some(match (rollout.stage.as_deref(), rollout.canary_percent) {
+        (Some("canary"), Some(percent)) => {
+            format!("release #{to} is a canary with {percent} % of the jobs{until}; {workers}")
+        }
+        (Some("rolling"), _) => format!("release #{to} is rolling out; {workers}"),
+        _ if rollout.from.is_empty() => return None,
+        _ => format!("release #{to} is watched{until}: traffic goes back if more of its jobs fail"),
+    })
+}
+
 fn table(releases: &[Release], now: i64) -> Table {
-    let mut table = Table::new(&["RELEASE", "STATE", "AGE", "BY", "HANDLER", "PYTHON", "REMARK"]);
+    let mut table = Table::new(&["RELEASE", "STATE", "WORKERS", "AGE", "BY", "HANDLER", "PYTHON", "REMARK"]);
     for release in releases {
         let (state, tone) = match release.state.as_str() {
             _ if release.serving => ("serving", Tone::Good),
+            _ if release.canary => ("canary", Tone::Warn),
+            _ if release.withdrawn.is_some() => ("returned", Tone::Bad),
             "failed" => ("failed", Tone::Bad),
             other => (other, Tone::Plain),
         };
-        let failed = release.reason.as_ref().map(|r| r.message.as_str());
+        let withdrawn = release.withdrawn.as_ref().map(|gone| gone.why.as_str());
+        let failed = release.reason.as_ref().map(|r| r.message.as_str()).or(withdrawn);
         table.row(vec![
             format!("#{}", release.number).into(),
             Cell::toned(state, tone),
+            release.worker_count.to_string().into(),
             time::age(release.created_at, now).into(),
             release.created_by.as_deref().unwrap_or("–").into(),
             release.handler.as_deref().unwrap_or("–").into(),

@@ -1,6 +1,8 @@
 //! The flags that set an endpoint's settings, the same for `deploy`, `endpoints create` and `endpoints set`. Only
 //! what was given is sent; the server checks the bounds.
 
+mod rollout;
+
 use clap::{Args, ValueEnum};
 use runyard_domain::rates::{Group, Rate};
 use serde_json::{Map, Value, json};
@@ -9,6 +11,8 @@ use crate::client::{Client, path};
 use crate::errors::Failure;
 use crate::output::time;
 use crate::views::Endpoint;
+
+use rollout::RolloutArgs;
 
 /// When workers are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -78,6 +82,8 @@ pub struct SettingsArgs {
     /// GPUs of each worker
     #[arg(long, value_name = "N")]
     gpus: Option<u32>,
+    #[command(flatten)]
+    rollout: RolloutArgs,
 }
 
 impl PrefetchKind {
@@ -124,6 +130,7 @@ impl SettingsArgs {
             ("concurrency", self.concurrency.map(Value::from)),
             ("prefetch", self.prefetch.map(|kind| Value::from(kind.word()))),
             ("gpus", self.gpus.map(Value::from)),
+            ("rollout", self.rollout.value()),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }

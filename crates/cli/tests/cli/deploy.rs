@@ -37,6 +37,7 @@ fn server(script: Vec<Value>) -> Fake {
                 }),
             )
             .route("/api/v1/endpoints/{ep}/releases", post(stream.clone()).get(releases))
+            .route("/api/v1/endpoints/{ep}/promote", post(stream.clone()))
             .route("/api/v1/endpoints/{ep}/rollback", post(stream))
             .route("/api/v1/info", get(|| async { answer(&json!({"version": "1", "open": false})) })),
     )
@@ -235,4 +236,34 @@ fn rollbacks_speak_like_deploys() {
     assert_eq!(fake.request("POST /api/v1/endpoints/whisper/rollback").json(), json!({"to": 13}));
     sandbox.run(&["rollback", "whisper"]).exits(0);
     assert_eq!(fake.asked()[1].json(), json!({}));
+}
+
+#[test]
+fn a_canary_says_how_it_goes_on() {
+    let mut lines = good();
+    lines.pop();
+    lines.push(
+        json!({"done": true, "ok": true, "release": 15, "serving": 14, "url": "http://here/v2/whisper"}),
+    );
+    let fake = server(lines);
+    let sandbox = Sandbox::with(&fake.url);
+    folder(&sandbox);
+    let done = deploy(&fake, &sandbox, &["--canary", "10", "--canary-jobs", "50", "--surge", "2"]).exits(0);
+    assert_eq!(done.out, "release #15 gets 10 % of the jobs of whisper\n");
+    assert!(done.err.contains("runyard promote whisper"), "{}", done.err);
+    let body = fake.request("POST /api/v1/endpoints/whisper/releases").json();
+    assert_eq!(body["canary"], json!(10));
+    assert_eq!(body["settings"], json!({"rollout": {"canary_jobs": 50, "surge": 2}}));
+    let done = sandbox.run(&["promote", "whisper"]).exits(0);
+    assert!(done.out.contains("serving release #15"), "{}", done.out);
+    assert_eq!(fake.request("POST /api/v1/endpoints/whisper/promote").json(), json!({}));
+}
+
+#[test]
+fn a_release_that_was_taken_back_is_told_so() {
+    let fake = server(bad("rolled_back", "8 of its 10 jobs failed", &[], Some(14)));
+    let sandbox = Sandbox::with(&fake.url);
+    folder(&sandbox);
+    let done = deploy(&fake, &sandbox, &[]).exits(3);
+    assert!(done.err.contains("release #15 was taken back; release #14 serves again"), "{}", done.err);
 }

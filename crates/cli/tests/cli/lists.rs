@@ -54,8 +54,25 @@ fn router() -> Router {
             {"number": 15, "state": "failed", "createdAt": ago(150), "createdBy": "ci", "handler": "handler.py",
                 "python": "3.12.1", "reason": {"code": "start_failed", "message": "the worker exited with code 1"}},
             {"number": 14, "state": "ready", "serving": true, "createdAt": ago(200_000), "createdBy": "local",
-                "handler": "handler.py", "python": "3.12.1", "note": "faster"},
-        ]})) }))
+                "handler": "handler.py", "python": "3.12.1", "note": "faster", "workerCount": 2},
+            {"number": 13, "state": "ready", "createdAt": ago(200_000), "handler": "handler.py", "canary": true,
+                "workerCount": 1},
+            {"number": 12, "state": "ready", "createdAt": ago(200_000), "handler": "handler.py",
+                "withdrawn": {"at": 1, "why": "8 of its 10 jobs failed"}},
+        ], "rollout": {"inProgress": true, "workersOnLatest": 1, "workersTotal": 3, "percentOnLatest": 33,
+            "stage": "canary", "to": 13, "from": [14], "canaryPercent": 10}})) }))
+        .route("/api/v1/endpoints/{ep}/diff", get(|| async { answer(&json!({"from": 14, "to": 15, "diff": [
+            {"field": "python", "old": "3.11.2", "new": "3.12.1"}, {"field": "env.MODE", "old": null, "new": "fast"},
+        ], "files": {"added": ["model.py"], "removed": [], "changed": ["handler.py"]}})) }))
+        .route("/api/v1/disk", get(|| async { answer(&json!({"bytes": 5_000_000_000_u64, "goesBytes": 40_000_000,
+            "freeBytes": 70_000_000_000_u64, "accounts": [
+                {"kind": "environments", "bytes": 4_960_000_000_u64, "things": 1, "goesBytes": 0, "goesThings": 0,
+                    "items": [{"name": "a1b2", "bytes": 4_960_000_000_u64, "goes": false, "why": "t2i #15 serves"}]},
+                {"kind": "bundles", "bytes": 40_000_000, "things": 1, "goesBytes": 40_000_000, "goesThings": 1,
+                    "items": [{"name": "c3d4", "bytes": 40_000_000, "goes": true, "why": "no release needs it"}]},
+            ]})) }))
+        .route("/api/v1/disk/prune", post(|| async { answer(&json!({"bytes": 0, "goesBytes": 0, "dryRun": true,
+            "accounts": []})) }))
         .route("/api/v1/endpoints/{ep}/why", get(|| async { answer(&json!({
             "about": "endpoint t2i", "status": "failing", "sentence": "workers fail to start", "code": "start_failing",
             "causes": [
@@ -105,6 +122,17 @@ fn endpoints_as_a_table() {
 #[test]
 fn one_endpoint_with_the_flags_that_set_it() {
     insta::assert_snapshot!(shown(&["ep", "show", "t2i"]));
+}
+
+#[test]
+fn the_disk_by_kind_and_thing_by_thing() {
+    insta::assert_snapshot!(shown(&["disk"]) + "---\n" + &shown(&["disk", "--all"]));
+    assert_eq!(shown(&["disk", "prune", "--dry-run"]), "0 things, 0 B would go\n");
+}
+
+#[test]
+fn what_distinguishes_two_releases() {
+    insta::assert_snapshot!(shown(&["diff", "t2i", "#14", "15"]));
 }
 
 #[test]

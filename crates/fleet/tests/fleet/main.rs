@@ -8,6 +8,7 @@ mod attach;
 mod ends;
 mod gpus;
 mod reasons;
+mod rolling;
 mod rollout;
 mod scaling;
 mod stage;

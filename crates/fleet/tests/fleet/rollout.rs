@@ -2,7 +2,7 @@
 
 use runyard_domain::job::Answer;
 use runyard_domain::{FailReason, JobId, ReleaseState, Settings, WorkerId};
-use runyard_fleet::{FleetError, TestRequest, TestRun};
+use runyard_fleet::{FleetError, Followed, TestRequest, TestRun};
 use tokio::task::JoinHandle;
 
 use crate::stage::*;
@@ -229,14 +229,14 @@ async fn a_rollout_is_waited_for_until_no_old_worker_is_left() {
     stage.fleet.promote(&ep(), 2).await.unwrap();
     let limit = std::time::Duration::from_secs(30);
     let fleet = stage.fleet.clone();
-    let short = tokio::spawn(async move { fleet.wait_rolled_out(&ep(), 2, limit).await });
+    let short = tokio::spawn(async move { fleet.follow(&ep(), 2, limit, |_| {}).await });
     stage.advance(30_000).await;
-    assert_eq!(short.await.unwrap(), 1);
+    assert_eq!(short.await.unwrap(), Followed::Going { left: 1 });
     let fleet = stage.fleet.clone();
-    let long = tokio::spawn(async move { fleet.wait_rolled_out(&ep(), 2, limit).await });
+    let long = tokio::spawn(async move { fleet.follow(&ep(), 2, limit, |_| {}).await });
     stage.finish(&worker, &job).await;
     stage.exit(&worker, exited(0, "")).await;
-    assert_eq!(long.await.unwrap(), 0);
+    assert_eq!(long.await.unwrap(), Followed::Replaced);
 }
 
 #[tokio::test(start_paused = true)]

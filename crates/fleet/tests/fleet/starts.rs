@@ -91,7 +91,7 @@ async fn without_another_release_nothing_is_rolled_back() {
     let stage = Stage::new(patient()).await;
     stage.release(&ep(), 2, 0, ReleaseState::Ready).await;
     stage.fleet.promote(&ep(), 2).await.unwrap();
-    stage.fleet.promote(&ep(), 1).await.unwrap();
+    stage.fleet.go_back(&ep(), 1, 2, "it was wished").await.unwrap();
     stage.submit().await;
     for pause in [1_100, 2_100, 5_100, 10_100] {
         stage.exit(&stage.last(), exited(1, "no")).await;

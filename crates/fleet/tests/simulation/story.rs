@@ -253,7 +253,7 @@ impl Story {
             });
         }
         let (engine, fleet) = (self.server().engine.clone(), self.server().fleet.clone());
-        let caller = self.server().caller.clone();
+        let (caller, canary) = (self.server().caller.clone(), self.chance.one_in(3));
         engine.put_endpoint(endpoint).await.unwrap();
         engine.put_release(release.clone()).await.unwrap();
         self.deploys.push(tokio::spawn(async move {
@@ -272,7 +272,8 @@ impl Story {
             let release = Release { state, ..release };
             let _ = engine.put_release(release).await;
             fleet.release_changed(&id, number);
-            if tested.is_ok() {
+            // Refused where the rollout before it still replaces workers.
+            if tested.is_ok() && (!canary || fleet.canary(&id, number, 20).await.is_err()) {
                 let _ = fleet.promote(&id, number).await;
             }
         }));
@@ -295,8 +296,15 @@ impl Story {
     async fn roll_back(&mut self) {
         let endpoint = self.some_endpoint();
         let number = 1 + self.chance.below(u64::from(endpoint.next_release - 1)) as u32;
+        let bad = endpoint.serving.unwrap();
+        let at_once = self.chance.one_in(2) && bad != number;
+        let fleet = &self.server().fleet;
         // Refused where it never passed its tests.
-        let _ = self.server().fleet.promote(&endpoint.id, number).await;
+        let _ = if at_once {
+            fleet.go_back(&endpoint.id, number, bad, "it was wished").await
+        } else {
+            fleet.promote(&endpoint.id, number).await
+        };
     }
 
     async fn stop_server(&mut self, in_order: bool) {

@@ -14,7 +14,8 @@ use runyard_domain::{
 use runyard_engine::{Engine, NewJob, SystemEnv};
 use runyard_fleet::Fleet;
 use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
-use runyard_manage::{Info, Manage};
+use runyard_manage::{DiskAccount, DiskKeeper, Info, Manage};
+use runyard_runtime::Pending;
 use runyard_runtime::fake::FakeRuntime;
 use runyard_store::{Blobs, Filter, MemoryStore};
 use runyard_vault::{KeyRequest, Sealer, Vault, hash};
@@ -126,6 +127,18 @@ impl House {
     }
 }
 
+struct EmptyDisk;
+
+impl DiskKeeper for EmptyDisk {
+    fn usage(&self) -> Pending<'_, Result<Vec<DiskAccount>, String>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn prune(&self) -> Pending<'_, Result<Vec<DiskAccount>, String>> {
+        self.usage()
+    }
+}
+
 fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
     let short = Duration::from_millis(1);
     let timing = Timing {
@@ -172,6 +185,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
             open: false,
             offline: false,
         },
+        disk: Arc::new(EmptyDisk),
     });
     runyard_gateway::job_routes(gateway.clone())
         .merge(runyard_gateway::worker_routes(gateway))

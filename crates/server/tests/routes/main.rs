@@ -54,7 +54,7 @@ const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-const MANAGE: [(&str, &str, Opens); 27] = [
+const MANAGE: [(&str, &str, Opens); 31] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
@@ -67,6 +67,10 @@ const MANAGE: [(&str, &str, Opens); 27] = [
     ("/api/v1/endpoints/{ep}/releases", "GET", Key(Read)),
     ("/api/v1/endpoints/{ep}/releases", "POST", Key(Deploy)),
     ("/api/v1/endpoints/{ep}/rollback", "POST", Key(Deploy)),
+    ("/api/v1/endpoints/{ep}/promote", "POST", Key(Deploy)),
+    ("/api/v1/endpoints/{ep}/diff", "GET", Key(Read)),
+    ("/api/v1/disk", "GET", All(Admin)),
+    ("/api/v1/disk/prune", "POST", All(Admin)),
     ("/api/v1/bundles/{sha}", "PUT GET", Any(Deploy)),
     ("/api/v1/workers", "GET", Any(Read)),
     ("/api/v1/jobs", "GET", Any(Read)),

@@ -30,6 +30,7 @@ Examples:
   runyard deploy                                  this folder, under its own name
   runyard deploy examples/hello --name hello
   runyard deploy handler.py --max 3 --env MODE_TO_RUN=serverless
+  runyard deploy --canary 10                      10 % of the jobs first, then all or none
   runyard deploy --json                           each step as one line of JSON
 
 Exit code 3 when the environment, the start or a test failed: the release before goes on serving.")]
@@ -49,6 +50,9 @@ pub struct Deploy {
     /// What to remember about this release
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+    /// Give it this share of the jobs first (1 to 99 %); it is promoted or taken back by itself
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=99))]
+    canary: Option<u32>,
     /// Print everything that the installer says
     #[arg(short, long)]
     verbose: bool,
@@ -81,6 +85,15 @@ impl Deploy {
         if ui.json {
             return Ok(());
         }
+        if let Some(percent) = self.canary.filter(|_| done.serving != done.release) {
+            let name = &plan.name;
+            let number = done.release.unwrap_or_default();
+            ui.line(&format!("release #{number} gets {percent} % of the jobs of {name}"))?;
+            ui.note(&format!(
+                "'runyard promote {name}' gives it all of them, 'runyard rollback {name}' none"
+            ));
+            return Ok(());
+        }
         let took = time::span(Some(started.elapsed().as_millis() as i64));
         ui.write(&closing(&done, &plan, &client, &took).await)
     }
@@ -97,6 +110,9 @@ impl Deploy {
         }
         if !self.settings.is_empty() {
             body.insert("settings".to_owned(), self.settings.resolve(client, &plan.name).await?);
+        }
+        if let Some(percent) = self.canary {
+            body.insert("canary".to_owned(), percent.into());
         }
         if let Some(note) = &self.note {
             body.insert("note".to_owned(), note.clone().into());

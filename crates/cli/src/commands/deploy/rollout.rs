@@ -1,4 +1,4 @@
-//! The stream of a deploy or rollback, shown as a list of steps while it runs, and its end: the release that
+//! The stream of a deploy, promotion or rollback, shown as a list of steps while it runs, and its end: the release that
 //! serves now, or why the old one goes on serving.
 
 use std::time::Duration;
@@ -82,13 +82,15 @@ impl<'a> Rollout<'a> {
         let reason = line.reason.unwrap_or_default();
         let release = line.release.map_or("the release".to_owned(), |n| format!("release #{n}"));
         let serving = match line.serving {
+            Some(n) if reason.code == "rolled_back" => format!("release #{n} serves again"),
             Some(n) => format!("release #{n} is still serving"),
             None => "nothing is serving yet".to_owned(),
         };
+        let what = if reason.code == "rolled_back" { "was taken back" } else { "was not promoted" };
         let environment_failed = reason.code == "environment_failed";
         let said =
             if reason.last_lines.is_empty() && environment_failed { &self.said } else { &reason.last_lines };
-        let mut failure = Failure::new(Code::Unsuccessful, format!("{release} was not promoted; {serving}"))
+        let mut failure = Failure::new(Code::Unsuccessful, format!("{release} {what}; {serving}"))
             .named(Some(reason.code.clone()).filter(|code| !code.is_empty()))
             .lines(said);
         if !reason.message.is_empty() {

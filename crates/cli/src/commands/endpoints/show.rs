@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::client::{Reply, path};
 use crate::commands::endpoints::{list, tone};
+use crate::commands::releases::under_way;
 use crate::context::Context;
 use crate::output::{Facts, text, time};
 use crate::views::{Endpoint, Settings};
@@ -43,6 +44,7 @@ fn facts(endpoint: &Endpoint, now: i64) -> Facts {
     facts.add("url", endpoint.url.as_deref().unwrap_or_default());
     facts.add("created", format!("{} ago", time::age(endpoint.created_at, now)));
     facts.add("release", endpoint.serving.map_or("none yet".to_owned(), |n| format!("#{n}")));
+    facts.add("rollout", under_way(&endpoint.rollout, now).unwrap_or_default());
     facts.add("workers", list::workers(endpoint));
     facts.add(
         "jobs",
@@ -77,4 +79,13 @@ fn settings(facts: &mut Facts, settings: &Settings) {
     facts.add("--concurrency", settings.concurrency.to_string());
     facts.add("--prefetch", &settings.prefetch);
     facts.add("--gpus", settings.gpus.to_string());
+    let rollout = &settings.rollout;
+    facts.add("--surge", rollout.surge.to_string());
+    facts.add("--max-unavailable", rollout.max_unavailable.to_string());
+    facts.add("--watch", limit(rollout.watch_ms));
+    facts.add("--failed-starts", rollout.failed_starts.to_string());
+    facts.add("--error-margin", rollout.error_margin.to_string());
+    facts.add("--error-jobs", rollout.error_jobs.to_string());
+    facts.add("--canary-for", limit(rollout.canary_ms));
+    facts.add("--canary-jobs", rollout.canary_jobs.to_string());
 }

@@ -1,0 +1,111 @@
+//! What distinguishes two releases: fields, variables one by one, and files of their code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use runyard_domain::Release;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::views;
+
+/// Fields that are another in every release, or say nothing of what it does.
+const OTHERS: [&str; 9] =
+    ["number", "state", "serving", "createdAt", "createdBy", "note", "reason", "envRead", "env"];
+
+/// Files beyond this are not looked at.
+const MOST_FILES: usize = 20_000;
+
+/// What differs, as `{field, old, new}`; against nothing, everything that is set does.
+pub(super) fn fields(old: Option<&Release>, new: &Release) -> Vec<Value> {
+    let object = |release: &Release| match views::release(release, None) {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    let (before, after) = (old.map(object).unwrap_or_default(), object(new));
+    let mut found = Vec::new();
+    for (field, value) in after.iter().filter(|(field, _)| !OTHERS.contains(&field.as_str())) {
+        let was = before.get(field).unwrap_or(&Value::Null);
+        if was != value {
+            found.push(json!({"field": field, "old": was, "new": value}));
+        }
+    }
+    let none = BTreeMap::new();
+    let variables = old.map_or(&none, |release| &release.env);
+    let names: BTreeSet<&String> = variables.keys().chain(new.env.keys()).collect();
+    for name in names {
+        let (was, is) = (variables.get(name), new.env.get(name));
+        if was != is {
+            found.push(json!({"field": format!("env.{name}"), "old": was, "new": is}));
+        }
+    }
+    found
+}
+
+/// Files by what became of them.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Files {
+    added: Vec<String>,
+    removed: Vec<String>,
+    changed: Vec<String>,
+}
+
+/// Compares two folders by the bytes of their files.
+pub(super) fn files(old: &Path, new: &Path) -> Files {
+    let (before, after) = (listed(old), listed(new));
+    let mut files = Files::default();
+    for (name, path) in &after {
+        match before.get(name) {
+            None => files.added.push(name.clone()),
+            Some(was) if fs::read(was).ok() != fs::read(path).ok() => files.changed.push(name.clone()),
+            Some(_) => {}
+        }
+    }
+    files.removed = before.into_keys().filter(|name| !after.contains_key(name)).collect();
+    files
+}
+
+fn listed(root: &Path) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(path),
+                Ok(kind) if kind.is_file() && found.len() < MOST_FILES => {
+                    let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+                    found.insert(name, path);
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_added_changed_and_removed() {
+        let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (dir, name, text) in
+            [(&old, "same", "1"), (&new, "same", "1"), (&old, "a", "1"), (&new, "a", "2"), (&old, "gone", "")]
+        {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        fs::create_dir(new.path().join("sub")).unwrap();
+        fs::write(new.path().join("sub/b"), "").unwrap();
+        let found = files(old.path(), new.path());
+        let expected = Files {
+            added: vec!["sub/b".to_owned()],
+            removed: vec!["gone".to_owned()],
+            changed: vec!["a".to_owned()],
+        };
+        assert_eq!(found, expected);
+    }
+}
