@@ -5,6 +5,7 @@ mod auth;
 mod bundles;
 mod deploy;
 mod endpoints;
+mod git;
 mod info;
 mod jobs;
 mod keys;
@@ -28,8 +29,10 @@ use runyard_build::environment::Confine;
 use runyard_domain::EndpointId;
 use runyard_engine::Engine;
 use runyard_fleet::Fleet;
+use runyard_webhooks::Reach;
 
 pub use deploy::fail_interrupted;
+pub use git::Follower;
 pub use info::{ConfigValue, Info};
 pub use problem::{Problem, nothing_there};
 
@@ -52,6 +55,10 @@ pub struct Options {
     pub confine: Option<Confine>,
     /// Logs.
     pub logs: PathBuf,
+    /// Repositories that are pushed here, and what is fetched of others for a while.
+    pub git: PathBuf,
+    /// Which addresses repositories may be read from.
+    pub git_reach: Reach,
     /// What the server says of itself.
     pub info: Info,
 }
@@ -66,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) logs: PathBuf,
     pub(crate) info: Info,
     pub(crate) deploying: Mutex<HashSet<EndpointId>>,
+    pub(crate) git: git::Git,
 }
 
 /// The API's state. Cheap to clone.
@@ -77,10 +85,19 @@ pub struct Manage {
 impl Manage {
     /// The API over these parts.
     pub fn new(options: Options) -> Self {
-        let Options { engine, fleet, bundles, envs, tools, confine, logs, info } = options;
+        let Options { engine, fleet, bundles, envs, tools, confine, logs, git, git_reach, info } = options;
         let deploying = Mutex::default();
-        let inner = Inner { engine, fleet, bundles, envs, tools, confine, logs, info, deploying };
+        let git = git::Git::new(git, git_reach);
+        let inner = Inner { engine, fleet, bundles, envs, tools, confine, logs, info, deploying, git };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The routes of forges and Git clients, which speak neither JSON nor keys in headers.
+    pub fn doors(&self) -> Router {
+        Router::new()
+            .route(git::HOOK, post(git::hook::receive))
+            .route(git::PUSH, any(git::push::serve))
+            .with_state(self.clone())
     }
 
     /// Its routes.
@@ -92,6 +109,11 @@ impl Manage {
             .layer(middleware::map_response(problem::in_shape))
             .with_state(self.clone())
     }
+}
+
+/// The paths that are opened by something else than a key in a header: messages of forges, and Git clients.
+pub fn doors() -> Vec<&'static str> {
+    vec![git::HOOK, git::PUSH]
 }
 
 /// The paths of the management API, for tests that go over all of them.
@@ -111,6 +133,12 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/endpoints/{ep}/restart", post(endpoints::restart)),
         ("/api/v1/endpoints/{ep}/releases", get(deploy::list).post(deploy::create)),
         ("/api/v1/endpoints/{ep}/rollback", post(deploy::rollback)),
+        (
+            "/api/v1/endpoints/{ep}/git",
+            get(git::connections::show).post(git::connections::connect).delete(git::connections::disconnect),
+        ),
+        ("/api/v1/endpoints/{ep}/git/sync", post(git::connections::sync)),
+        ("/api/v1/git", get(git::connections::list)),
         ("/api/v1/bundles/{sha}", put(bundles::upload).get(bundles::exists)),
         ("/api/v1/workers", get(workers::list)),
         ("/api/v1/jobs", get(jobs::list)),

@@ -10,6 +10,7 @@ mod deploy;
 mod dev;
 mod doctor;
 mod endpoints;
+mod git;
 mod jobs;
 mod keys;
 mod login;
@@ -38,6 +39,7 @@ pub enum Command {
     Deploy(deploy::Deploy),
     Releases(releases::Releases),
     Rollback(rollback::Rollback),
+    Git(git::Git),
     Run(run::Run),
     Status(status::Status),
     Cancel(cancel::Cancel),
@@ -72,6 +74,7 @@ impl Command {
             Self::Deploy(c) => c.run(context).await,
             Self::Releases(c) => c.run(context).await,
             Self::Rollback(c) => c.run(context).await,
+            Self::Git(c) => c.run(context).await,
             Self::Run(c) => c.run(context).await,
             Self::Status(c) => c.run(context).await,
             Self::Cancel(c) => c.run(context).await,

@@ -46,7 +46,11 @@ fn table(releases: &[Release], now: i64) -> Table {
             "failed" => ("failed", Tone::Bad),
             other => (other, Tone::Plain),
         };
-        let failed = release.reason.as_ref().map(|r| r.message.as_str());
+        let commit = release.commit.as_ref().and_then(|commit| commit.id.get(..8));
+        let failed = release.reason.as_ref().map(|r| match commit {
+            Some(commit) => format!("{commit}: {}", r.message),
+            None => r.message.clone(),
+        });
         table.row(vec![
             format!("#{}", release.number).into(),
             Cell::toned(state, tone),
@@ -54,7 +58,7 @@ fn table(releases: &[Release], now: i64) -> Table {
             release.created_by.as_deref().unwrap_or("–").into(),
             release.handler.as_deref().unwrap_or("–").into(),
             release.python.as_deref().unwrap_or("–").into(),
-            failed.or(release.note.as_deref()).unwrap_or_default().into(),
+            failed.as_deref().or(release.note.as_deref()).unwrap_or_default().into(),
         ]);
     }
     table
