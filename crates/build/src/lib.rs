@@ -3,7 +3,7 @@
 //! Four steps, each usable alone, in the order of a deployment: [`source`] finds the handler and what its source
 //! reads, without importing it; [`bundle`] packs the folder into one deterministic archive and unpacks such an
 //! archive safely; [`environment`] plans and prepares the Python environment that the code needs; [`cases`]
-//! reads the test requests that come with the code. The first three block their thread but for
+//! reads the test requests that come with the code, and [`hub`] what a repository says of itself. The first three block their thread but for
 //! [`environment::prepare`]; an asynchronous caller runs them on a blocking thread.
 //!
 //! Nothing here knows of endpoints, releases or stores: folders come in, folders and digests go out.
@@ -11,6 +11,7 @@
 pub mod bundle;
 pub mod cases;
 pub mod environment;
+pub mod hub;
 #[doc(hidden)]
 pub mod probe;
 mod read;

@@ -10,7 +10,7 @@ use crate::Cli;
 /// The groups. A command that is in none is listed last.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Start", &["dev", "up", "doctor"]),
-    ("Ship", &["deploy", "releases", "rollback", "promote", "diff"]),
+    ("Ship", &["deploy", "releases", "rollback", "promote", "diff", "git"]),
     ("Call", &["run", "status", "cancel", "retry", "jobs", "purge"]),
     ("See", &["logs", "why", "workers"]),
     ("Things", &["endpoints", "keys", "login", "config", "disk", "completion"]),

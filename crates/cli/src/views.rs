@@ -42,7 +42,8 @@ view!(
     /// A release.
     Release { number: u32, state: String, serving: bool, created_at: i64, created_by: Option<String>,
         handler: Option<String>, python: Option<String>, env: BTreeMap<String, String>, env_read: Vec<String>,
-        note: Option<String>, reason: Option<Reason>, worker_count: u32, canary: bool, withdrawn: Option<Withdrawn>, }
+        note: Option<String>, commit: Option<Commit>, reason: Option<Reason>, worker_count: u32, canary: bool,
+        withdrawn: Option<Withdrawn>, }
 );
 view!(
     /// Why traffic was taken from a release.
@@ -52,6 +53,30 @@ view!(
     /// How far a rollout is.
     RolloutView { in_progress: bool, workers_on_latest: u32, workers_total: u32, stage: Option<String>,
         to: Option<u32>, from: Vec<u32>, ends_at: Option<i64>, canary_percent: Option<u32>, }
+);
+view!(
+    /// The commit of a release.
+    Commit { id: String, }
+);
+view!(
+    /// An endpoint's repository.
+    Connection { endpoint: String, endpoint_name: Option<String>, from: String, url: String, branch: Option<String>,
+        on: Option<String>, path: Option<String>, dockerfile: Option<String>, handler: Option<String>,
+        access: Option<String>, poll_s: Option<u32>, webhook: Hook, trouble: Option<String>,
+        previews: Vec<Preview>, builds: Vec<Build>, }
+);
+view!(
+    /// Where its forge sends messages.
+    Hook { url: Option<String>, secret: Option<String>, }
+);
+view!(
+    /// The endpoint of a pull request.
+    Preview { number: u64, endpoint_name: Option<String>, }
+);
+view!(
+    /// What became of a commit.
+    Build { commit: String, reference: String, title: Option<String>, author: Option<String>, state: String,
+        why: Option<String>, release: Option<u32>, queued_at: i64, ms: Option<i64>, }
 );
 view!(
     /// Why something is as it is.
@@ -197,6 +222,36 @@ impl Record {
 /// A JSON string without its quotes; any other value as JSON.
 pub fn text_of(value: &RawValue) -> String {
     serde_json::from_str::<String>(value.get()).unwrap_or_else(|_| value.get().to_owned())
+}
+
+impl Connection {
+    /// The endpoint as people call it.
+    pub fn name(&self) -> &str {
+        self.endpoint_name.as_deref().unwrap_or(&self.endpoint)
+    }
+
+    /// What of the repository counts.
+    pub fn follows(&self) -> String {
+        let branch = self.branch.as_deref().unwrap_or_default();
+        match (self.from.as_str(), self.on.as_deref()) {
+            ("pushed", _) => "pushes to this server".to_owned(),
+            (_, Some("tag")) => "the highest tag".to_owned(),
+            (_, Some("release")) => "the latest release".to_owned(),
+            _ => format!("branch {branch}"),
+        }
+    }
+}
+
+impl Build {
+    /// The commit as people write it.
+    pub fn short(&self) -> &str {
+        self.commit.get(..8).unwrap_or(&self.commit)
+    }
+
+    /// Why it failed, or what its commit says.
+    pub fn remark(&self) -> Option<&str> {
+        self.why.as_deref().or(self.title.as_deref())
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The seam for everything that is not a function of its inputs: clock, ids, randomness. Simulations swap
 //! all three at once.
 
-use crate::{BatchId, EndpointId, JobId, KeyId, Timestamp, WorkerId};
+use crate::{BatchId, ConnectionId, EndpointId, JobId, KeyId, Timestamp, WorkerId};
 
 /// Clock, ids and randomness in one value.
 pub trait Env: Send + Sync + std::fmt::Debug {
@@ -59,6 +59,11 @@ pub trait Env: Send + Sync + std::fmt::Debug {
     /// A batch id in RunPod's form.
     fn batch_id(&self) -> BatchId {
         BatchId::new(format!("batch_{}", self.token(26)))
+    }
+
+    /// The id of a connection with a Git repository. Its webhook is at an address that nobody guesses.
+    fn connection_id(&self) -> ConnectionId {
+        ConnectionId::new(format!("git_{}", self.token(20)))
     }
 
     /// A worker id: 14 lowercase letters and digits.

@@ -104,6 +104,10 @@ id!(
     /// One delivery of a webhook: `msg_`, the job's id, `-`, and the job's `seq` when it ended.
     DeliveryId
 );
+id!(
+    /// A connection of an endpoint with a Git repository: `git_` and 20 lowercase letters and digits.
+    ConnectionId
+);
 
 #[cfg(test)]
 mod tests {

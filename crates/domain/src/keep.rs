@@ -70,6 +70,8 @@ mod tests {
             env_read: Vec::new(),
             gpus: 0,
             note: None,
+            commit: None,
+            took_ms: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! - [`job`] is the job machine: what a command does to a job, or why it is refused.
 //! - [`endpoint`], [`release`] and [`worker`] are the records the control plane keeps.
 //! - [`batch`] is how jobs are gathered, run and kept together.
+//! - [`git`] is how an endpoint follows a repository.
 //! - [`delivery`] is how the end of a job is told to its webhook.
 //! - [`scaling`] and [`placement`] decide how many workers there are and which GPUs they hold; [`rollout`] decides
 //!   how one release follows the other.
@@ -15,6 +16,7 @@ pub mod batch;
 pub mod delivery;
 pub mod endpoint;
 pub mod env;
+pub mod git;
 pub mod id;
 pub mod job;
 pub mod keep;
@@ -34,7 +36,7 @@ pub use batch::{Batch, BatchCounts, BatchRefusal};
 pub use delivery::Delivery;
 pub use endpoint::{Endpoint, Scaler, Settings};
 pub use env::Env;
-pub use id::{BatchId, DeliveryId, EndpointId, JobId, KeyId, WorkerId};
+pub use id::{BatchId, ConnectionId, DeliveryId, EndpointId, JobId, KeyId, WorkerId};
 pub use job::{Job, Outcome, Phase, Policy};
 pub use key::{Access, KeyRecord};
 pub use lists::Prefetch;

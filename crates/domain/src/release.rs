@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::git::Commit;
 use crate::{EndpointId, FailReason, Timestamp};
 
 /// Where a release is in its life.
@@ -69,4 +70,10 @@ pub struct Release {
     pub gpus: u32,
     /// A note by the user.
     pub note: Option<String>,
+    /// The commit that it was made of, where it came from a Git repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
+    /// How long its deploy took, until it was ready or had failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<i64>,
 }

@@ -1,8 +1,11 @@
-//! Records of the control plane that the engine keeps: endpoints, releases, workers, keys, tries of webhooks.
+//! Records of the control plane that the engine keeps: endpoints, releases, workers, keys, connections, tries of webhooks.
 //! They are replaced as a whole; jobs never come this way.
 
 use runyard_domain::delivery::Try;
-use runyard_domain::{DeliveryId, Endpoint, EndpointId, KeyRecord, Release, Timestamp, WorkerRecord};
+use runyard_domain::git::Connection;
+use runyard_domain::{
+    ConnectionId, DeliveryId, Endpoint, EndpointId, KeyRecord, Release, Timestamp, WorkerRecord,
+};
 use runyard_store::Command;
 
 use crate::{Engine, EngineError};
@@ -58,6 +61,16 @@ impl Engine {
     /// Replaces a worker's record some time, in the order of the calls: it is for people and for the next start.
     pub fn note_worker(&self, worker: WorkerRecord) {
         self.shared.writer.submit(Command::PutWorker(Box::new(worker)));
+    }
+
+    /// Replaces a connection's record.
+    pub async fn put_connection(&self, connection: Connection) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::PutConnection(Box::new(connection))).await.map(drop)
+    }
+
+    /// Removes a connection.
+    pub async fn drop_connection(&self, id: &ConnectionId) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::DropConnection(id.clone())).await.map(drop)
     }
 
     /// Replaces a key's record and lets the vault know it.

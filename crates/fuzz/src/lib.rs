@@ -7,6 +7,7 @@
 
 mod access;
 mod code;
+mod git;
 mod jobs;
 mod output;
 mod server;
@@ -21,6 +22,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("cli_text", output::cli_text),
     ("config", server::config),
     ("error_object", workers::error_object),
+    ("git_address", git::address),
+    ("git_hook", git::hook),
+    ("git_hub", git::hub),
     ("ids", access::ids),
     ("ignore_files", code::ignore_files),
     ("job_headers", jobs::headers),

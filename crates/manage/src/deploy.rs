@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use runyard_build::{Environment, environment, source};
 use runyard_domain::endpoint::WEEK_MS;
+use runyard_domain::git::Commit;
 use runyard_domain::release::{Launch, Release, ReleaseState};
 use runyard_domain::{Access, Endpoint, EndpointId, FailReason, Settings};
 use runyard_engine::Engine;
@@ -29,25 +30,28 @@ use crate::{Manage, endpoints, views};
 /// How long a deploy watches the old workers drain before it leaves that to the background.
 const WATCH_ROLLOUT: Duration = Duration::from_secs(30);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 pub(crate) struct Request {
-    bundle: Option<String>,
+    pub(crate) bundle: Option<String>,
     /// A folder on the server's machine, run in place: only for the owner of the data directory.
-    folder: Option<PathBuf>,
-    handler: Option<PathBuf>,
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) handler: Option<PathBuf>,
     #[serde(default)]
-    env: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, String>,
     #[serde(default)]
-    settings: Map<String, Value>,
-    note: Option<String>,
+    pub(crate) settings: Map<String, Value>,
+    pub(crate) note: Option<String>,
     #[serde(default)]
-    create: bool,
+    pub(crate) create: bool,
+    /// The commit that it was made of; nobody says so but this server's own reading of a repository.
+    #[serde(skip)]
+    pub(crate) commit: Option<Commit>,
     /// Whether the folder's test requests run before the release gets traffic; its worker has to come up
     /// in any case.
     #[serde(default = "yes")]
-    tests: bool,
+    pub(crate) tests: bool,
     /// It gets so many of a hundred jobs until it has proved itself.
-    canary: Option<u32>,
+    pub(crate) canary: Option<u32>,
 }
 
 fn yes() -> bool {
@@ -60,31 +64,45 @@ pub(crate) async fn create(
     Path(ep): Path<String>,
     Body(request): Body<Request>,
 ) -> Result<Response, Problem> {
-    let known = manage.inner.engine.endpoint(&ep).filter(|e| auth.0.sees(&e.id));
-    let creates = known.is_none() && request.create;
-    // First of all: who may not deploy here learns nothing of what else is wrong.
-    if creates {
-        auth.0.may(Access::Deploy, None)?;
-    } else {
-        manage.endpoint(&auth.0, Access::Deploy, &ep)?;
-    }
-    check_env(&request.env)?;
-    let how = releases::first_move(request.canary)?;
-    let code = manage.code_of(&auth.0, &request)?;
-    let endpoint = if creates {
-        manage.create_endpoint(&auth.0, &ep, &request.settings).await?
-    } else {
-        (*manage.endpoint(&auth.0, Access::Deploy, &ep)?).clone()
-    };
-    let settings = endpoints::changed(&endpoint.settings, &request.settings)?;
-    let turn = manage.take_turn(&endpoint)?;
-    let release = manage.new_release(&auth.0, &endpoint, &settings, &request).await?;
     let (lines, response) = lines();
-    let changes = request.settings;
-    let (caller, turn) = (auth.0, Some(turn));
-    let deploy = Deploy { manage, caller, endpoint, settings, changes, release, how, turn, lines, log: None };
-    tokio::spawn(deploy.run(code, request.handler, request.tests));
+    manage.deploy(auth.0, &ep, request, lines).await?;
     Ok(response)
+}
+
+impl Manage {
+    /// Begins a deploy, which goes on by itself and tells `lines` how it goes.
+    pub(crate) async fn deploy(
+        &self,
+        caller: Caller,
+        ep: &str,
+        request: Request,
+        lines: UnboundedSender<Value>,
+    ) -> Result<(), Problem> {
+        let known = self.inner.engine.endpoint(ep).filter(|e| caller.sees(&e.id));
+        let creates = known.is_none() && request.create;
+        // First of all: who may not deploy here learns nothing of what else is wrong.
+        if creates {
+            caller.may(Access::Deploy, None)?;
+        } else {
+            self.endpoint(&caller, Access::Deploy, ep)?;
+        }
+        check_env(&request.env)?;
+        let how = releases::first_move(request.canary)?;
+        let code = self.code_of(&caller, &request)?;
+        let endpoint = if creates {
+            self.create_endpoint(&caller, ep, &request.settings).await?
+        } else {
+            (*self.endpoint(&caller, Access::Deploy, ep)?).clone()
+        };
+        let settings = endpoints::changed(&endpoint.settings, &request.settings)?;
+        let turn = Some(self.take_turn(&endpoint)?);
+        let release = self.new_release(&caller, &endpoint, &settings, &request).await?;
+        let (manage, changes) = (self.clone(), request.settings);
+        let deploy =
+            Deploy { manage, caller, endpoint, settings, changes, release, how, turn, lines, log: None };
+        tokio::spawn(deploy.run(code, request.handler, request.tests));
+        Ok(())
+    }
 }
 
 /// Moves traffic to a release that is there, told like a deploy.
@@ -124,7 +142,7 @@ pub async fn fail_interrupted(engine: &Engine) -> Result<(), Problem> {
 }
 
 /// What no environment can hold is refused before it keeps every worker from starting.
-fn check_env(env: &BTreeMap<String, String>) -> Result<(), Problem> {
+pub(crate) fn check_env(env: &BTreeMap<String, String>) -> Result<(), Problem> {
     for (name, value) in env {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             let name: String = name.chars().take(60).collect();
@@ -195,6 +213,8 @@ impl Manage {
             env_read: Vec::new(),
             gpus: settings.gpus,
             note: request.note.clone(),
+            commit: request.commit.clone(),
+            took_ms: None,
         };
         engine.put_release(release.clone()).await?;
         Ok(release)
@@ -233,6 +253,9 @@ impl Deploy {
         let origin =
             Origin { endpoint: self.endpoint.id.clone(), worker: None, release: self.release.number };
         self.log = Writer::open(&self.manage.inner.logs, origin).ok();
+        if let Some(commit) = self.release.commit.clone() {
+            self.note(&format!("commit {} by {}: {}", commit.id, commit.author, commit.title()));
+        }
         let outcome = self.steps(&code, handler, test).await;
         if let Err(reason) = &outcome {
             let serving = self.manage.inner.engine.endpoint_by_id(&self.endpoint.id).and_then(|e| e.serving);
@@ -390,6 +413,10 @@ impl Deploy {
     }
 
     async fn write_release(&mut self, state: ReleaseState) -> Result<(), FailReason> {
+        if matches!(state, ReleaseState::Ready | ReleaseState::Failed { .. }) {
+            let now = self.manage.inner.engine.now();
+            self.release.took_ms = Some(now.since(self.release.created_at));
+        }
         self.release.state = state;
         self.manage.inner.fleet.release_changed(&self.endpoint.id, self.release.number);
         self.manage.inner.engine.put_release(self.release.clone()).await.map_err(broken)

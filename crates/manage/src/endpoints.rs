@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use runyard_domain::endpoint::{Settings, is_valid_name};
-use runyard_domain::{Access, Endpoint};
+use runyard_domain::{Access, Endpoint, EndpointId};
 use runyard_vault::Caller;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -36,6 +36,16 @@ pub(crate) async fn create(
 }
 
 impl Manage {
+    /// Removes an endpoint with all that is kept of it.
+    pub(crate) async fn remove_endpoint(&self, id: &EndpointId) -> Result<(), Problem> {
+        self.inner.engine.drop_endpoint(id).await?;
+        self.inner.fleet.nudge(id);
+        if let Err(error) = runyard_logs::remove_endpoint(&self.inner.logs, id) {
+            tracing::warn!(%error, "the logs of a removed endpoint are still there");
+        }
+        Ok(())
+    }
+
     /// Makes an endpoint.
     pub(crate) async fn create_endpoint(
         &self,
@@ -148,11 +158,8 @@ pub(crate) async fn remove(
     Path(ep): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
-    manage.inner.engine.drop_endpoint(&endpoint.id).await?;
-    manage.inner.fleet.nudge(&endpoint.id);
-    if let Err(error) = runyard_logs::remove_endpoint(&manage.inner.logs, &endpoint.id) {
-        tracing::warn!(%error, "the logs of a removed endpoint are still there");
-    }
+    manage.forget_repository(&endpoint.id).await?;
+    manage.remove_endpoint(&endpoint.id).await?;
     Ok(Json(json!({"removed": true})))
 }
 

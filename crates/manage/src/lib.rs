@@ -6,6 +6,7 @@ mod bundles;
 mod deploy;
 mod disk;
 mod endpoints;
+mod git;
 mod info;
 mod jobs;
 mod keys;
@@ -30,9 +31,11 @@ use runyard_build::environment::Confine;
 use runyard_domain::EndpointId;
 use runyard_engine::Engine;
 use runyard_fleet::Fleet;
+use runyard_webhooks::Reach;
 
 pub use deploy::fail_interrupted;
 pub use disk::{DiskAccount, DiskItem, DiskKeeper};
+pub use git::Follower;
 pub use info::{ConfigValue, Info};
 pub use problem::{Problem, nothing_there};
 
@@ -55,6 +58,10 @@ pub struct Options {
     pub confine: Option<Confine>,
     /// Logs.
     pub logs: PathBuf,
+    /// Repositories that are pushed here, and what is fetched of others for a while.
+    pub git: PathBuf,
+    /// Which addresses repositories may be read from.
+    pub git_reach: Reach,
     /// What the server says of itself.
     pub info: Info,
     /// Who keeps house over the data directory.
@@ -72,6 +79,7 @@ pub(crate) struct Inner {
     pub(crate) info: Info,
     pub(crate) disk: Arc<dyn DiskKeeper>,
     pub(crate) deploying: Mutex<HashSet<EndpointId>>,
+    pub(crate) git: git::Git,
 }
 
 /// The API's state. Cheap to clone.
@@ -83,10 +91,20 @@ pub struct Manage {
 impl Manage {
     /// The API over these parts.
     pub fn new(options: Options) -> Self {
-        let Options { engine, fleet, bundles, envs, tools, confine, logs, info, disk } = options;
+        let Options { engine, fleet, bundles, envs, tools, confine, logs, git, git_reach, info, disk } =
+            options;
         let deploying = Mutex::default();
-        let inner = Inner { engine, fleet, bundles, envs, tools, confine, logs, info, disk, deploying };
+        let git = git::Git::new(git, git_reach);
+        let inner = Inner { engine, fleet, bundles, envs, tools, confine, logs, info, disk, deploying, git };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The routes of forges and Git clients, which speak neither JSON nor keys in headers.
+    pub fn doors(&self) -> Router {
+        Router::new()
+            .route(git::HOOK, post(git::hook::receive))
+            .route(git::PUSH, any(git::push::serve))
+            .with_state(self.clone())
     }
 
     /// Its routes.
@@ -98,6 +116,11 @@ impl Manage {
             .layer(middleware::map_response(problem::in_shape))
             .with_state(self.clone())
     }
+}
+
+/// The paths that are opened by something else than a key in a header: messages of forges, and Git clients.
+pub fn doors() -> Vec<&'static str> {
+    vec![git::HOOK, git::PUSH]
 }
 
 /// The paths of the management API, for tests that go over all of them.
@@ -119,6 +142,12 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/endpoints/{ep}/rollback", post(releases::rollback)),
         ("/api/v1/endpoints/{ep}/promote", post(releases::promote)),
         ("/api/v1/endpoints/{ep}/diff", get(releases::diff)),
+        (
+            "/api/v1/endpoints/{ep}/git",
+            get(git::connections::show).post(git::connections::connect).delete(git::connections::disconnect),
+        ),
+        ("/api/v1/endpoints/{ep}/git/sync", post(git::connections::sync)),
+        ("/api/v1/git", get(git::connections::list)),
         ("/api/v1/bundles/{sha}", put(bundles::upload).get(bundles::exists)),
         ("/api/v1/disk", get(disk::show)),
         ("/api/v1/disk/prune", post(disk::prune)),

@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use runyard_engine::EngineError;
 use runyard_fleet::FleetError;
+use runyard_git::GitError;
 use runyard_vault::Denied;
 use serde_json::json;
 
@@ -41,6 +42,24 @@ impl Problem {
     /// 413: it is larger than it may be.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "Too large", detail)
+    }
+
+    /// 401: whoever sent it did not show that they may.
+    pub fn unsigned(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail)
+    }
+
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What happened, and what to do about it.
+    pub fn words(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; {hint}", self.detail),
+            None => self.detail.clone(),
+        }
     }
 
     /// 404: there is no such thing.
@@ -113,6 +132,16 @@ impl From<EngineError> for Problem {
 impl From<runyard_store::StoreError> for Problem {
     fn from(error: runyard_store::StoreError) -> Self {
         Self::internal(&error)
+    }
+}
+
+impl From<GitError> for Problem {
+    fn from(error: GitError) -> Self {
+        match error {
+            GitError::Here { .. } => Self::internal(&error),
+            GitError::Large { .. } => Self::too_large(error.to_string()),
+            other => Self::invalid(other.to_string()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The objects of the API as JSON. One function each, so that every call shows a thing the same way.
 
+use runyard_domain::git::Commit;
 use runyard_domain::release::ReleaseState;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{Endpoint, Exit, FailReason, Job, KeyRecord, Outcome, Phase, Release, WorkerRecord};
@@ -211,7 +212,21 @@ pub(crate) fn release(release: &Release, serving: Option<u32>) -> Value {
         "envRead": release.env_read,
         "gpus": release.gpus,
         "note": release.note,
+        "commit": release.commit.as_ref().map(commit),
+        "tookMs": release.took_ms,
         "reason": reason,
+    })
+}
+
+/// `Commit`.
+pub(crate) fn commit(commit: &Commit) -> Value {
+    json!({
+        "id": commit.id,
+        "message": commit.message,
+        "author": commit.author,
+        "committedAt": commit.committed_at.0,
+        "reference": commit.reference,
+        "repository": commit.repository,
     })
 }
 

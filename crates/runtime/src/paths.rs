@@ -108,6 +108,10 @@ impl Paths {
     pub fn work(&self) -> PathBuf {
         self.data.join("work")
     }
+    /// Repositories that are pushed here, and what is fetched of others for a while; mode 0700.
+    pub fn git(&self) -> PathBuf {
+        self.data.join("git")
+    }
     /// The key that seals secrets; mode 0600.
     pub fn vault_key(&self) -> PathBuf {
         self.data.join("vault.key")

@@ -51,6 +51,8 @@ pub struct Config {
     pub webhook_max_age_s: u64,
     /// Whether webhooks may go to private addresses.
     pub webhook_allow_private: bool,
+    /// Whether Git repositories may be read from private addresses.
+    pub git_allow_private: bool,
     /// Whether webhooks are signed.
     pub webhook_sign: bool,
     /// Each value with its origin.
@@ -89,6 +91,7 @@ struct File {
     webhook_max_age_s: Option<u64>,
     webhook_allow_private: Option<bool>,
     webhook_sign: Option<bool>,
+    git_allow_private: Option<bool>,
 }
 
 /// What a first start writes: every key, commented out, with its default.
@@ -156,6 +159,7 @@ impl Config {
         let allow_private =
             layers.pick("webhook_allow_private", None, parsed.webhook_allow_private, Some(false))?;
         let sign = layers.pick("webhook_sign", None, parsed.webhook_sign, Some(true))?;
+        let git_private = layers.pick("git_allow_private", None, parsed.git_allow_private, Some(false))?;
         let max_age_s = max_age_s.unwrap_or(DAY_S);
         within("webhook_tries", u64::from(tries), 100)?;
         within("webhook_max_age_s", max_age_s, DAY_S)?;
@@ -163,6 +167,7 @@ impl Config {
             webhook_tries: tries,
             webhook_max_age_s: max_age_s,
             webhook_allow_private: allow_private.unwrap_or(false),
+            git_allow_private: git_private.unwrap_or(false),
             webhook_sign: sign.unwrap_or(true),
             listen: listen.unwrap_or_else(default_listen),
             public_url,

@@ -47,7 +47,7 @@ pub fn open(data: &Path) -> Result<Home, ServerError> {
     Ok(Home { paths, _lock: lock })
 }
 
-fn folders(paths: &Paths) -> [(PathBuf, u32); 10] {
+fn folders(paths: &Paths) -> [(PathBuf, u32); 13] {
     [
         (paths.run().to_owned(), 0o700),
         (paths.db(), 0o700),
@@ -59,6 +59,9 @@ fn folders(paths: &Paths) -> [(PathBuf, u32); 10] {
         (paths.tools(), 0o755),
         (paths.cache(), 0o711),
         (paths.work(), 0o711),
+        (paths.git(), 0o700),
+        (paths.git().join("work"), 0o700),
+        (paths.git().join("pushed"), 0o700),
     ]
 }
 

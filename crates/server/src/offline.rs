@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use crate::ServerError;
 use crate::config::{Config, Flags};
 use crate::home::Home;
-use crate::serve::{Core, Face, core, fleet, manage, routes};
+use crate::serve::{Core, Face, Mode, core, fleet, manage, routes};
 use crate::sweep::Sweeper;
 
 /// An opened data directory; it is locked as long as this lives.
@@ -38,7 +38,8 @@ pub fn open(data: &Path) -> Result<Offline, ServerError> {
     let fleet = fleet(&engine, runtime.clone(), &config);
     let sweeper = Sweeper::new(&engine, runtime, &home.paths, config.keep);
     let url = format!("http://{}", config.listen);
-    let face = Face { url: &url, boundary: "no workers: offline", open: false, offline: true };
+    let face =
+        Face { url: &url, boundary: "no workers: offline", open: false, offline: true, mode: Mode::Up };
     let manage = manage(&engine, &fleet, &home, &config, &face, Arc::new(sweeper));
     let sides = routes(&engine, &fleet, &manage, &home.paths, false, &config.limits);
     Ok(Offline { routes: sides.inside, _home: home })

@@ -155,7 +155,12 @@ pub(crate) fn routes(
     let gateway = Gateway::new(engine.clone(), Arc::new(FleetReasons(fleet.clone())), options);
     let public = runyard_gateway::job_routes(gateway.clone())
         .merge(runyard_gateway::worker_routes(gateway.clone()))
-        .merge(manage.routes().layer(middleware::from_fn_with_state(gateway, edge::watch_body)))
+        .merge(
+            manage
+                .routes()
+                .merge(manage.doors())
+                .layer(middleware::from_fn_with_state(gateway, edge::watch_body)),
+        )
         .fallback(runyard_manage::nothing_there)
         .layer(middleware::from_fn_with_state(engine.clone(), edge::with_request_id));
     let agent = AgentGate { engine: engine.clone(), key_file: paths.agent_key() };
@@ -194,6 +199,8 @@ pub(crate) struct Face<'a> {
     pub(crate) open: bool,
     /// The data directory is only looked at.
     pub(crate) offline: bool,
+    /// What kind of server.
+    pub(crate) mode: Mode,
 }
 
 /// The management API over these parts.
@@ -215,6 +222,8 @@ pub(crate) fn manage(
         // The link: it leads to the program that runs, also when its file was replaced by an upgrade.
         confine: Some(Confine::new(paths, PathBuf::from("/proc/self/exe"))),
         logs: paths.logs(),
+        git: paths.git(),
+        git_reach: config.git_reach(face.mode),
         info: Info {
             data: paths.data.display().to_string(),
             listen: config.listen.clone(),
@@ -253,7 +262,7 @@ impl Server {
         let url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let url = url.trim_end_matches('/').to_owned();
         let open = mode == Mode::Dev;
-        let face = Face { url: &url, boundary: &boundary, open, offline: false };
+        let face = Face { url: &url, boundary: &boundary, open, offline: false, mode };
         let sweeper = Sweeper::new(&engine, runtime.clone(), &paths, config.keep);
         let manage = manage(&engine, &fleet, &home, &config, &face, Arc::new(sweeper.clone()));
         let (limits, few_files) = config.limits.clone().within(raise_open_files());
@@ -269,6 +278,7 @@ impl Server {
             tokio::spawn(config.webhooks(&engine, mode).run()),
             tokio::spawn(async move { reconciler.run().await }),
             tokio::spawn(sweeper.run()),
+            tokio::spawn(manage.follower().run()),
             listen::serve_unix(listen::unix(&paths)?, limits.socket(), sides.socket),
         ];
         let drain_grace = Duration::from_secs(config.drain_grace_s);

@@ -1,10 +1,11 @@
 //! What can be asked of the store in a batch, and what it answers.
 
 use runyard_domain::delivery::Try;
+use runyard_domain::git::Connection;
 use runyard_domain::job::{Answer, Loss, Refusal};
 use runyard_domain::{
-    Batch, BatchId, BatchRefusal, Delivery, DeliveryId, Endpoint, EndpointId, Job, JobId, KeyRecord, Payload,
-    Release, Timestamp, WorkerId, WorkerRecord,
+    Batch, BatchId, BatchRefusal, ConnectionId, Delivery, DeliveryId, Endpoint, EndpointId, Job, JobId,
+    KeyRecord, Payload, Release, Timestamp, WorkerId, WorkerRecord,
 };
 
 /// A new job with its payloads.
@@ -223,7 +224,7 @@ pub enum Command {
     ExpireBatch(BatchId),
     /// Replaces an endpoint's record. Reply: [`Reply::Nothing`].
     PutEndpoint(Box<Endpoint>),
-    /// Removes an endpoint with its releases, workers' records, batches, jobs and payloads. Reply: [`Reply::Nothing`].
+    /// Removes an endpoint with its releases, workers' records, connection, batches, jobs and payloads. Reply: [`Reply::Nothing`].
     DropEndpoint(EndpointId),
     /// Replaces a release's record. Reply: [`Reply::Nothing`].
     PutRelease(Box<Release>),
@@ -231,6 +232,10 @@ pub enum Command {
     PutWorker(Box<WorkerRecord>),
     /// Replaces a key's record. Reply: [`Reply::Nothing`].
     PutKey(Box<KeyRecord>),
+    /// Replaces a connection's record; the endpoint's other one, if it had one, is gone. Reply: [`Reply::Nothing`].
+    PutConnection(Box<Connection>),
+    /// Removes a connection. Reply: [`Reply::Nothing`].
+    DropConnection(ConnectionId),
 }
 
 impl Command {

@@ -1,8 +1,9 @@
 //! Queries. They read what the last finished batch wrote, beside the writer.
 
+use runyard_domain::git::Connection;
 use runyard_domain::{
-    Batch, BatchCounts, BatchId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord, Outcome, Payload,
-    Phase, Release, Timestamp, WorkerId, WorkerRecord,
+    Batch, BatchCounts, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord,
+    Outcome, Payload, Phase, Release, Timestamp, WorkerId, WorkerRecord,
 };
 
 use crate::StoreError;
@@ -148,4 +149,8 @@ pub trait Reader: Send + Sync {
     fn worker(&self, id: &WorkerId) -> Result<Option<WorkerRecord>, StoreError>;
     /// Every key's record, also revoked ones, oldest first.
     fn keys(&self) -> Result<Vec<KeyRecord>, StoreError>;
+    /// Every connection with a Git repository, by id.
+    fn connections(&self) -> Result<Vec<Connection>, StoreError>;
+    /// One connection.
+    fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError>;
 }

@@ -5,6 +5,9 @@ use runyard_domain::{Access, EndpointId, KeyRecord, Rates, WorkerId, WorkerRecor
 /// What the owner of the data directory is called. Ids of keys that we make are longer.
 pub const OWNER: &str = "local";
 
+/// What deploys of commits are made by.
+const GIT: &str = "git";
+
 /// Why something stays closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
@@ -68,6 +71,10 @@ impl Caller {
 
     pub(crate) fn local() -> Self {
         Self { name: OWNER.to_owned(), access: Access::Admin, endpoints: Vec::new(), rates: Rates::default() }
+    }
+
+    pub(crate) fn git() -> Self {
+        Self { name: GIT.to_owned(), access: Access::Deploy, endpoints: Vec::new(), rates: Rates::default() }
     }
 
     /// Whether this is the owner of the data directory, who may do on this machine what a shell may.

@@ -116,6 +116,11 @@ impl Vault {
         Caller::local()
     }
 
+    /// What deploys commits of repositories that were connected, by somebody who may deploy.
+    pub fn git_caller(&self) -> Caller {
+        Caller::git()
+    }
+
     /// A token for a new incarnation and its hash for the record.
     pub fn make_token(&self) -> (String, String) {
         let token = self.env.token(32);

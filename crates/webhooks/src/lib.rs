@@ -6,9 +6,11 @@
 //! - [`reconciler`] decides what is tried when, and how much at once.
 //! - [`message`] makes the body, RunPod's, and signs it.
 //! - [`post`] sends one message: redirects, time limits, what came back, in words.
+//! - [`ask`] calls another server's API over the same connections, for those who tell forges of commits.
 //! - [`connect`] makes the connection, to an address that [`address`] allows and to no other; [`tls`] wraps it.
 
 mod address;
+mod ask;
 mod connect;
 mod message;
 mod post;
@@ -20,6 +22,7 @@ mod tls;
 mod url;
 
 pub use address::Reach;
+pub use ask::{Asker, Said};
 pub use connect::{Resolve, Resolving, SystemResolver};
 pub use post::Limits;
 pub use reconciler::{Handle, Options, Webhooks};

@@ -12,6 +12,7 @@ mod diff;
 mod disk;
 mod doctor;
 mod endpoints;
+mod git;
 mod jobs;
 mod keys;
 mod login;
@@ -43,6 +44,7 @@ pub enum Command {
     Rollback(rollback::Rollback),
     Promote(promote::Promote),
     Diff(diff::Diff),
+    Git(git::Git),
     Run(run::Run),
     Status(status::Status),
     Cancel(cancel::Cancel),
@@ -80,6 +82,7 @@ impl Command {
             Self::Rollback(c) => c.run(context).await,
             Self::Promote(c) => c.run(context).await,
             Self::Diff(c) => c.run(context).await,
+            Self::Git(c) => c.run(context).await,
             Self::Run(c) => c.run(context).await,
             Self::Status(c) => c.run(context).await,
             Self::Cancel(c) => c.run(context).await,

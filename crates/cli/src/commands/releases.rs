@@ -71,8 +71,13 @@ fn table(releases: &[Release], now: i64) -> Table {
             "failed" => ("failed", Tone::Bad),
             other => (other, Tone::Plain),
         };
+        let commit = release.commit.as_ref().and_then(|commit| commit.id.get(..8));
         let withdrawn = release.withdrawn.as_ref().map(|gone| gone.why.as_str());
         let failed = release.reason.as_ref().map(|r| r.message.as_str()).or(withdrawn);
+        let failed = failed.map(|why| match commit {
+            Some(commit) => format!("{commit}: {why}"),
+            None => why.to_owned(),
+        });
         table.row(vec![
             format!("#{}", release.number).into(),
             Cell::toned(state, tone),
@@ -81,7 +86,7 @@ fn table(releases: &[Release], now: i64) -> Table {
             release.created_by.as_deref().unwrap_or("–").into(),
             release.handler.as_deref().unwrap_or("–").into(),
             release.python.as_deref().unwrap_or("–").into(),
-            failed.or(release.note.as_deref()).unwrap_or_default().into(),
+            failed.as_deref().or(release.note.as_deref()).unwrap_or_default().into(),
         ]);
     }
     table

@@ -184,6 +184,8 @@ impl Stage {
             env_read: vec!["SET".into(), "MODE_TO_RUN".into(), "RUNPOD_POD_ID".into()],
             gpus,
             note: None,
+            commit: None,
+            took_ms: None,
         };
         self.fleet.release_changed(endpoint, number);
         self.engine.put_release(release).await.unwrap();

@@ -176,6 +176,8 @@ impl Story {
             env_read: vec![],
             gpus,
             note: None,
+            commit: None,
+            took_ms: None,
         }
     }
 

@@ -122,8 +122,9 @@ impl House {
         let reader = self.engine.reader();
         let jobs = reader.jobs(&Filter::default()).expect("jobs");
         let keys = reader.keys().expect("keys");
+        let connections = reader.connections().expect("connections");
         let releases = [OWN, OTHER].map(|id| reader.releases(&EndpointId::new(id)).expect("releases"));
-        format!("{:?} {jobs:?} {keys:?} {releases:?}", self.engine.endpoints())
+        format!("{:?} {jobs:?} {keys:?} {releases:?} {connections:?}", self.engine.endpoints())
     }
 }
 
@@ -175,6 +176,8 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
         tools: folder("tools"),
         confine: None,
         logs: folder("logs"),
+        git: folder("git"),
+        git_reach: runyard_webhooks::Reach::Public,
         info: Info {
             data: String::new(),
             listen: String::new(),
@@ -190,6 +193,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
     runyard_gateway::job_routes(gateway.clone())
         .merge(runyard_gateway::worker_routes(gateway))
         .merge(manage.routes())
+        .merge(manage.doors())
         .fallback(runyard_manage::nothing_there)
 }
 

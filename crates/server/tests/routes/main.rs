@@ -2,6 +2,7 @@
 //! and cannot tell what is there from what is not. The routes come from the routers themselves: one without a row
 //! here fails the test.
 
+mod doors;
 mod house;
 
 use std::collections::BTreeSet;
@@ -54,7 +55,7 @@ const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-const MANAGE: [(&str, &str, Opens); 31] = [
+const MANAGE: [(&str, &str, Opens); 35] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
@@ -71,6 +72,10 @@ const MANAGE: [(&str, &str, Opens); 31] = [
     ("/api/v1/endpoints/{ep}/diff", "GET", Key(Read)),
     ("/api/v1/disk", "GET", All(Admin)),
     ("/api/v1/disk/prune", "POST", All(Admin)),
+    ("/api/v1/endpoints/{ep}/git", "GET", Key(Read)),
+    ("/api/v1/endpoints/{ep}/git", "POST DELETE", Key(Deploy)),
+    ("/api/v1/endpoints/{ep}/git/sync", "POST", Key(Deploy)),
+    ("/api/v1/git", "GET", Any(Read)),
     ("/api/v1/bundles/{sha}", "PUT GET", Any(Deploy)),
     ("/api/v1/workers", "GET", Any(Read)),
     ("/api/v1/jobs", "GET", Any(Read)),

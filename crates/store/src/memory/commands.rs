@@ -98,6 +98,15 @@ impl State {
                 self.keys.insert(record.id.clone(), (**record).clone());
                 Reply::Nothing
             }
+            Command::PutConnection(record) => {
+                self.connections.retain(|_, other| other.endpoint != record.endpoint);
+                self.connections.insert(record.id.clone(), (**record).clone());
+                Reply::Nothing
+            }
+            Command::DropConnection(id) => {
+                self.connections.remove(id);
+                Reply::Nothing
+            }
         }
     }
 
@@ -231,6 +240,7 @@ impl State {
     fn drop_endpoint(&mut self, id: &EndpointId) -> Reply {
         self.endpoints.remove(id);
         self.releases.retain(|(endpoint, _), _| endpoint != id);
+        self.connections.retain(|_, connection| connection.endpoint != *id);
         self.workers.retain(|_, w| w.endpoint != *id);
         self.jobs.retain(|_, e| e.job.endpoint != *id);
         self.deliveries.retain(|_, d| self.jobs.contains_key(&d.job));

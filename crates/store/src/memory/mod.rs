@@ -8,9 +8,10 @@ mod reader;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use runyard_domain::git::Connection;
 use runyard_domain::{
-    Batch, BatchId, Delivery, Endpoint, EndpointId, Job, JobId, KeyId, KeyRecord, Payload, Release,
-    Timestamp, WorkerId, WorkerRecord,
+    Batch, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyId, KeyRecord, Payload,
+    Release, Timestamp, WorkerId, WorkerRecord,
 };
 
 use crate::{Blobs, Command, Counts, Reader, Reply, Store, StoreError};
@@ -73,6 +74,7 @@ struct State {
     releases: BTreeMap<(EndpointId, u32), Release>,
     workers: BTreeMap<WorkerId, WorkerRecord>,
     keys: BTreeMap<KeyId, KeyRecord>,
+    connections: BTreeMap<ConnectionId, Connection>,
 }
 
 /// A job with all that belongs to it.

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use runyard_domain::git::Connection;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
-    Batch, BatchCounts, BatchId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Phase,
-    Release, Timestamp, WorkerId, WorkerRecord,
+    Batch, BatchCounts, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord,
+    Payload, Phase, Release, Timestamp, WorkerId, WorkerRecord,
 };
 
 use super::{Entry, State};
@@ -174,5 +175,13 @@ impl Reader for MemoryReader {
         let mut all: Vec<KeyRecord> = self.state().keys.values().cloned().collect();
         all.sort_by_key(|k| (k.created_at, k.id.clone()));
         Ok(all)
+    }
+
+    fn connections(&self) -> Result<Vec<Connection>, StoreError> {
+        Ok(self.state().connections.values().cloned().collect())
+    }
+
+    fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
+        Ok(self.state().connections.get(id).cloned())
     }
 }

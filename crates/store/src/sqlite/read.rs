@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use runyard_domain::git;
 use runyard_domain::{
-    Batch, BatchCounts, BatchId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord, Payload, Release,
-    Timestamp, WorkerId, WorkerRecord,
+    Batch, BatchCounts, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord,
+    Payload, Release, Timestamp, WorkerId, WorkerRecord,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
@@ -246,6 +247,17 @@ impl Reader for Readers {
     fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
         const SQL: &str = "SELECT record FROM keys ORDER BY created_at, id";
         self.with(|conn| all(conn, "list keys", SQL, [], |row| document(row, 0, "key")))
+    }
+
+    fn connections(&self) -> Result<Vec<git::Connection>, StoreError> {
+        const SQL: &str = "SELECT record FROM connections ORDER BY id";
+        self.with(|conn| all(conn, "list connections", SQL, [], |row| document(row, 0, "connection")))
+    }
+
+    fn connection(&self, id: &ConnectionId) -> Result<Option<git::Connection>, StoreError> {
+        const SQL: &str = "SELECT record FROM connections WHERE id = ?1";
+        let read = |row: &Row<'_>| document(row, 0, "connection");
+        self.with(|conn| first(conn, "load a connection", SQL, [id.as_str()], read))
     }
 }
 

@@ -304,6 +304,8 @@ pub fn release(endpoint: &str, number: u32) -> Release {
         env_read: vec!["B".into()],
         gpus: 1,
         note: None,
+        commit: None,
+        took_ms: None,
     }
 }
 

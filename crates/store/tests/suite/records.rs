@@ -1,12 +1,13 @@
 //! Records of the control plane: replaced as a whole, listed in their order, pruned.
 
+use runyard_domain::git::{Connection, Origin, Part, Target};
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{Exit, FailReason, ReleaseState, Scaler, Timestamp};
+use runyard_domain::{ConnectionId, Exit, FailReason, ReleaseState, Scaler, Timestamp};
 use runyard_store::{Command, Reply};
 
 use crate::bench::*;
 
-conformance!(endpoints, releases, workers, workers_that_are_gone_are_pruned, keys);
+conformance!(endpoints, releases, workers, workers_that_are_gone_are_pruned, keys, connections);
 
 fn endpoints(b: &mut Bench) {
     assert_eq!(b.reader.endpoints().unwrap(), []);
@@ -82,4 +83,37 @@ fn keys(b: &mut Bench) {
     revoked.revoked_at = Some(Timestamp(9));
     b.one(Command::PutKey(Box::new(revoked.clone())));
     assert_eq!(b.reader.keys().unwrap(), [revoked, key_record("k2", 2), key_record("k3", 2)]);
+}
+
+fn connections(b: &mut Bench) {
+    let (first, second) = (connection("git_1", "a"), connection("git_2", "b"));
+    b.one(Command::PutConnection(Box::new(second.clone())));
+    b.one(Command::PutConnection(Box::new(connection("git_0", "a"))));
+    // An endpoint has one repository: a new connection takes the place of the old one.
+    b.one(Command::PutConnection(Box::new(first.clone())));
+    assert_eq!(b.reader.connections().unwrap(), [first.clone(), second.clone()]);
+    assert_eq!(b.reader.connection(&first.id).unwrap(), Some(first.clone()));
+    b.one(Command::DropConnection(first.id.clone()));
+    assert_eq!(b.reader.connection(&first.id).unwrap(), None);
+    b.one(Command::PutEndpoint(Box::new(endpoint("b", "b"))));
+    b.one(Command::DropEndpoint(e("b")));
+    assert_eq!(b.reader.connections().unwrap(), []);
+}
+
+fn connection(id: &str, endpoint: &str) -> Connection {
+    let mut connection = Connection {
+        id: ConnectionId::new(id),
+        endpoint: e(endpoint),
+        created_at: Timestamp(1),
+        created_by: "local".into(),
+        origin: Origin::Pushed,
+        part: Part::default(),
+        secrets: Some("c2VhbGVk".into()),
+        previews: vec![],
+        builds: vec![],
+        trouble: None,
+    };
+    connection.want(Target::Main, "c0ffee", "refs/heads/main", Timestamp(2));
+    connection.want(Target::Main, "decade", "refs/heads/main", Timestamp(3));
+    connection
 }

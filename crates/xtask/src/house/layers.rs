@@ -9,9 +9,9 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 /// From the bottom to the top.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "domain", "store", "vault", "logs", "ledger", "engine", "webhooks", "runtime", "listener", "boot",
-    "agent", "fleet", "build", "gateway", "manage", "lambda", "triggers", "console", "server", "cli",
+    "agent", "fleet", "build", "git", "gateway", "manage", "lambda", "triggers", "console", "server", "cli",
     "bench", "fuzz", "xtask",
 ];
 

@@ -2,7 +2,7 @@
 //! it until it serves, or until it is clear why it does not.
 
 mod pack;
-mod plan;
+pub mod plan;
 pub mod rollout;
 
 use std::path::PathBuf;

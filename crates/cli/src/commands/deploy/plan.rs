@@ -62,16 +62,18 @@ impl Plan {
 /// A folder's name as an endpoint's: lowercase, and `-` for what a name cannot have.
 fn name_of(folder: &Path) -> Result<String, Failure> {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    name_from(&folder.file_name().unwrap_or_default().to_string_lossy()).ok_or_else(|| {
+        Failure::usage(format!("{} has no name for an endpoint", folder.display())).hint("--name NAME")
+    })
+}
+
+/// A text as an endpoint's name, where anything of it is left.
+pub fn name_from(text: &str) -> Option<String> {
+    let name = text.to_lowercase();
     let name: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
     let name: String = name.trim_matches(['-', '_', '.']).chars().take(64).collect();
-    if name.is_empty() {
-        return Err(
-            Failure::usage(format!("{} has no name for an endpoint", folder.display())).hint("--name NAME")
-        );
-    }
-    Ok(name)
+    (!name.is_empty()).then_some(name)
 }
 
 fn checked(name: String) -> Result<String, Failure> {
@@ -83,7 +85,8 @@ fn checked(name: String) -> Result<String, Failure> {
         .hint("--name NAME"))
 }
 
-fn variables(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+/// The variables that `--env` names.
+pub fn variables(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     given.iter().map(|pair| variable(pair)).collect()
 }
 

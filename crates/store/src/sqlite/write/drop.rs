@@ -35,6 +35,7 @@ impl Batch<'_> {
             "DELETE FROM counts WHERE endpoint = ?1",
             "DELETE FROM workers WHERE endpoint = ?1",
             "DELETE FROM releases WHERE endpoint = ?1",
+            "DELETE FROM connections WHERE endpoint = ?1",
             "DELETE FROM endpoints WHERE id = ?1",
         ] {
             run(self.conn, "drop an endpoint", sql, [id.as_str()])?;

@@ -97,6 +97,8 @@ impl<'a> Batch<'a> {
             Command::PutRelease(record) => self.put_release(record),
             Command::PutWorker(record) => self.put_worker(record),
             Command::PutKey(record) => self.put_key(record),
+            Command::PutConnection(record) => self.put_connection(record),
+            Command::DropConnection(id) => self.drop_connection(id),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Records of the control plane: replaced as a whole.
 
+use runyard_domain::git::Connection;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{Endpoint, KeyRecord, Release, WorkerRecord};
+use runyard_domain::{ConnectionId, Endpoint, KeyRecord, Release, WorkerRecord};
 
 use super::Batch;
 use crate::sqlite::GONE_WORKERS_KEPT;
@@ -43,6 +44,18 @@ impl Batch<'_> {
         const SQL: &str = "INSERT OR REPLACE INTO keys (id, created_at, record) VALUES (?1, ?2, ?3)";
         let document = to_document(record, "key")?;
         run(self.conn, "keep a key", SQL, (record.id.as_str(), record.created_at.0, document))?;
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn put_connection(&self, record: &Connection) -> Result<Reply, StoreError> {
+        const SQL: &str = "INSERT OR REPLACE INTO connections (id, endpoint, record) VALUES (?1, ?2, ?3)";
+        let document = to_document(record, "connection")?;
+        run(self.conn, "keep a connection", SQL, (record.id.as_str(), record.endpoint.as_str(), document))?;
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn drop_connection(&self, id: &ConnectionId) -> Result<Reply, StoreError> {
+        run(self.conn, "drop a connection", "DELETE FROM connections WHERE id = ?1", [id.as_str()])?;
         Ok(Reply::Nothing)
     }
 }

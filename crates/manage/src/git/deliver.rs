@@ -1,0 +1,322 @@
+//! From a commit to a release: its files are fetched and packed like a folder that somebody deploys, and take the
+//! same way from there. What came of it is kept with the build and told to the forge.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use runyard_build::bundle::{self, Limits};
+use runyard_build::hub::{Hub, hub_of};
+use runyard_domain::git::{Build, BuildState, Commit, Connection, Origin, Part, Target, Trigger};
+use runyard_domain::release::{Release, ReleaseState};
+use runyard_domain::{Endpoint, Timestamp};
+use runyard_git::{Checkout, GitError};
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::tell::News;
+use super::views::spoken;
+use crate::Manage;
+use crate::deploy::Request;
+
+/// How often it is looked whether the deploy before has ended.
+const TURN: Duration = Duration::from_millis(500);
+
+/// What a step came to.
+pub(super) enum Done {
+    /// Something changed: look again.
+    Something,
+    /// The repository changes while it is read: look again in a moment.
+    Moved,
+    /// There is nothing to do.
+    Nothing,
+}
+
+/// What a deploy came to.
+struct Outcome {
+    release: Option<u32>,
+    /// Why it failed, if it did.
+    why: Option<String>,
+}
+
+impl Manage {
+    /// Builds and deploys one commit. An error is one that may pass: it stays queued.
+    pub(super) async fn deliver(&self, connection: &Connection, build: &Build) -> Result<Done, String> {
+        let _permit = self.inner.git.builds.acquire().await.map_err(|error| error.to_string())?;
+        let checkout = match self.checkout(connection, build).await {
+            Ok(checkout) => checkout,
+            Err(error) if error.may_pass() => return Err(error.to_string()),
+            Err(error) => {
+                let outcome = Outcome { release: None, why: Some(error.to_string()) };
+                return self.finish(connection, build, outcome).await;
+            }
+        };
+        let (now, facts) = (self.inner.engine.now(), checkout.facts.clone());
+        let begun = self.change(&connection.id, |connection| {
+            if facts.id != build.commit {
+                // It moved on between the look and the fetch.
+                connection.want(build.target, &facts.id, &build.reference, now);
+                return false;
+            }
+            let Some(build) = connection.build_mut(build.number) else { return false };
+            let first = facts.message.lines().next().unwrap_or_default();
+            build.title = Some(first.chars().take(200).collect());
+            build.author = Some(facts.author.clone());
+            build.started_at = Some(now);
+            build.state = BuildState::Building;
+            true
+        });
+        if begun.await.map_err(|error| error.to_string())? != Some(true) {
+            return Ok(Done::Moved);
+        }
+        self.tell(connection, build.target, &build.commit, News::Pending, "building").await;
+        let outcome = match self.ship(connection, build, &checkout).await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => return Ok(Done::Something),
+            Err(why) => Outcome { release: None, why: Some(why) },
+        };
+        self.finish(connection, build, outcome).await
+    }
+
+    async fn checkout(&self, connection: &Connection, build: &Build) -> Result<Checkout, GitError> {
+        match &connection.origin {
+            Origin::Pushed => self.pushed(&connection.endpoint).checkout(&build.reference).await,
+            Origin::Remote(remote) => {
+                let opened = self.remote(remote, &self.secrets(connection))?;
+                opened.fetch(&build.reference, build.commit.len() == 64).await
+            }
+        }
+    }
+
+    /// Packs and deploys; `None` where a newer commit came while it waited for its turn.
+    async fn ship(
+        &self,
+        connection: &Connection,
+        build: &Build,
+        checkout: &Checkout,
+    ) -> Result<Option<Outcome>, String> {
+        let part = &connection.part;
+        let folder = checkout.folder(part.path.as_deref()).map_err(|error| error.to_string())?;
+        refuse_dockerfile(part, &folder)?;
+        let hub = hub_of(&folder).map_err(|error| error.to_string())?;
+        let handler = handler_of(part, &folder);
+        let bundle = self.bundle(folder).await?;
+        let endpoint = self.endpoint_of(connection, build.target).await?;
+        let first = endpoint.next_release == 1;
+        let env = self.env_of(connection, &endpoint, hub.as_ref())?;
+        let gpus = hub.as_ref().and_then(|hub| hub.gpus).filter(|_| first && build.target == Target::Main);
+        let settings: Map<String, Value> =
+            gpus.map(|gpus| ("gpus".to_owned(), json!(gpus))).into_iter().collect();
+        let commit = commit_of(connection, build, checkout);
+        loop {
+            let request = Request {
+                bundle: Some(bundle.clone()),
+                handler: handler.clone(),
+                env: env.clone(),
+                settings: settings.clone(),
+                note: Some(format!("{} {}", commit.short(), commit.title()).chars().take(200).collect()),
+                commit: Some(commit.clone()),
+                tests: true,
+                ..Request::default()
+            };
+            let (lines, heard) = unbounded_channel();
+            let caller = self.inner.engine.vault().git_caller();
+            match self.deploy(caller, endpoint.id.as_str(), request, lines).await {
+                Ok(()) => return Ok(Some(outcome_of(heard).await)),
+                Err(problem) if problem.status() == http::StatusCode::CONFLICT => {
+                    if self.is_superseded(connection, build).await? {
+                        return Ok(None);
+                    }
+                    tokio::time::sleep(TURN).await;
+                }
+                Err(problem) => return Err(problem.words()),
+            }
+        }
+    }
+
+    /// Gives way to a newer commit, if there is one.
+    async fn is_superseded(&self, connection: &Connection, build: &Build) -> Result<bool, String> {
+        let now = self.inner.engine.now();
+        let gave_way = self.change(&connection.id, |connection| {
+            let waits = |b: &&Build| b.target == build.target && b.state == BuildState::Queued;
+            let newer = connection.builds.iter().find(waits).map(|b| b.commit.clone());
+            let (Some(by), Some(build)) = (newer, connection.build_mut(build.number)) else { return false };
+            build.state = BuildState::Superseded { by };
+            build.ended_at = Some(now);
+            true
+        });
+        gave_way.await.map(|gave_way| gave_way != Some(false)).map_err(|error| error.to_string())
+    }
+
+    /// The folder as a bundle, as if it had been uploaded.
+    async fn bundle(&self, folder: PathBuf) -> Result<String, String> {
+        let bundles = self.inner.bundles.clone();
+        let work = move || {
+            let bundle = bundle::pack(&folder)?;
+            bundle::unpack(&bundle.bytes[..], &bundles.join(&bundle.sha256), &Limits::default())?;
+            Ok::<_, bundle::BundleError>(bundle.sha256)
+        };
+        let packed = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+        packed.map_err(|error| error.to_string())
+    }
+
+    /// The variables of the release: the repository's own defaults, what was last deployed by hand, what the connection
+    /// sets.
+    fn env_of(
+        &self,
+        connection: &Connection,
+        endpoint: &Endpoint,
+        hub: Option<&Hub>,
+    ) -> Result<std::collections::BTreeMap<String, String>, String> {
+        let mut env = std::collections::BTreeMap::new();
+        env.extend(hub.into_iter().flat_map(Hub::defaults));
+        for id in [&connection.endpoint, &endpoint.id] {
+            let releases = self.inner.engine.reader().releases(id).map_err(|error| error.to_string())?;
+            let by_hand =
+                |release: &Release| release.commit.is_none() && release.state == ReleaseState::Ready;
+            env.extend(releases.into_iter().find(by_hand).into_iter().flat_map(|release| release.env));
+        }
+        env.extend(connection.part.env.clone());
+        match hub.and_then(|hub| hub.missing(&env)) {
+            Some(name) => Err(format!(
+                ".runpod/hub.json asks for the variable {name}, which has no value: connect the repository with --env \
+                 {name}=…, or deploy once with it"
+            )),
+            None => Ok(env),
+        }
+    }
+
+    /// Keeps and tells what became of a build.
+    async fn finish(&self, connection: &Connection, build: &Build, outcome: Outcome) -> Result<Done, String> {
+        let now = self.inner.engine.now();
+        let Outcome { release, why } = outcome;
+        let state = match &why {
+            None => BuildState::Deployed,
+            Some(why) => BuildState::Failed { why: why.clone() },
+        };
+        self.note(connection, build, |build| {
+            (build.state, build.release, build.ended_at) = (state, release, Some(now));
+        })
+        .await?;
+        let (news, words) = match (&why, release) {
+            (None, Some(release)) => (News::Success, format!("release {release} serves")),
+            (None, None) => (News::Success, "it serves".to_owned()),
+            (Some(why), _) => (News::Failure, why.clone()),
+        };
+        if connection.origin == Origin::Pushed
+            && let Err(error) = self.pushed(&connection.endpoint).tidy().await
+        {
+            tracing::warn!(%error, connection.id = %connection.id, "a pushed repository could not be tidied");
+        }
+        tracing::info!(
+            connection.id = %connection.id,
+            commit = build.commit,
+            release,
+            failed = why.is_some(),
+            "a commit was built"
+        );
+        let current = self.connection(&connection.id).map_err(|error| error.to_string())?;
+        let connection = current.as_ref().unwrap_or(connection);
+        if let Some(told) = self.tell(connection, build.target, &build.commit, news, &words).await {
+            self.note(connection, build, |build| build.told = Some(told)).await?;
+        }
+        Ok(Done::Something)
+    }
+
+    async fn note(
+        &self,
+        connection: &Connection,
+        build: &Build,
+        note: impl FnOnce(&mut Build),
+    ) -> Result<(), String> {
+        let noted =
+            self.change(&connection.id, |connection| connection.build_mut(build.number).map(note)).await;
+        noted.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// A Dockerfile that was asked for is not passed over in silence.
+fn refuse_dockerfile(part: &Part, folder: &Path) -> Result<(), String> {
+    let Some(file) = &part.dockerfile else { return Ok(()) };
+    if !folder.join(file).is_file() {
+        return Err(format!("the Dockerfile '{file}' is not in this commit"));
+    }
+    Err(format!(
+        "the Dockerfile '{file}' cannot be built: this server builds folders with a handler only; connect the \
+         repository without --dockerfile"
+    ))
+}
+
+/// The handler's file, where it is said: `.runpod/handler.py` stands in for the root's.
+fn handler_of(part: &Part, folder: &Path) -> Option<PathBuf> {
+    let hub = Path::new(".runpod/handler.py");
+    let own = || folder.join(hub).is_file().then(|| hub.to_owned());
+    part.handler.as_ref().map(PathBuf::from).or_else(own)
+}
+
+fn commit_of(connection: &Connection, build: &Build, checkout: &Checkout) -> Commit {
+    let facts = &checkout.facts;
+    let reference = match connection.remote() {
+        Some(remote) if remote.on == Trigger::Release && build.target == Target::Main => {
+            spoken(&build.reference, build.target).replacen("tag", "release", 1)
+        }
+        _ => spoken(&build.reference, build.target),
+    };
+    Commit {
+        id: facts.id.clone(),
+        message: facts.message.clone(),
+        author: facts.author.clone(),
+        committed_at: Timestamp(facts.committed_at_s.saturating_mul(1000)),
+        reference,
+        repository: connection.remote().map(|remote| remote.url.clone()),
+    }
+}
+
+/// The end of a deploy, from its lines.
+async fn outcome_of(mut lines: UnboundedReceiver<Value>) -> Outcome {
+    let mut last = None;
+    while let Some(line) = lines.recv().await {
+        if line["done"] == true {
+            last = Some(line);
+        }
+    }
+    let Some(last) = last else {
+        return Outcome {
+            release: None,
+            why: Some("the deploy broke off; 'runyard git sync' tries it again".into()),
+        };
+    };
+    let release = last["release"].as_u64().and_then(|number| u32::try_from(number).ok());
+    let why = (last["ok"] != true).then(|| reason(&last["reason"]));
+    Outcome { release, why }
+}
+
+/// The reason in a line, with the last line of what the worker or the installer said.
+fn reason(reason: &Value) -> String {
+    let message = reason["message"].as_str().unwrap_or("the deploy failed");
+    let lines = reason["lastLines"].as_array().map_or(&[][..], Vec::as_slice);
+    let said = lines.iter().rev().filter_map(Value::as_str).map(str::trim).find(|line| !line.is_empty());
+    match said {
+        Some(said) if !message.contains(said) => format!("{message}: {said}"),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_line_of_a_deploy_says_how_it_ended() {
+        let (sender, lines) = unbounded_channel();
+        let reason = json!({"message": "the worker ended", "lastLines": ["Traceback", "NameError: x", ""]});
+        let _ = sender.send(json!({"step": "test", "state": "running"}));
+        let _ = sender.send(json!({"done": true, "ok": false, "release": 3, "reason": reason}));
+        drop(sender);
+        let outcome = outcome_of(lines).await;
+        assert_eq!(outcome.release, Some(3));
+        assert_eq!(outcome.why.as_deref(), Some("the worker ended: NameError: x"));
+        let (sender, lines) = unbounded_channel();
+        drop(sender);
+        assert!(outcome_of(lines).await.why.is_some());
+    }
+}
