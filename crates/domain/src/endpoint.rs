@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::Container;
 use crate::{EndpointId, Prefetch, Rates, Timestamp};
 
 /// When to add a worker. Sources: RunPod's endpoint settings, `scalerType` and `scalerValue`.
@@ -50,6 +51,8 @@ pub struct Settings {
     pub stop_grace_ms: i64,
     /// Where a worker is replaced to stop one job: how long its other jobs may still run.
     pub replace_grace_ms: i64,
+    /// What its containers get, where its workers are containers.
+    pub container: Container,
 }
 
 impl Default for Settings {
@@ -71,6 +74,7 @@ impl Default for Settings {
             prefetch: Prefetch::Auto,
             stop_grace_ms: 3_000,
             replace_grace_ms: 10_000,
+            container: Container::default(),
         }
     }
 }
@@ -140,7 +144,10 @@ impl Settings {
         if !(1..=1000).contains(&self.concurrency) {
             return bad("concurrency", self.concurrency.to_string(), "1 to 1000");
         }
-        Ok(())
+        match self.container.wrong() {
+            Some((field, found, allowed)) => bad(field, found, allowed),
+            None => Ok(()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`endpoint`], [`release`] and [`worker`] are the records the control plane keeps.
 //! - [`batch`] is how jobs are gathered, run and kept together.
 //! - [`delivery`] is how the end of a job is told to its webhook.
+//! - [`image`] is what container workers run, and why one could not.
 //! - [`scaling`] and [`placement`] decide how many workers there are and which GPUs they hold.
 //! - [`reason`] enumerates why a job waits or why it failed.
 //! - [`env`] is the seam for time, ids and randomness.
@@ -14,6 +15,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod env;
 pub mod id;
+pub mod image;
 pub mod job;
 pub mod key;
 pub mod lists;

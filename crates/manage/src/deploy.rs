@@ -24,7 +24,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::auth::Auth;
 use crate::problem::Problem;
 use crate::stream::{Body, lines};
-use crate::{Manage, endpoints, views};
+use crate::{Manage, container, endpoints, views};
 
 /// How long a deploy watches the old workers drain before it leaves that to the background.
 const WATCH_ROLLOUT: Duration = Duration::from_secs(30);
@@ -35,6 +35,8 @@ pub(crate) struct Request {
     /// A folder on the server's machine, run in place: only for the owner of the data directory.
     folder: Option<PathBuf>,
     handler: Option<PathBuf>,
+    /// Its workers are containers.
+    container: Option<container::Request>,
     #[serde(default)]
     env: BTreeMap<String, String>,
     #[serde(default)]
@@ -83,6 +85,9 @@ pub(crate) async fn create(
         manage.endpoint(&auth.0, Access::Deploy, &ep)?;
     }
     check_env(&request.env)?;
+    if let Some(container) = &request.container {
+        container.check(request.bundle.is_some())?;
+    }
     let code = manage.code_of(&auth.0, &request)?;
     let endpoint = if creates {
         manage.create_endpoint(&auth.0, &ep, &request.settings).await?
@@ -94,7 +99,9 @@ pub(crate) async fn create(
     let release = manage.new_release(&auth.0, &endpoint, &settings, &request).await?;
     let (lines, response) = lines();
     let changes = request.settings;
-    let deploy = Deploy { manage, caller: auth.0, endpoint, settings, changes, release, lines, log: None };
+    let container = request.container;
+    let deploy =
+        Deploy { manage, caller: auth.0, endpoint, settings, changes, release, container, lines, log: None };
     tokio::spawn(async move {
         deploy.run(code, request.handler, request.tests).await;
         drop(turn);
@@ -128,8 +135,9 @@ pub(crate) async fn rollback(
     let settings = endpoint.settings.clone();
     let endpoint = (*endpoint).clone();
     let changes = Map::new();
+    let container = None;
     let mut deploy =
-        Deploy { manage, caller: auth.0, endpoint, settings, changes, release, lines, log: None };
+        Deploy { manage, caller: auth.0, endpoint, settings, changes, release, container, lines, log: None };
     tokio::spawn(async move {
         let moved = deploy.move_traffic().await;
         deploy.close(moved.map_err(reason_of));
@@ -192,6 +200,8 @@ impl Manage {
         match (&request.bundle, &request.folder) {
             (Some(bundle), None) => self.bundle_dir(bundle),
             (None, Some(folder)) if caller.is_owner() && folder.is_dir() => Ok(folder.clone()),
+            // A ready image comes without code.
+            (None, None) if request.container.is_some() => Ok(PathBuf::new()),
             (None, Some(_)) => Err(Problem::invalid("'folder' is only for the owner of the data directory")),
             _ => Err(Problem::invalid("name the 'bundle' to deploy by its SHA-256")),
         }
@@ -228,17 +238,19 @@ impl Manage {
     }
 }
 
-struct Deploy {
-    manage: Manage,
+pub(crate) struct Deploy {
+    pub(crate) manage: Manage,
     caller: Caller,
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// The settings that the release is tested with.
-    settings: Settings,
+    pub(crate) settings: Settings,
     /// Those of them that this deploy changes.
     changes: Map<String, Value>,
-    release: Release,
-    lines: UnboundedSender<Value>,
-    log: Option<Writer>,
+    pub(crate) release: Release,
+    /// The image, where workers are containers.
+    container: Option<container::Request>,
+    pub(crate) lines: UnboundedSender<Value>,
+    pub(crate) log: Option<Writer>,
 }
 
 fn reason_of(error: FleetError) -> FailReason {
@@ -280,6 +292,10 @@ impl Deploy {
 
     /// Finds the handler and prepares the environment.
     async fn prepare(&mut self, code: &FsPath, handler: Option<PathBuf>) -> Result<(), FailReason> {
+        #[cfg(feature = "docker")]
+        if let Some(container) = self.container.take() {
+            return self.prepare_image(code, container).await;
+        }
         let started = self.manage.inner.engine.now();
         self.say("environment", "running", "looking for the handler");
         let found = match &handler {
@@ -310,6 +326,7 @@ impl Deploy {
             code_dir: code.display().to_string(),
             in_place: self.release.bundle.is_empty(),
             read_dirs: vec![environment.dir.display().to_string()],
+            image: None,
         });
         let cached = if environment.cached { " (cached)" } else { "" };
         let sdk = environment.sdk_version.map_or_else(String::new, |v| format!(" · runpod {v}"));
@@ -342,6 +359,7 @@ impl Deploy {
 
     async fn test(&mut self, code: &FsPath, requests: bool) -> Result<(), FailReason> {
         let started = self.manage.inner.engine.now();
+        let requests = requests && !code.as_os_str().is_empty();
         let cases = if requests { runyard_build::tests_of(code).map_err(broken)? } else { Vec::new() };
         let tests: Vec<TestRequest> = cases
             .into_iter()
@@ -356,7 +374,8 @@ impl Deploy {
         self.say("test", "running", what);
         let (id, number) = (self.endpoint.id.clone(), self.release.number);
         let fleet = &self.manage.inner.fleet;
-        let run = fleet.test_release(&self.caller, &id, number, &self.settings, &tests).await;
+        let run = fleet.test_release(&self.caller, &id, number, &self.settings, &tests);
+        let run = self.patiently(run).await;
         let run = run.map_err(reason_of)?;
         let (total, start) = (tests.len(), run.start_ms as f64 / 1000.0);
         let message = match total {
@@ -405,6 +424,8 @@ impl Deploy {
         if let Some(reason) = &reason {
             let step = match reason {
                 FailReason::Environment { .. } => "environment",
+                FailReason::Image { .. } => "image",
+                FailReason::Build { .. } => "build",
                 _ => "test",
             };
             self.say(step, "failed", &reason.sentence());
@@ -423,12 +444,18 @@ impl Deploy {
         }
     }
 
-    fn say(&mut self, step: &str, state: &str, message: &str) {
+    pub(crate) fn say(&mut self, step: &str, state: &str, message: &str) {
         self.note(&format!("{step} {state}: {message}"));
         let _ = self.lines.send(json!({"step": step, "state": state, "message": message, "ms": null}));
     }
 
-    fn say_since(&mut self, step: &str, state: &str, message: &str, since: runyard_domain::Timestamp) {
+    pub(crate) fn say_since(
+        &mut self,
+        step: &str,
+        state: &str,
+        message: &str,
+        since: runyard_domain::Timestamp,
+    ) {
         self.note(&format!("{step} {state}: {message}"));
         let ms = self.manage.inner.engine.now().since(since);
         let _ = self.lines.send(json!({"step": step, "state": state, "message": message, "ms": ms}));

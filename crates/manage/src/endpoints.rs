@@ -78,6 +78,10 @@ pub(crate) fn changed(settings: &Settings, changes: &Map<String, Value>) -> Resu
                 rates.extend(some.clone());
                 rates.retain(|_, rate| !rate.is_null());
             }
+            // So does what a container gets otherwise.
+            (Value::Object(container), Value::Object(some)) if name == "container" => {
+                container.extend(some.clone());
+            }
             (slot, value) => *slot = value.clone(),
         }
     }

@@ -3,12 +3,16 @@
 
 mod auth;
 mod bundles;
+mod container;
 mod deploy;
 mod endpoints;
+#[cfg(feature = "docker")]
+mod images;
 mod info;
 mod jobs;
 mod keys;
 mod logs;
+mod patience;
 #[doc(hidden)]
 pub mod probe;
 mod problem;
@@ -29,6 +33,7 @@ use runyard_domain::EndpointId;
 use runyard_engine::Engine;
 use runyard_fleet::Fleet;
 
+pub use container::Containers;
 pub use deploy::fail_interrupted;
 pub use info::{ConfigValue, Info};
 pub use problem::{Problem, nothing_there};
@@ -52,6 +57,8 @@ pub struct Options {
     pub confine: Option<Confine>,
     /// Logs.
     pub logs: PathBuf,
+    /// Containers.
+    pub containers: Containers,
     /// What the server says of itself.
     pub info: Info,
 }
@@ -64,6 +71,10 @@ pub(crate) struct Inner {
     pub(crate) tools: PathBuf,
     pub(crate) confine: Option<Confine>,
     pub(crate) logs: PathBuf,
+    #[cfg(feature = "docker")]
+    pub(crate) containers: Containers,
+    #[cfg(feature = "docker")]
+    pub(crate) container_engine: tokio::sync::Mutex<Option<runyard_runtime::docker::Engine>>,
     pub(crate) info: Info,
     pub(crate) deploying: Mutex<HashSet<EndpointId>>,
 }
@@ -77,9 +88,24 @@ pub struct Manage {
 impl Manage {
     /// The API over these parts.
     pub fn new(options: Options) -> Self {
-        let Options { engine, fleet, bundles, envs, tools, confine, logs, info } = options;
-        let deploying = Mutex::default();
-        let inner = Inner { engine, fleet, bundles, envs, tools, confine, logs, info, deploying };
+        let Options { engine, fleet, bundles, envs, tools, confine, logs, containers, info } = options;
+        #[cfg(not(feature = "docker"))]
+        drop(containers);
+        let inner = Inner {
+            engine,
+            fleet,
+            bundles,
+            envs,
+            tools,
+            confine,
+            logs,
+            #[cfg(feature = "docker")]
+            containers,
+            #[cfg(feature = "docker")]
+            container_engine: tokio::sync::Mutex::default(),
+            info,
+            deploying: Mutex::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 

@@ -6,6 +6,7 @@ mod agent;
 mod cancel;
 mod completion;
 mod config;
+mod container;
 mod deploy;
 mod dev;
 mod doctor;
@@ -35,7 +36,7 @@ use crate::context::Context;
 pub enum Command {
     Dev(dev::Dev),
     Up(up::Up),
-    Deploy(deploy::Deploy),
+    Deploy(Box<deploy::Deploy>),
     Releases(releases::Releases),
     Rollback(rollback::Rollback),
     Run(run::Run),

@@ -6,6 +6,7 @@ use runyard_domain::rates::{Group, Rate};
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, path};
+use crate::commands::container::ContainerArgs;
 use crate::errors::Failure;
 use crate::output::time;
 use crate::views::Endpoint;
@@ -78,6 +79,8 @@ pub struct SettingsArgs {
     /// GPUs of each worker
     #[arg(long, value_name = "N")]
     gpus: Option<u32>,
+    #[command(flatten)]
+    container: ContainerArgs,
 }
 
 impl PrefetchKind {
@@ -124,6 +127,7 @@ impl SettingsArgs {
             ("concurrency", self.concurrency.map(Value::from)),
             ("prefetch", self.prefetch.map(|kind| Value::from(kind.word()))),
             ("gpus", self.gpus.map(Value::from)),
+            ("container", self.container.given()),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }

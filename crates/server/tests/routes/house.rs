@@ -162,6 +162,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
         tools: folder("tools"),
         confine: None,
         logs: folder("logs"),
+        containers: runyard_manage::Containers::default(),
         info: Info {
             data: String::new(),
             listen: String::new(),
