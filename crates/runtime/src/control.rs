@@ -55,6 +55,10 @@ fn no_agent(error: impl std::fmt::Display) -> Failure {
 
 impl Control {
     pub(crate) fn new(paths: &Paths) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it tells two servers of one process id apart, nothing more"
+        )]
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let server = format!("{}-{began}", std::process::id());
         Self { socket: paths.agent_socket(), key: paths.agent_key(), server }

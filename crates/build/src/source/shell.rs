@@ -43,6 +43,9 @@ pub fn shell_env(source: &str) -> ShellReads {
     let mut assigned: Vec<String> = Vec::new();
     for line in source.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
         let branches = is_condition(line);
+        if line.starts_with("for ") || line.starts_with("read ") {
+            assigned.extend(assignments(line));
+        }
         for (name, has_default) in variables(line) {
             let known = |names: &[String]| names.contains(&name);
             if known(&assigned) || known(&reads.branches) || ALWAYS.contains(&name.as_str()) {
