@@ -122,6 +122,8 @@ class Engine:
         """Ends everything and removes it."""
         for container in self.containers() if self.process.poll() is None else []:
             self.call("DELETE", f"/containers/{container['Id']}?force=true&v=true")
+        for network in self.networks() if self.process.poll() is None else []:
+            self.call("DELETE", f"/networks/{network['Id']}")
         self.stop()
         for pid in self.leftovers():
             try:
