@@ -92,6 +92,9 @@ pub struct Agent {
     pub budget: Arc<Semaphore>,
     /// Who wants to hear what happens.
     pub events: Events,
+    /// The engines that have containers of ours.
+    #[cfg(feature = "docker")]
+    pub engines: crate::container::Engines,
     /// Told when a worker's end is known.
     pub ended: Notify,
     /// What opens the control socket.
@@ -168,7 +171,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         .map_err(|error| begin("become the subreaper")(error.into()))?;
 
     let data = fs::canonicalize(&paths.data).map_err(begin("find the data directory"))?;
-    let data_name = leftovers::name_of(&data);
+    let data_name = runyard_runtime::name_of(&data);
     sweep(&paths, data_name.clone()).await;
     let children = reap::listen().map_err(begin("listen for children"))?;
     let key = options.env.token(40);
@@ -186,6 +189,8 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         returns,
         budget: Arc::new(Semaphore::new(post::BUDGET_KIB)),
         events: Events::default(),
+        #[cfg(feature = "docker")]
+        engines: crate::container::Engines::new(paths.engines(), data_name.clone()),
         ended: Notify::new(),
         key,
         worker_url: format!("http://127.0.0.1:{port}"),
@@ -201,6 +206,8 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     tokio::spawn(replay::replay(Arc::clone(&agent)));
     tokio::spawn(listener::serve(Arc::clone(&agent), tcp));
     tokio::spawn(control::serve(Arc::clone(&agent), socket));
+    #[cfg(feature = "docker")]
+    tokio::spawn(crate::container::sweep(Arc::clone(&agent)));
     let mut term = signal(SignalKind::terminate()).map_err(begin("listen for signals"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(begin("listen for signals"))?;
     let why = tokio::select! {
@@ -212,6 +219,8 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     tracing::info!("The agent ends: {why}");
     agent.end();
     end_workers(&agent).await;
+    #[cfg(feature = "docker")]
+    agent.engines.close().await;
     let _ = fs::remove_file(paths.agent_socket());
     agent.ending.send_replace(Phase::Gone);
     agent.events.close();

@@ -80,7 +80,7 @@ async fn answer(agent: &Arc<Agent>, request: Request<Incoming>) -> Response<Cont
             response
         }
         (&Method::POST, ["workers"]) => match read::<WorkerSpec>(body).await {
-            Ok(spec) => result(spawn::start(agent, &spec).map(|pid| Started { pid })),
+            Ok(spec) => result(spawn::start(agent, spec).map(|pid| Started { pid })),
             Err(error) => fault(StatusCode::BAD_REQUEST, error),
         },
         (&Method::POST, ["workers", id, "stop"]) => match read::<Ending>(body).await {

@@ -23,6 +23,7 @@ pub struct Events {
 struct Untold {
     hello: bool,
     exited: BTreeSet<WorkerId>,
+    progress: BTreeSet<WorkerId>,
     output: BTreeSet<WorkerId>,
     closed: bool,
     waker: Option<Waker>,
@@ -42,6 +43,13 @@ impl Events {
             if !untold.output.contains(worker) {
                 untold.output.insert(worker.clone());
             }
+        });
+    }
+
+    /// A worker's start is a step further.
+    pub fn progress(&self, worker: &WorkerId) {
+        self.tell(|untold| {
+            untold.progress.insert(worker.clone());
         });
     }
 
@@ -91,9 +99,10 @@ impl http_body::Body for Stream {
         let hello = std::mem::take(&mut untold.hello).then_some(Notice::Hello);
         // Output first: who hears of an end shall have been told of the last lines.
         let output = std::mem::take(&mut untold.output).into_iter().map(Notice::Output);
+        let progress = std::mem::take(&mut untold.progress).into_iter().map(Notice::Progress);
         let exited = std::mem::take(&mut untold.exited).into_iter().map(Notice::Exited);
         let mut lines = Vec::new();
-        for notice in hello.into_iter().chain(output).chain(exited) {
+        for notice in hello.into_iter().chain(output).chain(progress).chain(exited) {
             if serde_json::to_writer(&mut lines, &notice).is_ok() {
                 lines.push(b'\n');
             }

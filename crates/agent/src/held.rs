@@ -57,7 +57,7 @@ impl Keeper {
             boundary: Boundary::look(paths),
             hidden: sandbox::hidden(paths),
             uid: build_uid(&data),
-            data_name: leftovers::name_of(&data),
+            data_name: runyard_runtime::name_of(&data),
             at_work: Mutex::default(),
         }
     }

@@ -15,14 +15,6 @@ pub const MARK: &str = "RUNYARD_INCARNATION";
 /// How often the process list is gone through: a process may fork while it is read.
 const ROUNDS: u32 = 50;
 
-/// A short name for a data directory, for marks.
-pub fn name_of(data: &Path) -> String {
-    let hash = data.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
-}
-
 /// The mark of one incarnation.
 pub fn mark(worker: &WorkerId, data_name: &str) -> String {
     format!("{worker}:{data_name}")

@@ -6,6 +6,7 @@
 //!   `runyard_runtime::wire` describes.
 //! - `spawn`, `supervise`, `reap` and `leftovers` are a worker's life; [`launch`] is what a new process does
 //!   between its birth and the worker's first instruction (`runyard agent-exec`).
+//! - `container` is the same life where a worker is a container.
 //! - `listener`, `forward`, `upstream`, `spool` and `replay` are the road of its requests.
 //! - [`Keeper`] holds the server's builds the way workers are held.
 //!
@@ -13,11 +14,14 @@
 
 mod agent;
 mod boundary;
+#[cfg(feature = "docker")]
+mod container;
 mod control;
 mod delivery;
 mod events;
 mod forward;
 mod held;
+mod inside;
 mod launch;
 mod leftovers;
 mod listener;

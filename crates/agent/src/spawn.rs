@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use runyard_domain::id::is_well_formed;
-use runyard_logs::{Level, Origin, Source, Writer};
+use runyard_logs::{Level, LogError, Origin, Source, Writer};
 use runyard_runtime::{RuntimeError, Whose, WorkerSpec};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
@@ -41,19 +41,20 @@ const THREADS: [&str; 5] = [
 ];
 
 /// Starts a worker; answers its process id.
-pub fn start(agent: &Arc<Agent>, spec: &WorkerSpec) -> Result<u32, RuntimeError> {
+pub fn start(agent: &Arc<Agent>, spec: WorkerSpec) -> Result<u32, RuntimeError> {
+    if spec.image.is_some() {
+        check(agent, &spec)?;
+        return start_container(agent, spec);
+    }
+    let spec = &spec;
     check(agent, spec)?;
     let ours = |doing: &str, error: &dyn std::fmt::Display| {
         refusal(spec, format!("cannot {doing}: {error}"), Whose::Engine, true)
     };
     let fence = agent.boundary.worker(spec);
+    let mut log = open_log(agent, spec).map_err(|error| ours("open its log", &error))?;
     let work = agent.options.paths.work().join(spec.id.as_str());
     make_work_dir(&work, spec, fence.uid).map_err(|error| ours("make its working directory", &error))?;
-    let origin =
-        Origin { endpoint: spec.endpoint.clone(), worker: Some(spec.id.clone()), release: spec.release };
-    let mut log =
-        Writer::open(&agent.options.paths.logs(), origin).map_err(|error| ours("open its log", &error))?;
-
     let plan = plan(agent, spec, &fence, &work);
     let kills_before = oom::kills();
     let (pid, pipes) = spawn(agent, &plan).map_err(|error| ours("make its process", &error))?;
@@ -79,6 +80,37 @@ pub fn start(agent: &Arc<Agent>, spec: &WorkerSpec) -> Result<u32, RuntimeError>
     Ok(pid)
 }
 
+fn open_log(agent: &Agent, spec: &WorkerSpec) -> Result<Writer, LogError> {
+    let origin =
+        Origin { endpoint: spec.endpoint.clone(), worker: Some(spec.id.clone()), release: spec.release };
+    Writer::open(&agent.options.paths.logs(), origin)
+}
+
+/// Begins to start a worker as a container; that it exists is told later.
+#[cfg(feature = "docker")]
+fn start_container(agent: &Arc<Agent>, spec: WorkerSpec) -> Result<u32, RuntimeError> {
+    let log = open_log(agent, &spec);
+    let log = log.map_err(|e| refusal(&spec, format!("cannot open its log: {e}"), Whose::Engine, true))?;
+    let birth = Birth {
+        id: spec.id.clone(),
+        endpoint: spec.endpoint.clone(),
+        release: spec.release,
+        token: spec.token.clone(),
+        pid: 0,
+        started_at: agent.now(),
+        kills_before: oom::kills(),
+    };
+    crate::container::start(agent, Worker::new(birth, log), spec);
+    Ok(0)
+}
+
+/// This build has no containers.
+#[cfg(not(feature = "docker"))]
+fn start_container(_agent: &Arc<Agent>, spec: WorkerSpec) -> Result<u32, RuntimeError> {
+    let message = "this runyard was built without containers (feature `docker`)".to_owned();
+    Err(refusal(&spec, message, Whose::Ours, false))
+}
+
 fn refusal(spec: &WorkerSpec, message: String, whose: Whose, retryable: bool) -> RuntimeError {
     RuntimeError { operation: format!("start worker {}", spec.id), message, whose, retryable }
 }
@@ -98,6 +130,7 @@ fn check(agent: &Agent, spec: &WorkerSpec) -> Result<(), RuntimeError> {
         return Err(refusal(spec, "the agent is ending".to_owned(), Whose::Engine, true));
     }
     match spec.command.first() {
+        _ if spec.image.is_some() => Ok(()),
         Some(program) if program.starts_with('/') => Ok(()),
         Some(_) => ours("the program is not an absolute path"),
         None => ours("there is no program"),

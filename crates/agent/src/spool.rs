@@ -173,6 +173,7 @@ impl Spool {
                 exit: None,
                 holds: Vec::new(),
                 spooled: Vec::new(),
+                phase: None,
             });
             if entry.last {
                 ghost.spooled.push(entry.job.clone());

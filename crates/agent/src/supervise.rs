@@ -18,7 +18,7 @@ use crate::oom;
 use crate::worker::{Death, Worker, locked};
 
 /// How long the pipes are read after the end: somebody out of our reach may hold them open.
-const DRAIN: Duration = Duration::from_secs(2);
+pub const DRAIN: Duration = Duration::from_secs(2);
 /// How long the end waits for results that the worker posted and that are on their way.
 const SETTLE: Duration = Duration::from_secs(5);
 /// How much is read at once.
@@ -55,20 +55,22 @@ pub async fn supervise(
     let which = Which::Worker { mark: leftovers::mark(&worker.id, &agent.data_name), pid: worker.pid };
     let ending = tokio::task::spawn_blocking(move || leftovers::end(&which));
     let left = output.drain_while(ending).await;
-    wait_for_posts(&worker).await;
-    locked(&agent.table).close(&worker);
-    finish(&agent, &worker, death, left);
-}
-
-fn finish(agent: &Agent, worker: &Worker, death: Death, left: usize) {
-    let now = agent.now();
     let by_itself = death.signal == Some(9) && !worker.was_killed_by_us();
-    let mut exit = Exit {
+    let exit = Exit {
         code: death.code,
         signal: death.signal,
         out_of_memory: by_itself && oom::killed(worker.pid, worker.kills_before),
         last_lines: Vec::new(),
+        fault: None,
     };
+    finish(&agent, &worker, exit, left).await;
+}
+
+/// Tells a worker's end, once what it posted is settled. `left` processes were ended after it.
+pub async fn finish(agent: &Agent, worker: &Worker, mut exit: Exit, left: usize) {
+    wait_for_posts(worker).await;
+    locked(&agent.table).close(worker);
+    let now = agent.now();
     let jobs = worker.holds();
     let mut log = locked(&worker.log);
     let closed = log.close(now, &jobs);
@@ -114,33 +116,28 @@ fn complain(worker: &Worker, error: &LogError) {
 
 /// Carries output from the pipes into the log.
 struct Output {
-    agent: Arc<Agent>,
-    worker: Arc<Worker>,
+    pen: Pen,
     out: Option<Receiver>,
     err: Option<Receiver>,
     out_buffer: Vec<u8>,
     err_buffer: Vec<u8>,
-    failing: bool,
 }
 
 impl Output {
     fn new(agent: Arc<Agent>, worker: Arc<Worker>, pipes: Pipes) -> Self {
         Self {
-            agent,
-            worker,
+            pen: Pen::new(agent, worker),
             out: Some(pipes.out),
             err: Some(pipes.err),
             out_buffer: Vec::with_capacity(CHUNK),
             err_buffer: Vec::with_capacity(CHUNK),
-            failing: false,
         }
     }
 
     /// Waits for output, or for a line without an end to have waited long enough, and writes it. Never
     /// resolves when both pipes are closed and nothing waits.
     async fn step(&mut self) {
-        let due = locked(&self.worker.log).due();
-        let pause = due.map(|due| Duration::from_millis(due.since(self.agent.now()).unsigned_abs() + 1));
+        let pause = self.pen.pause();
         tokio::select! {
             biased;
             open = read(self.out.as_mut(), &mut self.out_buffer), if self.out.is_some() => {
@@ -151,7 +148,7 @@ impl Output {
                 if !open { self.err = None; }
                 self.write(Source::Stderr);
             }
-            () = sleep(pause.unwrap_or_default()), if pause.is_some() => self.tick(),
+            () = sleep(pause.unwrap_or_default()), if pause.is_some() => self.pen.tick(),
             else => std::future::pending().await,
         }
     }
@@ -177,11 +174,36 @@ impl Output {
 
     fn write(&mut self, source: Source) {
         let buffer = if source == Source::Stdout { &mut self.out_buffer } else { &mut self.err_buffer };
-        if buffer.is_empty() {
+        self.pen.write(source, buffer);
+        buffer.clear();
+    }
+}
+
+/// Writes what a worker prints into its log.
+pub struct Pen {
+    agent: Arc<Agent>,
+    worker: Arc<Worker>,
+    failing: bool,
+}
+
+impl Pen {
+    /// A pen for this worker's log.
+    pub fn new(agent: Arc<Agent>, worker: Arc<Worker>) -> Self {
+        Self { agent, worker, failing: false }
+    }
+
+    /// How long until a line without an end has waited long enough.
+    pub fn pause(&self) -> Option<Duration> {
+        let due = locked(&self.worker.log).due();
+        due.map(|due| Duration::from_millis(due.since(self.agent.now()).unsigned_abs() + 1))
+    }
+
+    /// Writes a piece of output.
+    pub fn write(&mut self, source: Source, bytes: &[u8]) {
+        if bytes.is_empty() {
             return;
         }
-        let written = locked(&self.worker.log).write(self.agent.now(), source, buffer, &self.worker.holds());
-        buffer.clear();
+        let written = locked(&self.worker.log).write(self.agent.now(), source, bytes, &self.worker.holds());
         match written {
             Ok(0) => {}
             Ok(_) => {
@@ -192,7 +214,8 @@ impl Output {
         }
     }
 
-    fn tick(&mut self) {
+    /// Writes the lines without an end that have waited long enough.
+    pub fn tick(&mut self) {
         let ticked = locked(&self.worker.log).tick(self.agent.now(), &self.worker.holds());
         match ticked {
             Ok(true) => self.agent.events.output(&self.worker.id),

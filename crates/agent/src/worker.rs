@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runyard_domain::{EndpointId, Exit, JobId, Timestamp, WorkerId};
 use runyard_logs::Writer;
-use runyard_runtime::Observed;
+use runyard_runtime::{Observed, Stop};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
+use crate::inside::Inside;
 use crate::oom::Kills;
 use crate::post;
 
@@ -35,6 +36,8 @@ pub struct Worker {
     pub started_at: Timestamp,
     /// The kernel's count of kills for want of memory at that time.
     pub kills_before: Kills,
+    /// Where it is a container, what stands for its process.
+    pub container: Option<Inside>,
     /// Its log.
     pub log: Mutex<Writer>,
     life: Mutex<Life>,
@@ -107,12 +110,19 @@ impl Worker {
             pid,
             started_at,
             kills_before,
+            container: None,
             log: Mutex::new(log),
             life: Mutex::default(),
             settled: Notify::new(),
             room: Arc::new(Semaphore::new(post::MAX_BODY / 1024 + 1)),
             connections: AtomicUsize::new(0),
         }
+    }
+
+    /// The same worker as a container.
+    #[cfg(feature = "docker")]
+    pub fn inside(self, container: Inside) -> Self {
+        Self { container: Some(container), ..self }
     }
 
     /// Counts a connection; `None` where it has too many.
@@ -164,7 +174,7 @@ impl Worker {
     }
 
     /// Its main process is gone: a signal to its number could reach another.
-    fn set_dead(&self) {
+    pub fn set_dead(&self) {
         locked(&self.life).dead = true;
     }
 
@@ -178,7 +188,8 @@ impl Worker {
         if !self.is_dead() {
             locked(&self.life).killed_by_us = true;
             self.signal(Signal::KILL);
-            if let Some(group) = Pid::from_raw(self.pid.cast_signed()) {
+            let group = Pid::from_raw(self.pid.cast_signed());
+            if let Some(group) = group.filter(|_| self.container.is_none()) {
                 // Before the launcher has made its session there is no such group.
                 let _ = kill_process_group(group, Signal::KILL);
             }
@@ -186,6 +197,9 @@ impl Worker {
     }
 
     fn signal(&self, signal: Signal) {
+        if let Some(container) = &self.container {
+            return container.order(if signal == Signal::KILL { Stop::Kill } else { Stop::Term });
+        }
         // Until it is reaped, which sets `dead`, its number means nobody else.
         if !self.is_dead()
             && let Some(pid) = Pid::from_raw(self.pid.cast_signed())
@@ -219,7 +233,8 @@ impl Worker {
             id: self.id.clone(),
             endpoint: self.endpoint.clone(),
             release: self.release,
-            pid: self.pid,
+            pid: self.container.as_ref().map_or(self.pid, Inside::pid),
+            phase: self.container.as_ref().and_then(Inside::phase),
             started_at: self.started_at,
             ended_at,
             exit,
@@ -266,6 +281,13 @@ impl Table {
     /// Adds a worker; `death` hears of its main process's end.
     pub fn add(&mut self, worker: Arc<Worker>, death: oneshot::Sender<Death>) {
         self.pids.insert(worker.pid, (Arc::clone(&worker), death));
+        self.tokens.insert(worker.token.clone(), Arc::clone(&worker));
+        self.ids.insert(worker.id.clone(), worker);
+    }
+
+    /// Adds a worker that is a container: its end is seen otherwise.
+    #[cfg(feature = "docker")]
+    pub fn add_container(&mut self, worker: Arc<Worker>) {
         self.tokens.insert(worker.token.clone(), Arc::clone(&worker));
         self.ids.insert(worker.id.clone(), worker);
     }

@@ -3,13 +3,16 @@
 //! Four steps, each usable alone, in the order of a deployment: [`source`] finds the handler and what its source
 //! reads, without importing it; [`bundle`] packs the folder into one deterministic archive and unpacks such an
 //! archive safely; [`environment`] plans and prepares the Python environment that the code needs; [`cases`]
-//! reads the test requests that come with the code, and [`hub`] what a repository says of itself. The first three block their thread but for
+//! reads the test requests that come with the code, and [`hub`] what a repository says of itself. A folder with a
+//! Dockerfile is packed by [`pack_context`] instead: a container engine makes the image of it. The first three block
+//! their thread but for
 //! [`environment::prepare`]; an asynchronous caller runs them on a blocking thread.
 //!
 //! Nothing here knows of endpoints, releases or stores: folders come in, folders and digests go out.
 
 pub mod bundle;
 pub mod cases;
+mod context;
 pub mod environment;
 pub mod hub;
 #[doc(hidden)]
@@ -20,5 +23,6 @@ mod walk;
 
 pub use bundle::{Bundle, BundleError, Limits, Unpacked, pack, unpack};
 pub use cases::{CasesError, TestCase, tests_of};
+pub use context::pack_context;
 pub use environment::{EnvPlan, Environment, EnvironmentError, PlanError, plan, prepare};
 pub use source::{Handler, NoHandler, env_read, find_handler, imports};

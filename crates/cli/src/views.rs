@@ -90,7 +90,8 @@ view!(
 );
 view!(
     /// How a worker ended.
-    Exit { code: Option<i32>, signal: Option<i32>, out_of_memory: bool, last_lines: Vec<String>, }
+    Exit { code: Option<i32>, signal: Option<i32>, out_of_memory: bool, last_lines: Vec<String>,
+        message: Option<String>, }
 );
 view!(
     /// A job.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::Container;
 use crate::rollout::Withdrawn;
 use crate::{EndpointId, Prefetch, Rates, Rollout, RolloutSettings, Timestamp};
 
@@ -53,6 +54,8 @@ pub struct Settings {
     pub replace_grace_ms: i64,
     /// How releases follow each other.
     pub rollout: RolloutSettings,
+    /// What its containers get, where its workers are containers.
+    pub container: Container,
 }
 
 impl Default for Settings {
@@ -75,6 +78,7 @@ impl Default for Settings {
             stop_grace_ms: 3_000,
             replace_grace_ms: 10_000,
             rollout: RolloutSettings::default(),
+            container: Container::default(),
         }
     }
 }
@@ -143,6 +147,9 @@ impl Settings {
         }
         if !(1..=1000).contains(&self.concurrency) {
             return bad("concurrency", self.concurrency.to_string(), "1 to 1000");
+        }
+        if let Some((field, found, allowed)) = self.container.wrong() {
+            return bad(field, found, allowed);
         }
         self.rollout.check()
     }

@@ -6,6 +6,7 @@
 //! - [`batch`] is how jobs are gathered, run and kept together.
 //! - [`git`] is how an endpoint follows a repository.
 //! - [`delivery`] is how the end of a job is told to its webhook.
+//! - [`image`] is what container workers run, and why one could not.
 //! - [`scaling`] and [`placement`] decide how many workers there are and which GPUs they hold; [`rollout`] decides
 //!   how one release follows the other.
 //! - [`keep`] says which releases keep their code.
@@ -18,6 +19,7 @@ pub mod endpoint;
 pub mod env;
 pub mod git;
 pub mod id;
+pub mod image;
 pub mod job;
 pub mod keep;
 pub mod key;

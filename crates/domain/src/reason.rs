@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::Fault;
 use crate::{Exit, Timestamp};
 
 /// Why a job that waits is not running yet.
@@ -107,6 +108,7 @@ impl WaitReason {
             Self::NoGpuFree { .. } => "no_gpu_free",
             Self::NoGpuMatches { .. } => "no_gpu_matches",
             Self::Starting { .. } => "starting",
+            Self::StartFailing { exit: Exit { fault: Some(fault), .. }, .. } => fault.code(),
             Self::StartFailing { .. } => "start_failing",
             Self::ExitedBeforeAsking { .. } => "exited_before_asking",
             Self::ScalerWaits { .. } => "scaler_waits",
@@ -252,6 +254,18 @@ pub enum FailReason {
         /// The last lines of the installer's output.
         last_lines: Vec<String>,
     },
+    /// The image could not be had, or does not fit the machine.
+    Image {
+        /// What stood in the way.
+        fault: Box<Fault>,
+    },
+    /// The image could not be built.
+    Build {
+        /// What failed, in one sentence.
+        message: String,
+        /// The last lines of the build's output.
+        last_lines: Vec<String>,
+    },
     /// No worker of the release came up.
     StartFailed {
         /// How the worker ended.
@@ -289,6 +303,10 @@ impl FailReason {
             Self::ResultRejected { .. } => "result_rejected",
             Self::InputUnreadable { .. } => "input_unreadable",
             Self::Environment { .. } => "environment_failed",
+            Self::Image { fault } | Self::StartFailed { exit: Exit { fault: Some(fault), .. }, .. } => {
+                fault.code()
+            }
+            Self::Build { .. } => "build_failed",
             Self::StartFailed { .. } => "start_failed",
             Self::RolledBack { .. } => "rolled_back",
             Self::TestFailed { .. } => "test_failed",
@@ -334,7 +352,8 @@ impl FailReason {
             Self::InputUnreadable { why } => {
                 format!("the job could not be handed to a worker: {why}; submit it again")
             }
-            Self::Environment { message, .. } => message.clone(),
+            Self::Environment { message, .. } | Self::Build { message, .. } => message.clone(),
+            Self::Image { fault } => fault.sentence(),
             Self::StartFailed { exit, unset_env, timed_out } => start_failed(exit, unset_env, *timed_out),
             Self::RolledBack { why } => format!("traffic went back to the release before: {why}"),
             Self::TestFailed { test, message } => format!("test '{test}' did not pass: {message}"),
@@ -345,7 +364,7 @@ impl FailReason {
     pub fn last_lines(&self) -> &[String] {
         match self {
             Self::WorkerLost { exit: Some(exit), .. } | Self::StartFailed { exit, .. } => &exit.last_lines,
-            Self::Environment { last_lines, .. } => last_lines,
+            Self::Environment { last_lines, .. } | Self::Build { last_lines, .. } => last_lines,
             _ => &[],
         }
     }
@@ -358,6 +377,9 @@ fn start_failed(exit: &Exit, unset_env: &[String], timed_out: bool) -> String {
     }
     if exit.code == Some(0) {
         return format!("the worker ended with code 0 before it asked for a job{env}");
+    }
+    if let Some(fault) = &exit.fault {
+        return fault.sentence();
     }
     // It failed by itself and said why: variables that it also reads would only mislead.
     let last = exit.last_lines.last().map_or(String::new(), |l| format!(": {l}"));

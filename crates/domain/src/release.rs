@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::git::Commit;
+use crate::image::Image;
 use crate::{EndpointId, FailReason, Timestamp};
 
 /// Where a release is in its life.
@@ -37,6 +38,9 @@ pub struct Launch {
     pub in_place: bool,
     /// Folders beside the code that the worker may read (the Python environment).
     pub read_dirs: Vec<String>,
+    /// The image that is run instead, where workers are containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
 }
 
 /// An immutable version of an endpoint.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::Fault;
 use crate::{EndpointId, Timestamp, WorkerId};
 
 /// How a worker's process ended.
@@ -15,6 +16,9 @@ pub struct Exit {
     pub out_of_memory: bool,
     /// The last lines of its own output, oldest first, at most 20.
     pub last_lines: Vec<String>,
+    /// What kept a container from running, where something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Box<Fault>>,
 }
 
 impl Exit {
@@ -22,6 +26,9 @@ impl Exit {
     pub fn sentence(&self) -> String {
         if self.out_of_memory {
             return "was killed for using too much memory".to_owned();
+        }
+        if let Some(fault) = &self.fault {
+            return format!("could not run: {}", fault.sentence());
         }
         match (self.code, self.signal) {
             (_, Some(signal)) => format!("was killed by signal {signal} ({})", signal_name(signal)),

@@ -50,6 +50,8 @@ impl Fleet {
                 test: false,
                 start_timeout_s: None,
                 launched: true,
+                phase: None,
+                fetched_at: None,
             };
             self.state().workers.insert(id.clone(), managed);
             match seen {

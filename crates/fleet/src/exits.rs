@@ -3,7 +3,7 @@
 use runyard_domain::job::Loss;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{Exit, FailReason, JobId, ReleaseState, WorkerId};
-use runyard_runtime::Stop;
+use runyard_runtime::{Observed, StartPhase, Stop};
 use runyard_store::Which;
 
 use crate::Fleet;
@@ -37,6 +37,7 @@ impl Fleet {
         };
         for worker in &observed {
             if worker.ended_at.is_none() {
+                self.note_phase(worker);
                 self.end_stranger(&worker.id).await;
                 continue;
             }
@@ -53,6 +54,23 @@ impl Fleet {
         let there = |id: &WorkerId| observed.iter().any(|o| o.id == *id);
         for worker in launched.iter().filter(|id| !there(id)) {
             self.worker_ended(worker, None).await;
+        }
+    }
+
+    /// Notes how far the start of a container is.
+    fn note_phase(&self, seen: &Observed) {
+        let now = self.now();
+        let mut state = self.state();
+        let Some(managed) = state.workers.get_mut(&seen.id) else { return };
+        let fetching = |phase: Option<StartPhase>| phase.is_some_and(StartPhase::is_fetching);
+        if fetching(managed.phase) && !fetching(seen.phase) {
+            managed.fetched_at = Some(now);
+        }
+        managed.phase = seen.phase;
+        if seen.pid != 0 && managed.record.started_at.is_none() {
+            managed.record.pid = Some(seen.pid);
+            managed.record.started_at = Some(now);
+            self.save(managed.record.clone());
         }
     }
 
@@ -96,7 +114,8 @@ impl Fleet {
         self.inner.engine.unregister_worker(id);
         let jobs: Vec<JobId> = self.inner.engine.held_by(id).into_iter().map(|(job, _)| job).collect();
         if !jobs.is_empty() {
-            let spends = !managed.wanted_gone && exit.is_some();
+            let below = exit.as_ref().and_then(|exit| exit.fault.as_ref()).is_some_and(|f| !f.is_its_own());
+            let spends = !managed.wanted_gone && exit.is_some() && !below;
             let loss = Loss { reason: FailReason::WorkerLost { exit: exit.clone(), attempts: 0 }, spends };
             self.settle(Unsettled { worker: id.clone(), jobs, loss }).await;
         }
@@ -162,7 +181,8 @@ impl Fleet {
             return;
         }
         let unset_env = unset_env(self.release(id, number).as_deref());
-        let its_fault = !managed.not_its_fault;
+        let below = exit.fault.as_ref().is_some_and(|fault| !fault.is_its_own());
+        let its_fault = !managed.not_its_fault && !below;
         let failure = Failure { exit, timed_out: managed.start_timed_out, unset_env, its_fault };
         let failures = {
             let now = self.now();
@@ -202,5 +222,5 @@ fn with_words(exit: Exit, managed: &Managed) -> Exit {
 
 /// What is said of a worker whose end nobody saw.
 pub(crate) fn unknown_exit() -> Exit {
-    Exit { code: None, signal: None, out_of_memory: false, last_lines: Vec::new() }
+    Exit { code: None, signal: None, out_of_memory: false, last_lines: Vec::new(), fault: None }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{EndpointId, Release, Settings, Timestamp, WorkerId, WorkerRecord};
 use runyard_engine::{Change, Engine};
-use runyard_runtime::{Event, Runtime};
+use runyard_runtime::{Event, Runtime, StartPhase};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -204,14 +204,17 @@ impl Fleet {
 
     /// When a worker that has not asked for a job yet has failed to start.
     pub(crate) fn start_deadline(&self, worker: &Managed) -> Option<Timestamp> {
-        if worker.record.state != WorkerState::Starting || worker.start_timed_out {
+        // An image takes as long to come as it takes; that it comes at all is watched where it is pulled.
+        let fetching = worker.phase.is_some_and(StartPhase::is_fetching);
+        if worker.record.state != WorkerState::Starting || worker.start_timed_out || fetching {
             return None;
         }
         // Also where the endpoint is gone: nothing else would end a worker that never asks.
         let endpoint = self.inner.engine.endpoint_by_id(&worker.record.endpoint);
         let setting = endpoint.map_or_else(Settings::default, |e| e.settings.clone()).start_timeout_s;
         let limit_s = worker.start_timeout_s.unwrap_or(setting);
-        Some(worker.record.created_at.plus(i64::from(limit_s) * 1000))
+        let from = worker.fetched_at.unwrap_or(worker.record.created_at);
+        Some(from.plus(i64::from(limit_s) * 1000))
     }
 
     fn on_change(&self, change: Result<Change, RecvError>) {
@@ -279,7 +282,9 @@ impl Fleet {
     fn on_event(&self, event: Result<&Event, &RecvError>) {
         match event {
             Ok(Event::Output(_)) => {}
-            Ok(Event::Exited(_) | Event::Resync) | Err(_) => self.state().runtime_dirty = true,
+            Ok(Event::Exited(_) | Event::Progress(_) | Event::Resync) | Err(_) => {
+                self.state().runtime_dirty = true;
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! Why a job waits, and how an endpoint does, from what the fleet and the engine know at this moment.
 
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{Endpoint, EndpointId, Job, Phase, WaitReason};
+use runyard_domain::{Endpoint, EndpointId, Job, Phase, WaitReason, WorkerId};
 use runyard_engine::Presence;
+use runyard_runtime::StartPhase;
 
 use crate::Fleet;
 use crate::state::{Breaker, Managed};
@@ -59,6 +60,11 @@ impl Fleet {
             counts.unhealthy = u64::from(yard.breaker.failures > 0);
         }
         counts
+    }
+
+    /// How far the start of a worker's container is; `None` where it runs, or is none.
+    pub fn start_phase(&self, worker: &WorkerId) -> Option<StartPhase> {
+        self.state().workers.get(worker)?.phase
     }
 
     /// Why a waiting job is not running yet.
@@ -147,10 +153,14 @@ impl Fleet {
         if let Some(reason) = yard.and_then(|y| failing(&y.breaker)) {
             return Some(reason);
         }
-        let phase = if first.record.started_at.is_some() { "load" } else { "process" };
+        let phase = match first.phase {
+            Some(phase) => phase.words(),
+            None if first.record.started_at.is_some() => "load".to_owned(),
+            None => "process".to_owned(),
+        };
         Some(WaitReason::Starting {
             worker: first.record.id.to_string(),
-            phase: phase.to_owned(),
+            phase,
             for_ms: now.since(first.record.created_at),
             usual_ms: yard.and_then(|y| y.usual_start_ms).map(|ms| ms as i64),
         })

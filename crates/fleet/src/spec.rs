@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use runyard_domain::image::Container;
 use runyard_domain::{Endpoint, Release, WorkerRecord};
-use runyard_runtime::{Limits, WorkerSpec};
+use runyard_runtime::{ImageSpec, Limits, WorkerSpec};
 
 /// What the machine gives.
 #[derive(Debug, Clone)]
@@ -47,6 +48,14 @@ pub(crate) fn worker_spec(
             env.insert(name.clone(), value.clone());
         }
     }
+    let image = launch.image.as_ref().map(|image| ImageSpec {
+        image: image.clone(),
+        container: endpoint.settings.container.clone(),
+        gpus: record.gpus.clone(),
+    });
+    if let Some(image) = &image {
+        fit_inside(&mut env, image);
+    }
     Some(WorkerSpec {
         id: record.id.clone(),
         endpoint: record.endpoint.clone(),
@@ -58,7 +67,25 @@ pub(crate) fn worker_spec(
         read_dirs: launch.read_dirs.clone(),
         env,
         limits: Limits { threads, ..Limits::default() },
+        image,
     })
+}
+
+/// What is another inside a container: its GPUs count from 0, and its memory and processors are its own.
+fn fit_inside(env: &mut BTreeMap<String, String>, spec: &ImageSpec) {
+    if !spec.gpus.is_empty() {
+        env.remove("CUDA_VISIBLE_DEVICES");
+    }
+    let Container { cpu_millis, memory_mib, volumes, .. } = &spec.container;
+    if *memory_mib > 0 {
+        env.insert("RUNPOD_MEM_GB".into(), memory_mib.div_ceil(1024).to_string());
+    }
+    if *cpu_millis > 0 {
+        env.insert("RUNPOD_CPU_COUNT".into(), cpu_millis.div_ceil(1000).to_string());
+    }
+    if let Some(volume) = volumes.first() {
+        env.insert("RUNPOD_VOLUME_ID".into(), volume.name.clone());
+    }
 }
 
 fn wire_env(

@@ -4,7 +4,7 @@ use runyard_domain::placement::{Placement, place};
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{Endpoint, EndpointId, Timestamp, WaitReason, WorkerId, WorkerRecord};
 use runyard_engine::Presence;
-use runyard_runtime::{Stop, Whose};
+use runyard_runtime::{StartPhase, Stop, Whose};
 
 use crate::exits::unknown_exit;
 use crate::spec::worker_spec;
@@ -178,6 +178,8 @@ impl Fleet {
             test,
             start_timeout_s: test.then_some(endpoint.settings.start_timeout_s),
             launched: false,
+            phase: spec.image.is_some().then_some(StartPhase::Resolving),
+            fetched_at: None,
         };
         self.state().workers.insert(record.id.clone(), managed);
         if let Err(error) = self.inner.engine.put_worker(record.clone()).await {
@@ -201,8 +203,10 @@ impl Fleet {
                     state.runtime_dirty = true;
                     let Some(managed) = state.workers.get_mut(&id) else { return };
                     managed.launched = true;
-                    managed.record.pid = Some(pid);
-                    managed.record.started_at = Some(self.now());
+                    if pid != 0 {
+                        managed.record.pid = Some(pid);
+                        managed.record.started_at = Some(self.now());
+                    }
                     self.save(managed.record.clone());
                     managed.record.state == WorkerState::Draining
                 };

@@ -8,6 +8,7 @@ use runyard_domain::rollout::Health;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{EndpointId, Exit, JobId, Rollout, Timestamp, WaitReason, WorkerId, WorkerRecord};
 use runyard_engine::Tally;
+use runyard_runtime::StartPhase;
 
 /// One worker that is not gone.
 #[derive(Debug, Clone)]
@@ -35,6 +36,10 @@ pub(crate) struct Managed {
     pub(crate) start_timeout_s: Option<u32>,
     /// Whether the runtime has it; until then `list` does not know it.
     pub(crate) launched: bool,
+    /// How far the start of its container is.
+    pub(crate) phase: Option<StartPhase>,
+    /// When its image was there, where that took a while: its time to start counts from then.
+    pub(crate) fetched_at: Option<Timestamp>,
 }
 
 /// Failed starts of an endpoint's serving release.

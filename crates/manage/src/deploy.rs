@@ -25,7 +25,7 @@ use crate::auth::Auth;
 use crate::problem::Problem;
 use crate::releases::{self, Move};
 use crate::stream::{Body, lines};
-use crate::{Manage, endpoints, views};
+use crate::{Manage, container, endpoints, views};
 
 /// How long a deploy watches the old workers drain before it leaves that to the background.
 const WATCH_ROLLOUT: Duration = Duration::from_secs(30);
@@ -36,6 +36,8 @@ pub(crate) struct Request {
     /// A folder on the server's machine, run in place: only for the owner of the data directory.
     pub(crate) folder: Option<PathBuf>,
     pub(crate) handler: Option<PathBuf>,
+    /// Its workers are containers.
+    pub(crate) container: Option<container::Request>,
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,
     #[serde(default)]
@@ -87,6 +89,9 @@ impl Manage {
             self.endpoint(&caller, Access::Deploy, ep)?;
         }
         check_env(&request.env)?;
+        if let Some(container) = &request.container {
+            container.check(request.bundle.is_some())?;
+        }
         let how = releases::first_move(request.canary)?;
         let code = self.code_of(&caller, &request)?;
         let endpoint = if creates {
@@ -97,9 +102,20 @@ impl Manage {
         let settings = endpoints::changed(&endpoint.settings, &request.settings)?;
         let turn = Some(self.take_turn(&endpoint)?);
         let release = self.new_release(&caller, &endpoint, &settings, &request).await?;
-        let (manage, changes) = (self.clone(), request.settings);
-        let deploy =
-            Deploy { manage, caller, endpoint, settings, changes, release, how, turn, lines, log: None };
+        let (manage, changes, container) = (self.clone(), request.settings, request.container);
+        let deploy = Deploy {
+            manage,
+            caller,
+            endpoint,
+            settings,
+            changes,
+            release,
+            how,
+            turn,
+            container,
+            lines,
+            log: None,
+        };
         tokio::spawn(deploy.run(code, request.handler, request.tests));
         Ok(())
     }
@@ -116,8 +132,20 @@ pub(crate) fn move_to(
     let turn = Some(manage.take_turn(endpoint)?);
     let (lines, response) = lines();
     let (endpoint, settings, changes) = (endpoint.clone(), endpoint.settings.clone(), Map::new());
-    let mut deploy =
-        Deploy { manage, caller, endpoint, settings, changes, release, how, turn, lines, log: None };
+    let container = None;
+    let mut deploy = Deploy {
+        manage,
+        caller,
+        endpoint,
+        settings,
+        changes,
+        release,
+        how,
+        turn,
+        container,
+        lines,
+        log: None,
+    };
     tokio::spawn(async move {
         let moved = deploy.move_traffic().await;
         deploy.close(moved);
@@ -179,6 +207,8 @@ impl Manage {
         match (&request.bundle, &request.folder) {
             (Some(bundle), None) => self.bundle_dir(bundle),
             (None, Some(folder)) if caller.is_owner() && folder.is_dir() => Ok(folder.clone()),
+            // A ready image comes without code.
+            (None, None) if request.container.is_some() => Ok(PathBuf::new()),
             (None, Some(_)) => Err(Problem::invalid("'folder' is only for the owner of the data directory")),
             _ => Err(Problem::invalid("name the 'bundle' to deploy by its SHA-256")),
         }
@@ -221,20 +251,22 @@ impl Manage {
     }
 }
 
-struct Deploy {
-    manage: Manage,
+pub(crate) struct Deploy {
+    pub(crate) manage: Manage,
     caller: Caller,
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// The settings that the release is tested with.
-    settings: Settings,
+    pub(crate) settings: Settings,
     /// Those of them that this deploy changes.
     changes: Map<String, Value>,
-    release: Release,
+    pub(crate) release: Release,
     how: Move,
     /// Until traffic has moved: a rollout that goes wrong can be rolled back while it is watched.
     turn: Option<Turn>,
-    lines: UnboundedSender<Value>,
-    log: Option<Writer>,
+    /// The image, where workers are containers.
+    container: Option<container::Request>,
+    pub(crate) lines: UnboundedSender<Value>,
+    pub(crate) log: Option<Writer>,
 }
 
 fn reason_of(error: FleetError) -> FailReason {
@@ -280,6 +312,10 @@ impl Deploy {
 
     /// Finds the handler and prepares the environment.
     async fn prepare(&mut self, code: &FsPath, handler: Option<PathBuf>) -> Result<(), FailReason> {
+        #[cfg(feature = "docker")]
+        if let Some(container) = self.container.take() {
+            return self.prepare_image(code, container).await;
+        }
         let started = self.manage.inner.engine.now();
         self.say("environment", "running", "looking for the handler");
         let found = match &handler {
@@ -310,6 +346,7 @@ impl Deploy {
             code_dir: code.display().to_string(),
             in_place: self.release.bundle.is_empty(),
             read_dirs: vec![environment.dir.display().to_string()],
+            image: None,
         });
         let cached = if environment.cached { " (cached)" } else { "" };
         let sdk = environment.sdk_version.map_or_else(String::new, |v| format!(" · runpod {v}"));
@@ -342,6 +379,7 @@ impl Deploy {
 
     async fn test(&mut self, code: &FsPath, requests: bool) -> Result<(), FailReason> {
         let started = self.manage.inner.engine.now();
+        let requests = requests && !code.as_os_str().is_empty();
         let cases = if requests { runyard_build::tests_of(code).map_err(broken)? } else { Vec::new() };
         let tests: Vec<TestRequest> = cases
             .into_iter()
@@ -356,7 +394,8 @@ impl Deploy {
         self.say("test", "running", what);
         let (id, number) = (self.endpoint.id.clone(), self.release.number);
         let fleet = &self.manage.inner.fleet;
-        let run = fleet.test_release(&self.caller, &id, number, &self.settings, &tests).await;
+        let run = fleet.test_release(&self.caller, &id, number, &self.settings, &tests);
+        let run = self.patiently(run).await;
         let run = run.map_err(reason_of)?;
         let (total, start) = (tests.len(), run.start_ms as f64 / 1000.0);
         let message = match total {
@@ -429,6 +468,8 @@ impl Deploy {
             let step = match reason {
                 FailReason::Environment { .. } => "environment",
                 FailReason::RolledBack { .. } => "rollout",
+                FailReason::Image { .. } => "image",
+                FailReason::Build { .. } => "build",
                 _ => "test",
             };
             self.say(step, "failed", &reason.sentence());
@@ -447,12 +488,18 @@ impl Deploy {
         }
     }
 
-    fn say(&mut self, step: &str, state: &str, message: &str) {
+    pub(crate) fn say(&mut self, step: &str, state: &str, message: &str) {
         self.note(&format!("{step} {state}: {message}"));
         let _ = self.lines.send(json!({"step": step, "state": state, "message": message, "ms": null}));
     }
 
-    fn say_since(&mut self, step: &str, state: &str, message: &str, since: runyard_domain::Timestamp) {
+    pub(crate) fn say_since(
+        &mut self,
+        step: &str,
+        state: &str,
+        message: &str,
+        since: runyard_domain::Timestamp,
+    ) {
         self.note(&format!("{step} {state}: {message}"));
         let ms = self.manage.inner.engine.now().since(since);
         let _ = self.lines.send(json!({"step": step, "state": state, "message": message, "ms": ms}));

@@ -94,6 +94,10 @@ pub(crate) fn changed(settings: &Settings, changes: &Map<String, Value>) -> Resu
                 group.extend(some.clone());
                 group.retain(|_, value| !value.is_null());
             }
+            // So does what a container gets otherwise.
+            (Value::Object(container), Value::Object(some)) if name == "container" => {
+                container.extend(some.clone());
+            }
             (slot, value) => *slot = value.clone(),
         }
     }

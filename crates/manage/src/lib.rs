@@ -3,14 +3,18 @@
 
 mod auth;
 mod bundles;
+mod container;
 mod deploy;
 mod disk;
 mod endpoints;
 mod git;
+#[cfg(feature = "docker")]
+mod images;
 mod info;
 mod jobs;
 mod keys;
 mod logs;
+mod patience;
 #[doc(hidden)]
 pub mod probe;
 mod problem;
@@ -33,6 +37,7 @@ use runyard_engine::Engine;
 use runyard_fleet::Fleet;
 use runyard_webhooks::Reach;
 
+pub use container::Containers;
 pub use deploy::fail_interrupted;
 pub use disk::{DiskAccount, DiskItem, DiskKeeper};
 pub use git::Follower;
@@ -62,6 +67,8 @@ pub struct Options {
     pub git: PathBuf,
     /// Which addresses repositories may be read from.
     pub git_reach: Reach,
+    /// Containers.
+    pub containers: Containers,
     /// What the server says of itself.
     pub info: Info,
     /// Who keeps house over the data directory.
@@ -76,6 +83,10 @@ pub(crate) struct Inner {
     pub(crate) tools: PathBuf,
     pub(crate) confine: Option<Confine>,
     pub(crate) logs: PathBuf,
+    #[cfg(feature = "docker")]
+    pub(crate) containers: Containers,
+    #[cfg(feature = "docker")]
+    pub(crate) container_engine: tokio::sync::Mutex<Option<runyard_runtime::docker::Engine>>,
     pub(crate) info: Info,
     pub(crate) disk: Arc<dyn DiskKeeper>,
     pub(crate) deploying: Mutex<HashSet<EndpointId>>,
@@ -91,11 +102,39 @@ pub struct Manage {
 impl Manage {
     /// The API over these parts.
     pub fn new(options: Options) -> Self {
-        let Options { engine, fleet, bundles, envs, tools, confine, logs, git, git_reach, info, disk } =
-            options;
-        let deploying = Mutex::default();
-        let git = git::Git::new(git, git_reach);
-        let inner = Inner { engine, fleet, bundles, envs, tools, confine, logs, info, disk, deploying, git };
+        let Options {
+            engine,
+            fleet,
+            bundles,
+            envs,
+            tools,
+            confine,
+            logs,
+            git,
+            git_reach,
+            containers,
+            info,
+            disk,
+        } = options;
+        #[cfg(not(feature = "docker"))]
+        drop(containers);
+        let inner = Inner {
+            engine,
+            fleet,
+            bundles,
+            envs,
+            tools,
+            confine,
+            logs,
+            #[cfg(feature = "docker")]
+            containers,
+            #[cfg(feature = "docker")]
+            container_engine: tokio::sync::Mutex::default(),
+            info,
+            disk,
+            deploying: Mutex::default(),
+            git: git::Git::new(git, git_reach),
+        };
         Self { inner: Arc::new(inner) }
     }
 

@@ -181,7 +181,7 @@ impl Manage {
 fn exit(exit: &Exit) -> Value {
     json!({
         "code": exit.code, "signal": exit.signal,
-        "outOfMemory": exit.out_of_memory, "lastLines": exit.last_lines,
+        "outOfMemory": exit.out_of_memory, "fault": exit.fault.as_ref().map(|fault| fault.code()), "lastLines": exit.last_lines,
         "message": exit.sentence(),
     })
 }
@@ -206,6 +206,7 @@ pub(crate) fn release(release: &Release, serving: Option<u32>) -> Value {
         "createdAt": release.created_at.0,
         "createdBy": release.created_by,
         "handler": release.handler,
+        "image": release.launch.as_ref().and_then(|launch| launch.image.as_ref()),
         "bundle": release.bundle,
         "python": release.python,
         "env": release.env,

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use runyard_domain::reason::seconds;
-use runyard_domain::{Access, Endpoint, Job, Outcome, Phase};
+use runyard_domain::{Access, Endpoint, Exit, Job, Outcome, Phase, Release, ReleaseState};
 use runyard_store::{Filter, Standing};
 use serde_json::{Value, json};
 
@@ -41,10 +41,17 @@ pub(crate) async fn job(
     let job = manage.find_job(&auth.0, &id)?;
     let name = manage.inner.engine.endpoint_by_id(&job.endpoint).map_or_else(String::new, |e| e.name.clone());
     let (cause, mut hints) = cause_of(&manage, &job, &name);
+    let mut causes = vec![cause];
+    if causes[0].code == "no_release"
+        && let Some(endpoint) = manage.inner.engine.endpoint_by_id(&job.endpoint)
+    {
+        causes.extend(failed_release(&manage, &endpoint)?);
+    }
+    causes.extend(lost_attempts(&manage, &job)?);
     if job.attempt > 0 {
         hints.push(format!("runyard logs --job {}", job.id));
     }
-    let mut reply = answer(&format!("job {} of {name}", job.id), views::status(&job), &[cause], &hints);
+    let mut reply = answer(&format!("job {} of {name}", job.id), views::status(&job), &causes, &hints);
     if let Phase::Draft { since } | Phase::Waiting { since } | Phase::Held { queued_at: since, .. } =
         job.phase
     {
@@ -102,6 +109,9 @@ fn hints_for(code: &str, name: &str) -> Vec<String> {
             format!("runyard logs {name}"),
             format!("runyard rollback {name}, or fix it and runyard deploy"),
         ],
+        "image_not_found" | "image_unauthorized" | "wrong_platform" | "no_command" | "command_not_found" => {
+            vec![format!("runyard deploy --image REF --name {name}, with one that runs here")]
+        }
         "execution_timeout" => vec![format!("runyard endpoints set {name} --execution-timeout 30m")],
         _ => Vec::new(),
     }
@@ -120,10 +130,42 @@ pub(crate) async fn endpoint(
         sentence: state.sentence,
         last_lines: reason.map_or_else(Vec::new, |r| r.last_lines().to_vec()),
     }];
+    causes.extend(failed_release(&manage, &endpoint)?);
     causes.extend(oldest_waiting(&manage, &endpoint)?);
     causes.extend(newest_failure(&manage, &endpoint)?);
     let hints = hints_for(&causes[0].code, &endpoint.name);
     Ok(answer(&format!("endpoint {}", endpoint.name), state.word, &causes, &hints))
+}
+
+/// Why the newest release does not serve, where it failed.
+fn failed_release(manage: &Manage, endpoint: &Endpoint) -> Result<Option<Cause>, Problem> {
+    let releases = manage.inner.engine.reader().releases(&endpoint.id)?;
+    let newest = releases.iter().max_by_key(|release| release.number);
+    let Some(Release { number, state: ReleaseState::Failed { reason }, .. }) = newest else {
+        return Ok(None);
+    };
+    Ok(Some(Cause {
+        code: reason.code().into(),
+        sentence: format!("release {number} failed: {}", reason.sentence()),
+        last_lines: reason.last_lines().to_vec(),
+    }))
+}
+
+/// How the workers ended that lost the job before.
+fn lost_attempts(manage: &Manage, job: &Job) -> Result<Vec<Cause>, Problem> {
+    let mut causes = Vec::new();
+    for id in &job.lost_by {
+        let Some(record) = manage.inner.engine.reader().worker(id)? else { continue };
+        let exit = record.exit.as_ref();
+        let how = exit.map_or("was lost with its agent".to_owned(), Exit::sentence);
+        let code = if exit.is_some_and(|exit| exit.out_of_memory) { "out_of_memory" } else { "worker_lost" };
+        causes.push(Cause {
+            code: code.into(),
+            sentence: format!("an attempt was lost: worker {id} {how}"),
+            last_lines: Vec::new(),
+        });
+    }
+    Ok(causes)
 }
 
 /// Why the first job in the queue waits, where that says more than the endpoint's state.

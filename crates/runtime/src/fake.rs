@@ -154,6 +154,7 @@ impl FakeRuntime {
             exit: None,
             holds: Vec::new(),
             spooled: Vec::new(),
+            phase: None,
         };
         state.workers.insert(spec.id.clone(), observed);
         state.specs.push(spec);
@@ -166,7 +167,7 @@ impl FakeRuntime {
 
 /// An exit by code or by signal, without output.
 pub fn exit(code: Option<i32>, signal: Option<i32>) -> Exit {
-    Exit { code, signal, out_of_memory: false, last_lines: Vec::new() }
+    Exit { code, signal, out_of_memory: false, last_lines: Vec::new(), fault: None }
 }
 
 impl Runtime for FakeRuntime {
@@ -256,6 +257,7 @@ mod tests {
             read_dirs: Vec::new(),
             env: BTreeMap::new(),
             limits: crate::Limits::default(),
+            image: None,
         }
     }
 

@@ -1,17 +1,20 @@
 //! What runs workers. One seam, [`Runtime`]: a desired spec goes in, observed workers and their exits come
 //! out. A runtime knows processes, not endpoints or jobs; it passes ids through as labels.
 //!
-//! [`process`] runs workers as local processes through the agent; [`fake`] is scripted, for tests.
+//! [`process`] runs workers on this machine through the agent: as processes, or as containers, for which [`docker`]
+//! speaks to the container engine. [`fake`] is scripted, for tests.
 
 mod control;
+#[cfg(feature = "docker")]
+pub mod docker;
 pub mod fake;
 mod paths;
 pub mod process;
 mod spec;
 pub mod wire;
 
-pub use paths::Paths;
-pub use spec::{Limits, Observed, WorkerSpec};
+pub use paths::{Paths, name_of};
+pub use spec::{ImageSpec, Limits, Observed, StartPhase, WorkerSpec};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -65,14 +68,16 @@ pub enum Event {
     Exited(WorkerId),
     /// New output of a worker is in its log.
     Output(WorkerId),
+    /// The start of a worker that is a container is a step further. `list` tells which.
+    Progress(WorkerId),
     /// The agent is gone and its workers with it, or it came back: list anew.
     Resync,
 }
 
 /// What runs workers.
 pub trait Runtime: Send + Sync {
-    /// Starts a worker; resolves when its process exists, with the process id. Starting an id twice is an
-    /// error of ours.
+    /// Starts a worker; resolves when its process exists, with the process id. A container's start goes on after
+    /// that: its process id is 0, and `list` tells how far it is. Starting an id twice is an error of ours.
     fn start(&self, spec: WorkerSpec) -> Pending<'_, Result<u32, RuntimeError>>;
     /// Begins to end a worker. Ending one that is gone is no error.
     fn stop<'a>(&'a self, worker: &'a WorkerId, how: Stop) -> Pending<'a, Result<(), RuntimeError>>;

@@ -88,6 +88,10 @@ impl Paths {
     pub fn spool(&self) -> PathBuf {
         self.data.join("spool")
     }
+    /// Where the container engines listen that have, or may have, containers of this directory; one a line.
+    pub fn engines(&self) -> PathBuf {
+        self.data.join("engines")
+    }
     /// Unpacked bundles, one folder per content hash; readable by workers.
     pub fn bundles(&self) -> PathBuf {
         self.data.join("bundles")
@@ -116,6 +120,11 @@ impl Paths {
     pub fn vault_key(&self) -> PathBuf {
         self.data.join("vault.key")
     }
+}
+
+/// A short name for a data directory, for marks and labels.
+pub fn name_of(data: &Path) -> String {
+    format!("{:016x}", fnv(data.as_os_str().as_encoded_bytes()))
 }
 
 /// FNV-1a: a stable name for a path, nothing more.

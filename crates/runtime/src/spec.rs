@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use runyard_domain::image::{Container, Image};
 use runyard_domain::{EndpointId, Exit, JobId, Timestamp, WorkerId};
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,63 @@ pub struct WorkerSpec {
     pub env: BTreeMap<String, String>,
     /// Bounds.
     pub limits: Limits,
+    /// The image that it runs, where it shall be a container; `command` and what is about folders are not looked
+    /// at then.
+    #[serde(default)]
+    pub image: Option<ImageSpec>,
+}
+
+/// A container to start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageSpec {
+    /// The image, and what is run of it.
+    pub image: Image,
+    /// What the container gets.
+    pub container: Container,
+    /// Indexes of its GPUs.
+    pub gpus: Vec<u32>,
+}
+
+/// How far a container is that does not run yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum StartPhase {
+    /// The engine and the image are looked for.
+    Resolving,
+    /// The image is pulled.
+    Pulling {
+        /// Bytes that came.
+        done: u64,
+        /// Bytes that are known to come.
+        total: u64,
+    },
+    /// The container is made.
+    Creating,
+    /// It is made and told to start.
+    Starting,
+    /// A phase that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl StartPhase {
+    /// The phase for people: what is done to the image or the container.
+    pub fn words(self) -> String {
+        match self {
+            Self::Resolving => "looking for its image".to_owned(),
+            Self::Pulling { total: 0, .. } => "pulling its image".to_owned(),
+            Self::Pulling { done, total } => {
+                format!("pulling its image, {} of {} MB", done / 1_000_000, total.div_ceil(1_000_000))
+            }
+            Self::Creating => "making its container".to_owned(),
+            Self::Starting | Self::Other => "starting its container".to_owned(),
+        }
+    }
+
+    /// Whether the image is still on its way: that takes as long as it takes.
+    pub fn is_fetching(self) -> bool {
+        matches!(self, Self::Resolving | Self::Pulling { .. })
+    }
 }
 
 /// A worker as the runtime sees it.
@@ -60,9 +118,9 @@ pub struct Observed {
     pub endpoint: EndpointId,
     /// The label it was started with.
     pub release: u32,
-    /// Its main process.
+    /// Its main process; 0 where there is none yet.
     pub pid: u32,
-    /// When that process existed.
+    /// When that process existed, or the start began.
     pub started_at: Timestamp,
     /// When it was gone.
     pub ended_at: Option<Timestamp>,
@@ -73,4 +131,7 @@ pub struct Observed {
     pub holds: Vec<JobId>,
     /// Jobs whose results lie in the spool and have not reached the server yet.
     pub spooled: Vec<JobId>,
+    /// How far its start is; `None` where its main process exists, or did.
+    #[serde(default)]
+    pub phase: Option<StartPhase>,
 }

@@ -76,6 +76,8 @@ pub enum Notice {
     Exited(WorkerId),
     /// New output of a worker is in its log.
     Output(WorkerId),
+    /// The start of a worker is a step further.
+    Progress(WorkerId),
     /// A kind that this version does not know.
     #[serde(untagged)]
     Unknown(serde_json::Value),
@@ -87,6 +89,7 @@ impl Notice {
         match self {
             Self::Exited(worker) => Some(Event::Exited(worker)),
             Self::Output(worker) => Some(Event::Output(worker)),
+            Self::Progress(worker) => Some(Event::Progress(worker)),
             Self::Hello | Self::Unknown(_) => None,
         }
     }

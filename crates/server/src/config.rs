@@ -1,6 +1,7 @@
 //! Configuration: defaults, then `server.toml` in the data directory, then the environment, then flags. Every
 //! key is optional, and every value knows where it came from.
 
+mod gpu;
 mod keep;
 mod limits;
 
@@ -37,6 +38,10 @@ pub struct Config {
     pub gpus: Option<u32>,
     /// What workers are told of them.
     pub gpu_name: String,
+    /// The newest CUDA that the driver runs, as `12.4`; `None`: read from the driver.
+    pub cuda_version: Option<String>,
+    /// Where the container engine listens; `None`: at the usual places.
+    pub docker_host: Option<String>,
     /// How long running jobs may take after SIGTERM, in seconds.
     pub drain_grace_s: u64,
     /// What is limited.
@@ -66,6 +71,8 @@ struct File {
     public_url: Option<String>,
     gpus: Option<u32>,
     gpu_name: Option<String>,
+    cuda_version: Option<String>,
+    docker_host: Option<String>,
     drain_grace_s: Option<u64>,
     in_flight_mib: Option<u64>,
     max_connections: Option<u64>,
@@ -150,6 +157,9 @@ impl Config {
             layers.pick("public_url", flags.public_url.clone(), parsed.public_url.clone(), None)?;
         let gpus = layers.pick("gpus", flags.gpus, parsed.gpus, None)?;
         let gpu_name = layers.pick("gpu_name", None, parsed.gpu_name.clone(), Some("GPU".to_owned()))?;
+        let cuda_version = layers.pick("cuda_version", None, parsed.cuda_version.clone(), None)?;
+        let docker_host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+        let docker_host = layers.pick("docker_host", None, parsed.docker_host.clone(), docker_host)?;
         let drain_grace_s = layers.pick("drain_grace_s", None, parsed.drain_grace_s, Some(30))?;
         let limits = Limits::pick(&mut layers, &parsed)?;
         let reserve = layers.pick("disk_reserve_mib", None, parsed.disk_reserve_mib, Some(64))?;
@@ -173,6 +183,8 @@ impl Config {
             public_url,
             gpus,
             gpu_name: gpu_name.unwrap_or_default(),
+            cuda_version,
+            docker_host,
             drain_grace_s: drain_grace_s.unwrap_or(30),
             limits,
             disk_reserve_mib: reserve.unwrap_or(64).min(1 << 20),
@@ -202,14 +214,7 @@ pub fn default_listen() -> String {
     "127.0.0.1:8080".to_owned()
 }
 
-/// GPUs by their device files.
-pub fn count_gpus() -> u32 {
-    let Ok(entries) = std::fs::read_dir("/dev") else { return 0 };
-    let is_gpu = |name: &str| {
-        name.strip_prefix("nvidia").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    };
-    entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_gpu)).count() as u32
-}
+pub use gpu::count_gpus;
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use runyard_engine::{Engine, SystemEnv};
 use runyard_fleet::Fleet;
 use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
 use runyard_listener::raise_open_files;
-use runyard_manage::{DiskKeeper, Info, Manage};
+use runyard_manage::{Containers, DiskKeeper, Info, Manage};
 use runyard_runtime::process::ProcessRuntime;
 use runyard_runtime::{Paths, Runtime};
 use runyard_store::sqlite::SqliteStore;
@@ -182,6 +182,11 @@ pub(crate) fn fleet(engine: &Engine, runtime: Arc<dyn Runtime>, config: &Config)
     })
 }
 
+/// A folder by its one name: the agent's.
+fn real(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+}
+
 fn memory_gb() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
@@ -224,6 +229,12 @@ pub(crate) fn manage(
         logs: paths.logs(),
         git: paths.git(),
         git_reach: config.git_reach(face.mode),
+        containers: Containers {
+            engine: config.docker_host.clone(),
+            driver: config.driver(),
+            private: paths.run().to_owned(),
+            data_name: runyard_runtime::name_of(&real(&paths.data)),
+        },
         info: Info {
             data: paths.data.display().to_string(),
             listen: config.listen.clone(),

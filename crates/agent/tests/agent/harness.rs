@@ -76,6 +76,7 @@ impl Harness {
             read_dirs: Vec::new(),
             env: BTreeMap::new(),
             limits: Limits::default(),
+            image: None,
         }
     }
 

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod boundary;
+#[cfg(feature = "docker")]
+mod container;
 mod harness;
 mod life;
 mod loss;

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 pub use arriving::Arriving;
+pub(crate) use pack::{Look, archive_of, real};
 pub use pack::{pack, pack_with};
 pub use unpack::{Unpacked, unpack};
 

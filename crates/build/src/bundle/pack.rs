@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use ignore::WalkBuilder;
 
 use super::{Bundle, BundleError, Limits, digest};
 use crate::walk::walker;
@@ -31,12 +32,21 @@ pub fn pack(dir_or_file: &Path) -> Result<Bundle, BundleError> {
 /// A link inside the folder becomes what it leads to; one that leads out is an error.
 pub fn pack_with(dir_or_file: &Path, limits: &Limits) -> Result<Bundle, BundleError> {
     let files = chosen(dir_or_file, limits)?;
+    archive_of(&files, dir_or_file, limits)
+}
+
+/// Packs these files: name in the archive → path on disk.
+pub(crate) fn archive_of(
+    files: &BTreeMap<String, PathBuf>,
+    dir_or_file: &Path,
+    limits: &Limits,
+) -> Result<Bundle, BundleError> {
     if files.is_empty() {
         return Err(BundleError::Empty { path: dir_or_file.to_path_buf() });
     }
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
     let mut size = 0;
-    for (name, path) in &files {
+    for (name, path) in files {
         size += append(&mut archive, name, path, limits, size)?;
         if archive.get_ref().get_ref().len() as u64 > limits.packed {
             return Err(BundleError::Packed { limit: limits.packed });
@@ -59,7 +69,8 @@ fn chosen(dir_or_file: &Path, limits: &Limits) -> Result<BTreeMap<String, PathBu
     let root = real(dir_or_file)?;
     let mut files = BTreeMap::new();
     if root.is_dir() {
-        collect(&root, &root, "", 0, limits, &mut files)?;
+        let look = Look { root: &root, limits, walk: walker, keep: &|_| true };
+        look.collect(&root, "", 0, &mut files)?;
         return Ok(files);
     }
     // The name counts as it was given, also where it is a link.
@@ -76,53 +87,71 @@ fn chosen(dir_or_file: &Path, limits: &Limits) -> Result<BTreeMap<String, PathBu
     Ok(files)
 }
 
-/// Collects the files under `dir` with names that begin with `prefix`.
-fn collect(
-    root: &Path,
-    dir: &Path,
-    prefix: &str,
-    links: usize,
-    limits: &Limits,
-    files: &mut BTreeMap<String, PathBuf>,
-) -> Result<(), BundleError> {
-    for entry in walker(dir).build() {
-        let entry = entry?;
-        let path = entry.path();
-        let Some(kind) = entry.file_type().filter(|_| entry.depth() > 0) else { continue };
-        if kind.is_dir() {
-            continue;
-        }
-        let relative = path.strip_prefix(dir).unwrap_or(path);
-        let relative = relative.to_str().ok_or_else(|| BundleError::NotUtf8 { path: path.to_path_buf() })?;
-        let name = format!("{prefix}{relative}");
-        if name.len() > limits.path {
-            return Err(too_long(&name, limits));
-        }
-        if kind.is_file() {
-            files.insert(name, path.to_path_buf());
-        } else if kind.is_symlink() {
-            let target = real(path)?;
-            if !target.starts_with(root) {
-                return Err(BundleError::LinkOutside { path: path.to_path_buf(), target });
+/// How a folder is looked through.
+pub(crate) struct Look<'a> {
+    /// The folder; links may not lead out of it.
+    pub(crate) root: &'a Path,
+    /// How much there may be.
+    pub(crate) limits: &'a Limits,
+    /// Goes through a folder.
+    pub(crate) walk: fn(&Path) -> WalkBuilder,
+    /// Whether a file is taken, by its name in the archive.
+    pub(crate) keep: &'a dyn Fn(&str) -> bool,
+}
+
+impl Look<'_> {
+    /// Collects the files under `dir` with names that begin with `prefix`.
+    pub(crate) fn collect(
+        &self,
+        dir: &Path,
+        prefix: &str,
+        links: usize,
+        files: &mut BTreeMap<String, PathBuf>,
+    ) -> Result<(), BundleError> {
+        let Self { root, limits, walk, keep } = self;
+        for entry in walk(dir).build() {
+            let entry = entry?;
+            let path = entry.path();
+            let Some(kind) = entry.file_type().filter(|_| entry.depth() > 0) else { continue };
+            if kind.is_dir() {
+                continue;
             }
-            if target.is_dir() {
-                if links == MOST_LINKS || path.starts_with(&target) {
-                    return Err(BundleError::LinkLoop { path: path.to_path_buf() });
+            let relative = path.strip_prefix(dir).unwrap_or(path);
+            let relative =
+                relative.to_str().ok_or_else(|| BundleError::NotUtf8 { path: path.to_path_buf() })?;
+            let name = format!("{prefix}{relative}");
+            if !keep(&name) {
+                continue;
+            }
+            if name.len() > limits.path {
+                return Err(too_long(&name, limits));
+            }
+            if kind.is_file() {
+                files.insert(name, path.to_path_buf());
+            } else if kind.is_symlink() {
+                let target = real(path)?;
+                if !target.starts_with(root) {
+                    return Err(BundleError::LinkOutside { path: path.to_path_buf(), target });
                 }
-                collect(root, &target, &format!("{name}/"), links + 1, limits, files)?;
-            } else if target.is_file() {
-                files.insert(name, target);
+                if target.is_dir() {
+                    if links == MOST_LINKS || path.starts_with(&target) {
+                        return Err(BundleError::LinkLoop { path: path.to_path_buf() });
+                    }
+                    self.collect(&target, &format!("{name}/"), links + 1, files)?;
+                } else if target.is_file() {
+                    files.insert(name, target);
+                } else {
+                    return Err(BundleError::Special { path: path.to_path_buf() });
+                }
             } else {
                 return Err(BundleError::Special { path: path.to_path_buf() });
             }
-        } else {
-            return Err(BundleError::Special { path: path.to_path_buf() });
+            if files.len() > limits.files {
+                return Err(BundleError::Files { limit: limits.files });
+            }
         }
-        if files.len() > limits.files {
-            return Err(BundleError::Files { limit: limits.files });
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Appends a file as it is now: what is read counts, not what the folder said before. Returns its size.
@@ -153,7 +182,7 @@ fn append<W: Write>(
     Ok(content.len() as u64)
 }
 
-fn real(path: &Path) -> Result<PathBuf, BundleError> {
+pub(crate) fn real(path: &Path) -> Result<PathBuf, BundleError> {
     path.canonicalize().map_err(|source| {
         let source = match source.kind() {
             io::ErrorKind::NotFound if path.is_symlink() => {

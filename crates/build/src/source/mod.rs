@@ -4,6 +4,7 @@
 
 mod lexer;
 pub(crate) mod names;
+mod shell;
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -12,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use thiserror::Error;
 
 pub use names::{env_read, imports};
+pub use shell::{ShellReads, shell_env};
 
 use crate::walk::python_files;
 

@@ -6,6 +6,7 @@ mod agent;
 mod cancel;
 mod completion;
 mod config;
+mod container;
 mod deploy;
 mod dev;
 mod diff;
@@ -39,7 +40,7 @@ use crate::context::Context;
 pub enum Command {
     Dev(dev::Dev),
     Up(up::Up),
-    Deploy(deploy::Deploy),
+    Deploy(Box<deploy::Deploy>),
     Releases(releases::Releases),
     Rollback(rollback::Rollback),
     Promote(promote::Promote),
@@ -54,7 +55,7 @@ pub enum Command {
     Logs(logs::Logs),
     Why(why::Why),
     #[command(visible_alias = "ep")]
-    Endpoints(endpoints::Endpoints),
+    Endpoints(Box<endpoints::Endpoints>),
     Workers(workers::Workers),
     Keys(keys::Keys),
     Login(login::Login),

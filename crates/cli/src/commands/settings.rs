@@ -8,6 +8,7 @@ use runyard_domain::rates::{Group, Rate};
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, path};
+use crate::commands::container::ContainerArgs;
 use crate::errors::Failure;
 use crate::output::time;
 use crate::views::Endpoint;
@@ -84,6 +85,8 @@ pub struct SettingsArgs {
     gpus: Option<u32>,
     #[command(flatten)]
     rollout: RolloutArgs,
+    #[command(flatten)]
+    container: ContainerArgs,
 }
 
 impl PrefetchKind {
@@ -131,6 +134,7 @@ impl SettingsArgs {
             ("prefetch", self.prefetch.map(|kind| Value::from(kind.word()))),
             ("gpus", self.gpus.map(Value::from)),
             ("rollout", self.rollout.value()),
+            ("container", self.container.given()),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }

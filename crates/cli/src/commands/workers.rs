@@ -85,9 +85,11 @@ fn ended(exit: &Exit) -> String {
         signal: exit.signal,
         out_of_memory: exit.out_of_memory,
         last_lines: Vec::new(),
+        fault: None,
     };
+    let how = exit.message.clone().unwrap_or_else(|| how.sentence());
     match exit.last_lines.last() {
-        Some(last) => format!("{}: {}", how.sentence(), text::line(last, 200)),
-        None => how.sentence(),
+        Some(last) => format!("{how}: {}", text::line(last, 200)),
+        None => how,
     }
 }

@@ -5,7 +5,7 @@ use runyard_domain::{Exit, FailReason, JobId, Outcome, Phase, Settings};
 use crate::stage::*;
 
 fn segfault() -> Exit {
-    Exit { code: None, signal: Some(11), out_of_memory: false, last_lines: vec!["boom".into()] }
+    Exit { code: None, signal: Some(11), out_of_memory: false, last_lines: vec!["boom".into()], fault: None }
 }
 
 fn failure(stage: &Stage, job: &JobId) -> FailReason {

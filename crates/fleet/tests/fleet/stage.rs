@@ -83,7 +83,13 @@ pub fn patient() -> Settings {
 }
 
 pub fn exited(code: i32, says: &str) -> Exit {
-    Exit { code: Some(code), signal: None, out_of_memory: false, last_lines: vec![says.to_owned()] }
+    Exit {
+        code: Some(code),
+        signal: None,
+        out_of_memory: false,
+        last_lines: vec![says.to_owned()],
+        fault: None,
+    }
 }
 
 impl Stage {
@@ -168,6 +174,7 @@ impl Stage {
             code_dir: "/code".into(),
             in_place: false,
             read_dirs: vec![],
+            image: None,
         };
         let release = Release {
             endpoint: endpoint.clone(),

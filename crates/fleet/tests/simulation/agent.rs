@@ -245,6 +245,7 @@ impl Agent {
                 exit: local.ended.as_ref().map(|(_, exit)| exit.clone()),
                 holds: local.holds.iter().cloned().collect(),
                 spooled: waiting(id),
+                phase: None,
             })
             .collect();
         for (id, posts) in state.spool.iter().filter(|(id, _)| !state.workers.contains_key(*id)) {
@@ -259,6 +260,7 @@ impl Agent {
                 exit: None,
                 holds: Vec::new(),
                 spooled: waiting(id),
+                phase: None,
             });
         }
         list
@@ -266,7 +268,7 @@ impl Agent {
 }
 
 pub fn exit(code: Option<i32>, signal: Option<i32>) -> Exit {
-    Exit { code, signal, out_of_memory: false, last_lines: Vec::new() }
+    Exit { code, signal, out_of_memory: false, last_lines: Vec::new(), fault: None }
 }
 
 fn failure(operation: &str, message: &str, whose: Whose) -> RuntimeError {

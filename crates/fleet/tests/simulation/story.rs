@@ -160,6 +160,7 @@ impl Story {
             code_dir: "/code".into(),
             in_place: false,
             read_dirs: vec![],
+            image: None,
         };
         Release {
             endpoint: endpoint.clone(),

@@ -178,6 +178,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
         logs: folder("logs"),
         git: folder("git"),
         git_reach: runyard_webhooks::Reach::Public,
+        containers: runyard_manage::Containers::default(),
         info: Info {
             data: String::new(),
             listen: String::new(),

@@ -36,8 +36,13 @@ fn releases(b: &mut Bench) {
 
 fn workers(b: &mut Bench) {
     let mut gone = worker("w4", "e", 40, WorkerState::Gone);
-    gone.exit =
-        Some(Exit { code: None, signal: Some(9), out_of_memory: false, last_lines: vec!["x".into()] });
+    gone.exit = Some(Exit {
+        code: None,
+        signal: Some(9),
+        out_of_memory: false,
+        last_lines: vec!["x".into()],
+        fault: None,
+    });
     gone.ended_at = Some(Timestamp(50));
     for record in [
         worker("w1", "e", 10, WorkerState::Starting),

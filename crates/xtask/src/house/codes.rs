@@ -8,8 +8,12 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 /// Files whose functions `code` name codes.
-const NAMED: [&str; 3] =
-    ["crates/domain/src/reason.rs", "crates/gateway/src/jobs/error.rs", "crates/listener/src/refusal.rs"];
+const NAMED: [&str; 4] = [
+    "crates/domain/src/reason.rs",
+    "crates/domain/src/image/fault.rs",
+    "crates/gateway/src/jobs/error.rs",
+    "crates/listener/src/refusal.rs",
+];
 
 /// The file whose calls of `Problem::new` name codes, after the status.
 const PROBLEMS: &str = "crates/manage/src/problem.rs";

@@ -1,4 +1,4 @@
-//! What the tests need of the machine: Linux, Python, strace. What is missing is installed where that can be
+//! What the tests need of the machine: Linux, Python, strace, a container engine. What is missing is installed where that can be
 //! done, else named with the command that does it.
 
 use std::process::{Command, Stdio};
@@ -27,6 +27,12 @@ pub fn prepare(optional: bool) -> anyhow::Result<()> {
     }
     if !succeeds("strace", &["-V"]) {
         missing.push("strace");
+    }
+    if !succeeds("dockerd", &["--version"]) {
+        missing.push("docker.io");
+    }
+    if !succeeds("ip", &["-V"]) {
+        missing.push("iproute2");
     }
     if !missing.is_empty()
         && let Err(error) = install(&missing)

@@ -14,16 +14,17 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::client::{Call, Client, path};
+use crate::commands::container::ImageArgs;
 use crate::commands::settings::SettingsArgs;
 use crate::context::Context;
 use crate::output::{Mark, json as layout, text, time};
 use crate::views::{DeployLine, Info};
 
 use pack::{Packed, pack_folder};
-use plan::Plan;
+use plan::{Plan, Runs};
 use rollout::Rollout;
 
-/// Ship a folder: test it, move traffic to it, keep the old release if it fails
+/// Ship a folder or an image: test it, move traffic to it, keep the old release if it fails
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,9 +32,11 @@ Examples:
   runyard deploy examples/hello --name hello
   runyard deploy handler.py --max 3 --env MODE_TO_RUN=serverless
   runyard deploy --canary 10                      10 % of the jobs first, then all or none
+  runyard deploy --image ghcr.io/me/worker:v1 --name worker --gpus 1
   runyard deploy --json                           each step as one line of JSON
 
-Exit code 3 when the environment, the start or a test failed: the release before goes on serving.")]
+A folder with a Dockerfile is built by the server's container engine, unless --handler says otherwise.
+Exit code 3 when the environment, the build, the start or a test failed: the release before goes on serving.")]
 pub struct Deploy {
     /// The folder; or a handler's file alone, with the requirements and the test input beside it
     #[arg(value_name = "PATH", default_value = ".")]
@@ -57,6 +60,8 @@ pub struct Deploy {
     #[arg(short, long)]
     verbose: bool,
     #[command(flatten)]
+    image: ImageArgs,
+    #[command(flatten)]
     settings: SettingsArgs,
 }
 
@@ -70,16 +75,11 @@ impl Deploy {
         rollout.verbose = self.verbose;
         rollout.steps.line(&format!("{} → {}", plan.name, text::line(client.target(), 200)));
 
-        rollout.steps.now("bundle", "packing");
-        let source = plan.source.clone();
-        let packed = tokio::task::spawn_blocking(move || pack_folder(&source)).await??;
-        let what = format!("{} files, {}", packed.files, layout::bytes(packed.bytes.len()));
-        rollout.steps.now("bundle", &format!("uploading {what}"));
-        let known = !upload(&client, &packed).await?;
-        let what = if known { format!("{what} (unchanged)") } else { what };
-        rollout.steps.end(Mark::Done, "bundle", &what, Some(started.elapsed().as_millis() as i64));
-
-        let body = self.body(&plan, &packed, &client).await?;
+        let bundle = match plan.runs {
+            Runs::Image => None,
+            _ => Some(bundle(&plan, &client, &mut rollout, started).await?),
+        };
+        let body = self.body(&plan, bundle, &client).await?;
         let call = Call::new(Method::POST, path::api(&["endpoints", &plan.name, "releases"]));
         let done = rollout.follow(call.json(&body)).await?;
         if ui.json {
@@ -98,9 +98,14 @@ impl Deploy {
         ui.write(&closing(&done, &plan, &client, &took).await)
     }
 
-    async fn body(&self, plan: &Plan, packed: &Packed, client: &Client) -> anyhow::Result<Value> {
+    async fn body(&self, plan: &Plan, bundle: Option<String>, client: &Client) -> anyhow::Result<Value> {
         let mut body = Map::new();
-        body.insert("bundle".to_owned(), packed.sha256.clone().into());
+        if let Some(bundle) = bundle {
+            body.insert("bundle".to_owned(), bundle.into());
+        }
+        if plan.runs != Runs::Handler {
+            body.insert("container".to_owned(), self.image.request(&plan.build_args)?);
+        }
         body.insert("create".to_owned(), true.into());
         if let Some(handler) = &plan.handler {
             body.insert("handler".to_owned(), handler.clone().into());
@@ -119,6 +124,28 @@ impl Deploy {
         }
         Ok(Value::Object(body))
     }
+}
+
+/// Packs and uploads what is deployed; answers its name.
+async fn bundle(
+    plan: &Plan,
+    client: &Client,
+    rollout: &mut Rollout<'_>,
+    started: Instant,
+) -> anyhow::Result<String> {
+    rollout.steps.now("bundle", "packing");
+    let (source, runs) = (plan.source.clone(), plan.runs.clone());
+    let packed = tokio::task::spawn_blocking(move || match runs {
+        Runs::Dockerfile(file) => pack::pack_context(&source, &file),
+        _ => pack_folder(&source),
+    });
+    let packed = packed.await??;
+    let what = format!("{} files, {}", packed.files, layout::bytes(packed.bytes.len()));
+    rollout.steps.now("bundle", &format!("uploading {what}"));
+    let known = !upload(client, &packed).await?;
+    let what = if known { format!("{what} (unchanged)") } else { what };
+    rollout.steps.end(Mark::Done, "bundle", &what, Some(started.elapsed().as_millis() as i64));
+    Ok(packed.sha256)
 }
 
 /// Uploads the bundle unless the server has it; says whether it did.

@@ -19,3 +19,9 @@ pub fn pack_folder(source: &Path) -> anyhow::Result<Packed> {
     let bundle = runyard_build::pack(source)?;
     Ok(Packed { bytes: bundle.bytes.into(), sha256: bundle.sha256, files: bundle.files })
 }
+
+/// Packs a build context, leaving out what `.dockerignore` names. Blocks.
+pub fn pack_context(folder: &Path, dockerfile: &str) -> anyhow::Result<Packed> {
+    let bundle = runyard_build::pack_context(folder, dockerfile)?;
+    Ok(Packed { bytes: bundle.bytes.into(), sha256: bundle.sha256, files: bundle.files })
+}

@@ -14,6 +14,17 @@ use crate::output::json;
 /// A sample input longer than this makes a command that nobody reads.
 const SAMPLE_MAX: usize = 300;
 
+/// What the workers run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runs {
+    /// A handler, as processes.
+    Handler,
+    /// What this Dockerfile makes of the folder.
+    Dockerfile(String),
+    /// A ready image.
+    Image,
+}
+
 /// What a deploy is about.
 #[derive(Debug)]
 pub struct Plan {
@@ -24,6 +35,9 @@ pub struct Plan {
     pub name: String,
     pub handler: Option<String>,
     pub env: BTreeMap<String, String>,
+    pub runs: Runs,
+    /// Values for the Dockerfile's `ARG`s.
+    pub build_args: BTreeMap<String, String>,
 }
 
 impl Plan {
@@ -40,11 +54,14 @@ impl Plan {
             _ => path.clone(),
         };
         let handler = args.handler.clone().or(file_name.filter(|_| is_file));
-        let name = match &args.name {
-            Some(name) => name.clone(),
-            None => name_of(&folder)?,
+        let runs = runs(args, &path, handler.is_some())?;
+        let name = match (&args.name, &args.image.image) {
+            (Some(name), _) => name.clone(),
+            (None, Some(image)) => name_of(Path::new(&image_name(image)))?,
+            (None, None) => name_of(&folder)?,
         };
-        Ok(Self { source: path, folder, name: checked(name)?, handler, env: variables(&args.env)? })
+        let (env, build_args) = (variables(&args.env)?, variables(&args.image.build_arg)?);
+        Ok(Self { source: path, folder, name: checked(name)?, handler, env, runs, build_args })
     }
 
     /// The input of the folder's first test request, or an empty one.
@@ -57,6 +74,27 @@ impl Plan {
         let input = serde_json::from_str::<Test>(&text).map(|test| json::compact(test.input.get()));
         input.ok().filter(|input| input.len() <= SAMPLE_MAX).unwrap_or_else(|| "{}".to_owned())
     }
+}
+
+/// What is run of this path: its Dockerfile, where it has one and no handler was named.
+fn runs(args: &Deploy, path: &Path, has_handler: bool) -> Result<Runs, Failure> {
+    if args.image.image.is_some() {
+        return Ok(Runs::Image);
+    }
+    let named = args.image.dockerfile.as_deref();
+    let file = named.unwrap_or("Dockerfile").trim_start_matches("./").to_owned();
+    match (named, !has_handler && path.join(&file).is_file()) {
+        (_, true) => Ok(Runs::Dockerfile(file)),
+        (None, false) => Ok(Runs::Handler),
+        (Some(_), false) => Err(Failure::usage(format!("there is no file {file} in {}", path.display()))),
+    }
+}
+
+/// The last part of an image's name, without tag and digest.
+fn image_name(image: &str) -> String {
+    let bare = image.split('@').next().unwrap_or(image);
+    let last = bare.rsplit('/').next().unwrap_or(bare);
+    last.split(':').next().unwrap_or(last).to_owned()
 }
 
 /// A folder's name as an endpoint's: lowercase, and `-` for what a name cannot have.
@@ -134,6 +172,12 @@ mod tests {
         for bad in ["=x", "1A=x", "A-B=x", "RUNYARD_SURELY_NOT_SET"] {
             assert!(variable(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn images_name_endpoints() {
+        assert_eq!(image_name("ghcr.io:443/me/worker-x:v1@sha256:00"), "worker-x");
+        assert_eq!(image_name("python"), "python");
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl<'a> Rollout<'a> {
             None => "nothing is serving yet".to_owned(),
         };
         let what = if reason.code == "rolled_back" { "was taken back" } else { "was not promoted" };
-        let environment_failed = reason.code == "environment_failed";
+        let environment_failed = ["environment_failed", "build_failed"].contains(&reason.code.as_str());
         let said =
             if reason.last_lines.is_empty() && environment_failed { &self.said } else { &reason.last_lines };
         let mut failure = Failure::new(Code::Unsuccessful, format!("{release} {what}; {serving}"))
@@ -112,7 +112,9 @@ impl<'a> Rollout<'a> {
             hints.extend(self.unset_variables(release).await);
         }
         hints.push(match (reason.code.as_str(), release) {
-            ("environment_failed", Some(n)) => format!("runyard logs {} --build {n}", self.endpoint),
+            ("environment_failed" | "build_failed", Some(n)) => {
+                format!("runyard logs {} --build {n}", self.endpoint)
+            }
             _ => format!("runyard logs {} --since 10m", self.endpoint),
         });
         hints

@@ -1,0 +1,199 @@
+//! The first half of a deploy whose workers are containers: the image is resolved to what it means now, or built, and
+//! looked at before anything runs. What would keep its containers from running is said here, before any traffic.
+
+mod variables;
+
+use std::path::Path as FsPath;
+use std::time::Duration;
+
+use runyard_domain::FailReason;
+use runyard_domain::image::{Fault, Image, Needs, check};
+use runyard_domain::release::Launch;
+use runyard_logs::{Level, Source};
+use runyard_runtime::docker::{self, Build, Engine, Found, Labels};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::Manage;
+use crate::container::Request;
+use crate::deploy::Deploy;
+
+/// How often the bytes of a pull are told.
+const TELL: Duration = Duration::from_millis(500);
+
+/// How many lines of a failed build are kept with its reason.
+const KEPT_LINES: usize = 20;
+
+/// The usual Dockerfile.
+const DOCKERFILE: &str = "Dockerfile";
+
+fn image(fault: Fault) -> FailReason {
+    FailReason::Image { fault: Box::new(fault) }
+}
+
+impl Manage {
+    /// The container engine of this machine.
+    async fn engine(&self) -> Result<Engine, Fault> {
+        let mut known = self.inner.container_engine.lock().await;
+        if let Some(engine) = known.as_ref()
+            && engine.answers().await
+        {
+            return Ok(engine.clone());
+        }
+        let address = docker::find(self.inner.containers.engine.as_deref()).ok_or_else(|| Fault::EngineAway {
+            message: "no socket of Docker or Podman was found; install Docker, or name its socket with docker_host \
+                      in server.toml"
+                .to_owned(),
+        })?;
+        let engine = Engine::connect(&address).await?;
+        *known = Some(engine.clone());
+        Ok(engine)
+    }
+
+    fn labels(&self) -> Labels {
+        Labels { data: self.inner.containers.data_name.clone() }
+    }
+}
+
+impl Deploy {
+    /// Finds or builds the image and looks at it.
+    pub(crate) async fn prepare_image(&mut self, code: &FsPath, request: Request) -> Result<(), FailReason> {
+        let engine = self.manage.engine().await.map_err(image)?;
+        let (name, found) = match &request.image {
+            Some(name) => (name.clone(), self.resolve(&engine, name).await?),
+            None => self.build(&engine, code, &request).await?,
+        };
+        let other = request.entrypoint.is_some() || request.command.is_some();
+        let platform = engine.about().platform.clone();
+        let needs = Needs {
+            image: &name,
+            platform: &platform,
+            other_command: other,
+            gpus: self.settings.gpus,
+            driver: self.manage.inner.containers.driver,
+        };
+        check(&found.facts, &needs).map_err(image)?;
+        let command = match (&request.entrypoint, &request.command) {
+            (None, None) => found.facts.command.clone(),
+            (entrypoint, command) => [entrypoint, command].into_iter().flatten().flatten().cloned().collect(),
+        };
+        self.release.env_read = variables::of(&engine, &self.manage.labels(), &found, &command).await;
+        self.release.handler.clone_from(&name);
+        self.release.launch = Some(Launch {
+            command,
+            code_dir: code.display().to_string(),
+            in_place: false,
+            read_dirs: Vec::new(),
+            image: Some(Image {
+                name,
+                id: found.id,
+                digest: found.digest,
+                engine: engine.address().to_owned(),
+                entrypoint: request.entrypoint,
+                command: request.command,
+            }),
+        });
+        Ok(())
+    }
+
+    /// The image as its name means it now, pulled with its bytes told.
+    async fn resolve(&mut self, engine: &Engine, name: &str) -> Result<Found, FailReason> {
+        let started = self.manage.inner.engine.now();
+        self.say("image", "running", &format!("looking for {name}"));
+        let lines = self.lines.clone();
+        let mut told: Option<Instant> = None;
+        let on_progress = move |progress: docker::Progress| {
+            if progress.total > 0 && told.is_none_or(|at| at.elapsed() >= TELL) {
+                told = Some(Instant::now());
+                let mb = |bytes: u64| bytes.div_ceil(1_000_000);
+                let message = format!("pulling {} of {} MB", mb(progress.done), mb(progress.total));
+                // Not for the log: only the newest number says anything.
+                let _ =
+                    lines.send(json!({"step": "image", "state": "running", "message": message, "ms": null}));
+            }
+        };
+        let (found, instead) = engine.resolve(name, on_progress).await.map_err(image)?;
+        if let Some(fault) = instead {
+            self.output("image", &format!("taking the image that is here: {}", fault.sentence()));
+        }
+        let message = format!("{name} · {} MB · {}", found.size.div_ceil(1_000_000), short(&found));
+        self.say_since("image", "done", &message, started);
+        Ok(found)
+    }
+
+    /// Builds the image from the bundle.
+    async fn build(
+        &mut self,
+        engine: &Engine,
+        code: &FsPath,
+        request: &Request,
+    ) -> Result<(String, Found), FailReason> {
+        let started = self.manage.inner.engine.now();
+        let dockerfile = request.dockerfile.clone().unwrap_or_else(|| DOCKERFILE.to_owned());
+        let by_kit = engine.has_buildkit().await;
+        if !by_kit && !request.secrets.is_empty() {
+            let message =
+                "the build has secrets, which need BuildKit: install Docker's buildx on the server's machine";
+            return Err(FailReason::Build { message: message.to_owned(), last_lines: Vec::new() });
+        }
+        self.say("build", "running", &dockerfile);
+        let tag = format!("runyard/{}:{}", self.endpoint.id.as_str().to_lowercase(), self.release.number);
+        let build = Build {
+            folder: code.to_owned(),
+            dockerfile,
+            tag: tag.clone(),
+            args: request.args.clone(),
+            target: request.target.clone().unwrap_or_default(),
+            platform: request.platform.clone().unwrap_or_default(),
+            secrets: request.secrets.clone(),
+        };
+        let labels = self.manage.labels();
+        let private = self.manage.inner.containers.private.clone();
+        let mut last: Vec<String> = Vec::new();
+        let on_line = |line: &str| {
+            self.output("build", line);
+            if last.len() == KEPT_LINES {
+                last.remove(0);
+            }
+            last.push(line.to_owned());
+        };
+        let built = if by_kit {
+            engine.build_by_kit(&build, &labels, &private, on_line).await
+        } else {
+            engine.build(&build, &labels, on_line).await
+        };
+        let built = built.map_err(image)?;
+        let found = built.map_err(|said| {
+            let message = format!("the image could not be built: {said}{}", advice(&said));
+            FailReason::Build { message, last_lines: last }
+        })?;
+        let message = format!("{} MB · {}", found.size.div_ceil(1_000_000), short(&found));
+        self.say_since("build", "done", &message, started);
+        Ok((tag, found))
+    }
+
+    /// A line of the work under way: kept with the release, and for the client.
+    fn output(&mut self, step: &str, line: &str) {
+        let _ = self.lines.send(json!({"step": step, "state": "output", "message": line}));
+        if let Some(log) = self.log.as_mut() {
+            let now = self.manage.inner.engine.now();
+            let _ = log.note(now, Source::Build, Level::Info, None, line);
+        }
+    }
+}
+
+/// What to do about a build's failure, where that is known.
+fn advice(said: &str) -> &'static str {
+    let said = said.to_lowercase();
+    if said.contains("requires buildkit") || said.contains("unknown flag: mount") {
+        return "; the engine builds without BuildKit here: install Docker's buildx on the server's machine, or build \
+                the image elsewhere and deploy it with --image";
+    }
+    ""
+}
+
+/// The beginning of an image's id.
+fn short(found: &Found) -> String {
+    let id = found.digest.as_deref().and_then(|digest| digest.split('@').nth(1)).unwrap_or(&found.id);
+    id.chars().take("sha256:".len() + 12).collect()
+}
