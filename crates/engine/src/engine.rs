@@ -393,7 +393,7 @@ fn start_writer(
 ) -> Writer {
     let (memory_, feed_, failed) = (memory.clone(), feed.clone(), failed.clone());
     let (memory, waiters, catalog) = (memory.clone(), waiters.clone(), catalog.clone());
-    let (feed, timers) = (feed.clone(), timers.clone());
+    let (feed, timers, clock) = (feed.clone(), timers.clone(), env.clone());
     let apply = move |now: Timestamp, command: &Command, reply: &Reply| {
         let mut memory = lock(&memory);
         let mut job_changed = |job: &Job| {
@@ -456,7 +456,7 @@ fn start_writer(
     let flush = move || {
         let mut memory = lock(&memory_);
         for endpoint in std::mem::take(&mut memory.touched) {
-            memory.match_polls(&endpoint);
+            memory.match_polls(&endpoint, clock.now());
             let _ = feed_.send(Change::Jobs(endpoint));
         }
         if std::mem::take(&mut memory.deliveries_touched) {

@@ -70,7 +70,7 @@ pub(crate) struct Turn {
 
 impl Memory {
     /// How many jobs a worker gets beyond those that it asked for.
-    pub(crate) fn ahead(&self, who: &WorkerCaller, ask: &Ask) -> usize {
+    pub(crate) fn ahead(&self, who: &WorkerCaller, ask: &Ask, now: Timestamp) -> usize {
         let (worker, endpoint) = (who.worker(), who.endpoint());
         let Some(entry) = self.live.workers.get(worker) else { return 0 };
         let idle = !ask.in_progress
@@ -80,6 +80,7 @@ impl Memory {
         if !idle
             || !lists::runs_lists(ask.sdk.as_deref(), entry.pinged_sdk.as_deref())
             || self.is_poll_held_by_another(endpoint, worker)
+            || self.live.is_another_between_polls(endpoint, worker, who.release(), now)
         {
             return 0;
         }

@@ -10,6 +10,10 @@ use tokio::time::Instant;
 
 use crate::lists::Tail;
 
+/// For so long after a poll or a job of its own a worker without jobs comes before one that prefetches, and counts as
+/// idle: it is about to ask again.
+pub(crate) const PRECEDENCE_MS: i64 = 100;
+
 /// What a worker is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
@@ -60,6 +64,12 @@ pub(crate) struct Entry {
     pub(crate) last_ping: Option<HashSet<JobId>>,
     /// What its pings say of its SDK.
     pub(crate) pinged_sdk: Option<String>,
+    /// When this server first expected it.
+    pub(crate) registered_at: Timestamp,
+    /// It was seen to have several jobs at once, or to ask for some several times at once.
+    pub(crate) has_slots: bool,
+    /// When its last poll ended, while it has none.
+    left_at: Option<Timestamp>,
     /// What it was handed and has not come to.
     pub(crate) tail: Tail,
 }
@@ -69,6 +79,26 @@ pub(crate) struct Entry {
 pub(crate) struct Stopping {
     pub(crate) told: u8,
     pub(crate) next: Option<Instant>,
+}
+
+impl Entry {
+    /// Since when it has had neither a job nor a poll, where it may be given jobs.
+    fn free_since(&self) -> Option<(Timestamp, Timestamp)> {
+        match (self.view.presence, self.left_at) {
+            (Presence::Idle(idle), Some(left)) if !self.view.draining && self.tail.is_empty() => {
+                Some((idle, left))
+            }
+            _ => None,
+        }
+    }
+
+    fn is_coming(&self, now: Timestamp) -> bool {
+        self.free_since().is_some_and(|(idle, left)| now.since(idle.max(left)) < PRECEDENCE_MS)
+    }
+
+    fn is_between_polls(&self, now: Timestamp) -> bool {
+        self.free_since().is_some_and(|(idle, left)| idle <= left && now.since(left) < PRECEDENCE_MS)
+    }
 }
 
 /// Every worker that may come.
@@ -116,6 +146,9 @@ impl Live {
             stopping: BTreeMap::new(),
             last_ping: None,
             pinged_sdk: None,
+            registered_at: now,
+            has_slots: false,
+            left_at: None,
             tail: Tail::default(),
         };
         self.workers.insert(worker.clone(), entry);
@@ -150,11 +183,41 @@ impl Live {
         all.any(|view| view.endpoint == *endpoint && view.release != release && !view.draining)
     }
 
-    /// A worker has none of the jobs that it was handed; ghosts it had are gone too.
-    pub(crate) fn end_list(&mut self, worker: &WorkerId) {
+    /// A poll of a worker began.
+    pub(crate) fn polls(&mut self, worker: &WorkerId) {
         if let Some(entry) = self.workers.get_mut(worker) {
-            entry.tail.clear();
+            entry.left_at = None;
         }
+    }
+
+    /// The last poll of a worker ended.
+    pub(crate) fn left(&mut self, worker: &WorkerId, now: Timestamp) {
+        if let Some(entry) = self.workers.get_mut(worker) {
+            entry.left_at = Some(now);
+        }
+    }
+
+    /// How many workers of a release have nothing to do and will ask for jobs any moment: their last poll or their
+    /// last job just ended.
+    pub(crate) fn coming(&self, endpoint: &EndpointId, release: u32, now: Timestamp) -> usize {
+        let mates =
+            self.workers.values().filter(|e| e.view.endpoint == *endpoint && e.view.release == release);
+        mates.filter(|entry| entry.is_coming(now)).count()
+    }
+
+    /// Whether a worker other than this one has nothing to do and is between two polls.
+    pub(crate) fn is_another_between_polls(
+        &self,
+        endpoint: &EndpointId,
+        worker: &WorkerId,
+        release: u32,
+        now: Timestamp,
+    ) -> bool {
+        self.workers.values().any(|entry| {
+            let view = &entry.view;
+            let is_mate = view.endpoint == *endpoint && view.release == release && view.worker != *worker;
+            is_mate && entry.is_between_polls(now)
+        })
     }
 
     /// Notes that a worker got its first job or lost its last one.

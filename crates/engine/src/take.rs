@@ -12,15 +12,22 @@ use runyard_domain::{EndpointId, FailReason, Job, JobId, Timestamp, WorkerId};
 use runyard_store::{Command, Reply, Taken, Which};
 use runyard_vault::WorkerCaller;
 
-use crate::engine::lock;
-use crate::live::LiveWorker;
-use crate::polls::Poll;
+use crate::engine::{Memory, lock};
+use crate::live::{Entry, LiveWorker};
+use crate::polls::{Poll, Rank};
 use crate::traffic::Claim;
 use crate::{Change, Engine, EngineError, Lease};
 
 /// A job that its worker holds for longer than this, and that the worker does not know of when it asks for
 /// the next one, was forgotten.
 const FORGOTTEN_AFTER_MS: i64 = 10_000;
+
+/// The same for a worker with several slots: each of them asks for itself, and its poll may have begun before the
+/// job came to another. No poll lives that long, also not one that waited at the agent for a server.
+const FORGOTTEN_BY_SLOTS_AFTER_MS: i64 = 60_000;
+
+/// How often a poll that prefetches looks whether those that come before it have come.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a worker asks for.
 #[derive(Debug, Clone)]
@@ -31,6 +38,8 @@ pub struct Ask {
     pub hold: Duration,
     /// Whether it says that it has jobs in progress.
     pub in_progress: bool,
+    /// Whether it would begin the job only when it is through with another.
+    pub prefetches: bool,
     /// The SDK version it tells.
     pub sdk: Option<String>,
 }
@@ -83,13 +92,32 @@ impl Drop for Handover {
 }
 
 /// What a worker forgot that says it has no job. While a list moves nothing is: some SDKs say so between two
-/// jobs of one.
-fn forgotten_by(leases: Vec<Lease>, now: Timestamp) -> Vec<JobId> {
-    let old = |lease: &Lease| now.since(lease.since) >= FORGOTTEN_AFTER_MS;
+/// jobs of one. And a server that was just started knows nothing of when a poll began that was sent to it again.
+fn forgotten_by(entry: &Entry, leases: Vec<Lease>, now: Timestamp) -> Vec<JobId> {
+    let after_ms = if entry.has_slots { FORGOTTEN_BY_SLOTS_AFTER_MS } else { FORGOTTEN_AFTER_MS };
+    let old = |lease: &Lease| now.since(lease.since.max(entry.registered_at)) >= after_ms;
     if leases.iter().any(|lease| !lease.started) && !leases.iter().all(old) {
         return Vec::new();
     }
     leases.into_iter().filter(old).map(|lease| lease.job).collect()
+}
+
+impl Memory {
+    /// Takes in what a poll says of its worker's jobs; says which of them it forgot.
+    fn note_slots(&mut self, who: &WorkerCaller, ask: &Ask, now: Timestamp) -> Vec<JobId> {
+        let leases: Vec<Lease> = self.index.leases(who.worker()).collect();
+        let polls = self.is_polling(who.endpoint(), who.worker());
+        let Some(entry) = self.live.workers.get_mut(who.worker()) else { return Vec::new() };
+        entry.has_slots |= polls || leases.iter().filter(|lease| lease.started).count() > 1;
+        if ask.in_progress {
+            return Vec::new();
+        }
+        entry.stopping.clear();
+        if leases.is_empty() {
+            entry.tail.clear();
+        }
+        forgotten_by(entry, leases, now)
+    }
 }
 
 impl Engine {
@@ -110,10 +138,11 @@ impl Engine {
 
     /// The worker is gone.
     pub fn unregister_worker(&self, worker: &WorkerId) {
+        let now = self.now();
         let mut memory = lock(&self.shared.memory);
         if let Some(entry) = memory.live.workers.remove(worker) {
             // A canary may be the only one now.
-            memory.match_polls(&entry.view.endpoint);
+            memory.match_polls(&entry.view.endpoint, now);
             drop(memory);
             entry.take.notify_waiters();
             entry.stop.notify_waiters();
@@ -139,12 +168,13 @@ impl Engine {
     /// The worker takes nothing more, and what it has not started goes back. Its held polls are to be released by
     /// [`release_polls`](Self::release_polls), after it was told to end.
     pub fn mark_draining(&self, worker: &WorkerId) {
+        let now = self.now();
         {
             let mut memory = lock(&self.shared.memory);
             if let Some(entry) = memory.live.workers.get_mut(worker) {
                 entry.view.draining = true;
                 let endpoint = entry.view.endpoint.clone();
-                memory.match_polls(&endpoint);
+                memory.match_polls(&endpoint, now);
             }
         }
         self.call_back(worker);
@@ -170,13 +200,14 @@ impl Engine {
             let pinned_only = claim.pinned_only;
             // A poll that was woken keeps its place: giving it up would wake the next one for the same job.
             let poll = &*entered.get_or_insert_with(|| Poll::enter(self, who, max));
-            if let Some(jobs) = self.take_now(who, &claim, &ask).await? {
+            if let Some(jobs) = self.take_now(who, poll, &claim, &ask).await? {
                 return Ok(Take::Jobs(jobs));
             }
             let released = released.notified();
             tokio::pin!(released);
             released.as_mut().enable();
-            let woken = poll.hold(who, claim.rank, pinned_only);
+            let rank = Rank { prefetches: ask.prefetches, worker: claim.rank };
+            let woken = poll.hold(who.release(), rank, pinned_only);
             if self.is_released(who.worker()) {
                 return Ok(Take::Nothing);
             }
@@ -193,6 +224,7 @@ impl Engine {
                 () = released => return Ok(Take::Nothing),
                 () = tokio::time::sleep_until(deadline) => return Ok(Take::Nothing),
                 () = minding => {}
+                () = tokio::time::sleep(LOOK), if ask.prefetches => poll.ask_again(),
             }
         }
     }
@@ -213,18 +245,7 @@ impl Engine {
         let (first, forgotten) = {
             let mut memory = lock(&self.shared.memory);
             let first = memory.live.asked(who.worker(), ask.sdk.as_deref(), now);
-            let mut forgotten = Vec::new();
-            if !ask.in_progress {
-                if let Some(entry) = memory.live.workers.get_mut(who.worker()) {
-                    entry.stopping.clear();
-                }
-                let leases: Vec<Lease> = memory.index.leases(who.worker()).collect();
-                if leases.is_empty() {
-                    memory.live.end_list(who.worker());
-                }
-                forgotten = forgotten_by(leases, now);
-            }
-            (first, forgotten)
+            (first, memory.note_slots(who, ask, now))
         };
         if first {
             let _ = self.shared.feed.send(Change::Ready(who.worker().clone()));
@@ -238,6 +259,7 @@ impl Engine {
     async fn take_now(
         &self,
         who: &WorkerCaller,
+        poll: &Poll,
         claim: &Claim,
         ask: &Ask,
     ) -> Result<Option<Handover>, EngineError> {
@@ -248,14 +270,19 @@ impl Engine {
         }
         let max = ask.max.max(1);
         let lists = !claim.pinned_only && !claim.is_canary && self.allows_lists(&endpoint);
+        let now = self.now();
         let (ahead, pinned_only) = {
             let memory = lock(&self.shared.memory);
             let pinned_only = claim.pinned_only || !memory.lets(who);
-            let takes = memory.live.takes(&worker);
-            if !takes || memory.index.takeable(&endpoint, &worker, release, pinned_only, 1) == 0 {
+            let takeable =
+                |enough| memory.index.takeable(&endpoint, &worker, release, pinned_only, enough) >= enough;
+            if !memory.live.takes(&worker) || !takeable(1) {
                 return Ok(None);
             }
-            (if lists { memory.ahead(who, ask) } else { 0 }, pinned_only)
+            if ask.prefetches && !takeable(1 + memory.claimed(poll, release, now)) {
+                return Ok(None);
+            }
+            (if lists { memory.ahead(who, ask, now) } else { 0 }, pinned_only)
         };
         let command = Command::Take { endpoint, worker: worker.clone(), release, pinned_only, max, ahead };
         let engine = self.clone();

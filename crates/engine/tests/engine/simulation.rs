@@ -49,12 +49,14 @@ async fn work(
     // Where jobs are short and most go well, there are lists.
     let (longest, odds) = if are_short { (40, 60) } else { (4_000, 10) };
     loop {
-        let ask = Ask {
+        let mut ask = Ask {
             max: 1 + chance.below(3) as usize,
             hold: Duration::from_secs(1 + chance.below(20)),
             in_progress: chance.below(4) == 0,
+            prefetches: false,
             sdk: sdk.clone(),
         };
+        ask.prefetches = ask.in_progress && sdk.is_none();
         let asked = ask.max;
         let take = if chance.below(6) == 0 {
             // Its connection breaks some time.

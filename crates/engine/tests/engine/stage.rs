@@ -319,7 +319,7 @@ pub fn ep() -> EndpointId {
 
 /// A question for up to `max` jobs that waits 20 s.
 pub fn ask(max: usize) -> Ask {
-    Ask { max, hold: Duration::from_secs(20), in_progress: true, sdk: None }
+    Ask { max, hold: Duration::from_secs(20), in_progress: true, prefetches: false, sdk: None }
 }
 
 /// The jobs of an answer, which the worker now has.

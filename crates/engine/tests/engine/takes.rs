@@ -204,6 +204,91 @@ async fn a_job_that_a_worker_forgot_goes_back_after_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_that_outlived_its_server_is_no_proof_that_a_job_was_forgotten() {
+    let mut stage = Stage::new().await;
+    let worker = stage.worker("w", 1);
+    let job = stage.running(&worker).await;
+    stage.advance(30_000).await;
+    stage.restart();
+    let worker = stage.worker("w", 1);
+    let forgetful = Ask { hold: Duration::ZERO, in_progress: false, ..ask(1) };
+    stage.advance(9_999).await;
+    // It began before the job came, and the agent brings it again.
+    stage.engine.take(&worker, forgetful.clone()).await.unwrap();
+    assert!(!stage.is_waiting(&job));
+    stage.advance(1).await;
+    stage.engine.take(&worker, forgetful).await.unwrap();
+    assert!(stage.is_waiting(&job));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_with_several_slots_has_a_minute_to_know_of_its_jobs() {
+    let stage = Stage::new().await;
+    let worker = stage.worker("w", 1);
+    let empty = Ask { in_progress: false, ..ask(1) };
+    let (first, _second) = (stage.poll_as(&worker, empty.clone()), stage.poll_as(&worker, empty.clone()));
+    stage.settle().await;
+    let job = stage.submit().await;
+    stage.settle().await;
+    assert_eq!(ids(answered(first).await), [job.clone()]);
+    stage.advance(59_999).await;
+    stage.engine.take(&worker, Ask { hold: Duration::ZERO, ..empty.clone() }).await.unwrap();
+    assert!(!stage.is_waiting(&job), "the poll of one slot may be older than the job of another");
+    stage.advance(1).await;
+    stage.engine.take(&worker, Ask { hold: Duration::ZERO, ..empty }).await.unwrap();
+    assert!(stage.is_waiting(&job));
+}
+
+fn prefetching() -> Ask {
+    Ask { prefetches: true, hold: Duration::from_secs(1), ..ask(1) }
+}
+
+fn idle() -> Ask {
+    Ask { in_progress: false, ..ask(1) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_prefetches_comes_after_those_without_a_job() {
+    let stage = Stage::new().await;
+    let (busy, free) = (stage.worker("busy", 1), stage.worker("free", 1));
+    stage.running(&busy).await;
+    let prefetches = stage.poll_as(&busy, prefetching());
+    let waits = stage.poll_as(&free, idle());
+    stage.settle().await;
+    let job = stage.submit().await;
+    stage.settle().await;
+    assert_eq!(ids(answered(waits).await), [job], "although the other one is older");
+    let next = stage.submit().await;
+    stage.settle().await;
+    assert_eq!(ids(answered(prefetches).await), [next], "nobody else is there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_prefetches_waits_for_those_between_two_polls() {
+    let stage = Stage::new().await;
+    let (busy, free) = (stage.worker("busy", 1), stage.worker("free", 1));
+    stage.running(&busy).await;
+    // Its poll ended without a job, and the next one is on its way.
+    assert!(stage.take(&free, 1).await.is_empty());
+    let prefetches = stage.poll_as(&busy, prefetching());
+    stage.settle().await;
+    let job = stage.submit().await;
+    stage.advance(60).await;
+    assert!(!prefetches.is_finished());
+    assert_eq!(ids(stage.engine.take(&free, idle()).await.unwrap()), [job.clone()]);
+    // Now it answered its job, which is another such moment; but it does not come back.
+    stage.finish(&free, &job).await.unwrap();
+    let (first, second) = (stage.submit().await, stage.submit().await);
+    stage.settle().await;
+    assert_eq!(ids(answered(prefetches).await), [first], "there is one more than it will take");
+    let prefetches = stage.poll_as(&busy, prefetching());
+    stage.advance(60).await;
+    assert!(!prefetches.is_finished());
+    stage.advance(100).await;
+    assert_eq!(ids(answered(prefetches).await), [second]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn presence_follows_the_jobs() {
     let stage = Stage::new().await;
     let worker = stage.worker("w", 1);

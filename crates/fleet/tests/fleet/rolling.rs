@@ -109,7 +109,7 @@ async fn new_requests_go_to_new_workers_first() {
         .map(|worker| {
             let (engine, who) = (stage.engine.clone(), stage.who(worker));
             let hold = std::time::Duration::from_mins(1);
-            let ask = runyard_engine::Ask { max: 1, hold, in_progress: false, sdk: None };
+            let ask = runyard_engine::Ask { max: 1, hold, in_progress: false, prefetches: false, sdk: None };
             tokio::spawn(async move { engine.take(&who, ask).await })
         })
         .into_iter()

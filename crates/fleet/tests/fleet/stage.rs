@@ -249,7 +249,7 @@ impl Stage {
     }
 
     pub async fn take_up_to(&self, worker: &WorkerId, max: usize) -> Vec<JobId> {
-        let ask = Ask { max, hold: Duration::ZERO, in_progress: true, sdk: None };
+        let ask = Ask { max, hold: Duration::ZERO, in_progress: true, prefetches: false, sdk: None };
         let jobs = match self.engine.take(&self.who(worker), ask).await.unwrap() {
             Take::Jobs(mut handover) => {
                 handover.delivered();

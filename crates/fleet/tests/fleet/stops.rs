@@ -114,7 +114,7 @@ async fn a_forgetful_worker_is_replaced() {
     let stage = Stage::new(patient()).await;
     let (job, worker) = stage.busy_worker().await;
     stage.advance(10_000).await;
-    let free = Ask { max: 1, hold: Duration::ZERO, in_progress: false, sdk: None };
+    let free = Ask { max: 1, hold: Duration::ZERO, in_progress: false, prefetches: false, sdk: None };
     stage.engine.take(&stage.who(&worker), free).await.unwrap();
     stage.settle().await;
     assert!(!stage.runtime.running().contains(&worker));
@@ -229,7 +229,13 @@ async fn with_list() -> (Stage, WorkerId, Vec<JobId>) {
     for _ in 0..4 {
         jobs.push(stage.submit().await);
     }
-    let ask = Ask { max: 1, hold: Duration::ZERO, in_progress: false, sdk: Some("1.12.0".into()) };
+    let ask = Ask {
+        max: 1,
+        hold: Duration::ZERO,
+        in_progress: false,
+        prefetches: false,
+        sdk: Some("1.12.0".into()),
+    };
     let runyard_engine::Take::Jobs(mut list) = stage.engine.take(&stage.who(&worker), ask).await.unwrap()
     else {
         panic!("there are jobs")

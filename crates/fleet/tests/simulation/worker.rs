@@ -204,7 +204,8 @@ async fn serve(inside: &Arc<Inside>, mut chance: Chance) -> Exit {
         let busy = !inside.jobs.lock().unwrap().is_empty();
         let hold = Duration::from_secs(1 + chance.below(20));
         let max = character.slots - running.len();
-        let ask = Ask { max, hold, in_progress: busy, sdk: character.sdk.map(str::to_owned) };
+        let sdk = character.sdk.map(str::to_owned);
+        let ask = Ask { max, hold, in_progress: busy, prefetches: busy && sdk.is_none(), sdk };
         let term = &inside.me.term;
         let heeds = character.on_term == OnTerm::Finishes && !term.get();
         let jobs = tokio::select! {

@@ -27,25 +27,24 @@ pub(crate) async fn one(State(gateway): State<Gateway>, worker: Worker) -> Resul
     // Workers of other makes prefetch: they wait for this answer before they post the result they have.
     let prefetches = worker.parameter("job_in_progress") == Some("1") && worker.python_sdk().is_none();
     let hold = if prefetches { timing.busy_take_hold } else { timing.take_hold };
-    take(&gateway, &worker, 1, hold, false).await
+    let ask = Ask { prefetches, ..asked(&worker, 1, hold) };
+    take(&gateway, &worker, ask, false).await
 }
 
 /// `GET job-take-batch/{worker}?batch_size=n&job_in_progress=0|1`: up to `n` jobs, as a list, or more as above.
 pub(crate) async fn batch(State(gateway): State<Gateway>, worker: Worker) -> Result<Response, WorkerError> {
     let size = worker.parameter("batch_size").and_then(|size| size.parse::<usize>().ok()).unwrap_or(1);
-    take(&gateway, &worker, size.clamp(1, MAX_BATCH), gateway.timing().take_hold, true).await
+    let ask = asked(&worker, size.clamp(1, MAX_BATCH), gateway.timing().take_hold);
+    take(&gateway, &worker, ask, true).await
 }
 
-async fn take(
-    gateway: &Gateway,
-    worker: &Worker,
-    max: usize,
-    hold: Duration,
-    list: bool,
-) -> Result<Response, WorkerError> {
+fn asked(worker: &Worker, max: usize, hold: Duration) -> Ask {
     // Without the parameter nothing is known: only an explicit 0 says that earlier jobs are forgotten.
     let in_progress = worker.parameter("job_in_progress") != Some("0");
-    let ask = Ask { max, hold, in_progress, sdk: worker.python_sdk().map(str::to_owned) };
+    Ask { max, hold, in_progress, prefetches: false, sdk: worker.python_sdk().map(str::to_owned) }
+}
+
+async fn take(gateway: &Gateway, worker: &Worker, ask: Ask, list: bool) -> Result<Response, WorkerError> {
     match gateway.engine().take(&worker.who, ask).await? {
         Take::Jobs(mut handover) => {
             let ids: Vec<&str> = handover.jobs.iter().map(|handed| handed.job.id.as_str()).collect();
