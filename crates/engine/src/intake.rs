@@ -7,6 +7,7 @@ use runyard_domain::{Access, Endpoint, Job, Payload, Phase, Policy};
 use runyard_store::{Command, Reply, Submission};
 use runyard_vault::Caller;
 
+use crate::depth::Entry;
 use crate::{Engine, EngineError};
 
 /// A request as a dialect parsed it. What is `None` comes from the endpoint's settings.
@@ -65,21 +66,44 @@ impl Engine {
     /// Accepts a job; when it returns, the job is durable.
     pub async fn submit(&self, caller: &Caller, new: NewJob) -> Result<Accepted, EngineError> {
         caller.may(Access::Run, Some(&new.endpoint.id))?;
+        if self.endpoint_by_id(&new.endpoint.id).is_none() {
+            return Err(EngineError::NoSuchEndpoint(new.endpoint.id.clone()));
+        }
+        match self.admitted(caller, &new) {
+            Ok((job, place)) => self.accept(new, job, place).await,
+            // What was accepted once stays so, whatever holds for new jobs by now.
+            Err(refusal) => self.repeated(&new).await?.ok_or(refusal),
+        }
+    }
+
+    /// A new job with its place in the queue.
+    fn admitted(&self, caller: &Caller, new: &NewJob) -> Result<(Job, Option<Entry>), EngineError> {
         if self.is_draining() {
             return Err(EngineError::Draining);
         }
         if self.shared.gate.is_shut() {
             return Err(EngineError::DiskFull);
         }
-        if self.endpoint_by_id(&new.endpoint.id).is_none() {
-            return Err(EngineError::NoSuchEndpoint(new.endpoint.id.clone()));
+        let job = self.waiting_job(caller, new);
+        let place = self.enter_queue(&job, new.endpoint.settings.queue_limit)?;
+        Ok((job, place))
+    }
+
+    /// The first job of the same idempotency key.
+    async fn repeated(&self, new: &NewJob) -> Result<Option<Accepted>, EngineError> {
+        let Some(key) = new.idempotency_key.clone() else { return Ok(None) };
+        let repeat = Command::Repeat { endpoint: new.endpoint.id.clone(), key };
+        match self.shared.writer.commit(repeat).await? {
+            Reply::Submitted { job, existing } => Ok(Some(Accepted { job: *job, existing })),
+            _ => Ok(None),
         }
+    }
+
+    async fn accept(&self, new: NewJob, mut job: Job, place: Option<Entry>) -> Result<Accepted, EngineError> {
         let s3 = match &new.s3 {
             Some(secret) => Some(Payload::inline(self.shared.vault.seal(secret)?)),
             None => None,
         };
-        let mut job = self.waiting_job(caller, &new);
-        let place = self.enter_queue(&job, new.endpoint.settings.queue_limit)?;
         let input = self.keep(new.input.clone()).await?;
         if job.pinned.is_some() {
             // A test that kills its worker is not tried again: no other worker runs its release.

@@ -177,6 +177,18 @@ fn standing(group: Group, rate: Rate, paid_at: u64, now: u64) -> Standing {
     Standing { group, rate, remaining, full_in: Duration::from_nanos(owed) }
 }
 
+impl Pass {
+    /// Gives the call back that was taken off.
+    pub(crate) fn refund(&self) {
+        let counter = &self.account.0[self.group as usize];
+        let per_window = counter.per_window.load(Ordering::Relaxed);
+        if let Some(each) = each(Rate { per_window, at_once: 0 }) {
+            let refunded = |paid_at: u64| paid_at.checked_sub(each);
+            let _ = counter.paid_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refunded);
+        }
+    }
+}
+
 impl Drop for Pass {
     fn drop(&mut self) {
         self.account.0[self.group as usize].at_once.fetch_sub(1, Ordering::Relaxed);

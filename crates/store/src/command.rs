@@ -51,6 +51,14 @@ pub enum BatchChange {
 pub enum Command {
     /// Accepts a job. A job whose id is there already is not accepted again. Reply: [`Reply::Submitted`].
     Submit(Box<Submission>),
+    /// What a call with this idempotency key made earlier; nothing new is made. Reply: [`Reply::Submitted`] or
+    /// [`Reply::Nothing`].
+    Repeat {
+        /// The endpoint of the call.
+        endpoint: EndpointId,
+        /// Its key.
+        key: String,
+    },
     /// Hands up to `max` waiting jobs to a worker, in the order: tests pinned to its release, then normal
     /// priority by `seq`, then low priority by `seq`; jobs that this incarnation lost before, or that are
     /// pinned to another release, are passed over. Behind them come up to `ahead` more of normal priority that it

@@ -56,6 +56,28 @@ async fn the_same_key_returns_the_first_job() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_same_key_returns_the_first_job_whatever_refuses_new_ones() {
+    let stage = Stage::new().await;
+    stage.endpoint(Settings { queue_limit: 1, ..Settings::default() }, 1).await;
+    let keyed = |key: &str| NewJob { idempotency_key: Some(key.into()), ..stage.new_job() };
+    stage.faults.hold_commits(true);
+    let (engine, caller, new) = (stage.engine.clone(), stage.caller.clone(), keyed("k"));
+    let first = tokio::spawn(async move { engine.submit(&caller, new).await.unwrap().job.id });
+    yields().await;
+    let (engine, caller, new) = (stage.engine.clone(), stage.caller.clone(), keyed("k"));
+    let again = tokio::spawn(async move { engine.submit(&caller, new).await.unwrap() });
+    yields().await;
+    stage.faults.hold_commits(false);
+    let (first, again) = (first.await.unwrap(), again.await.unwrap());
+    assert_eq!((again.job.id, again.existing), (first.clone(), true), "also while that is being written");
+    let full = stage.engine.submit(&stage.caller, keyed("l")).await;
+    assert!(matches!(full, Err(EngineError::QueueFull { waiting: 1, limit: 1, .. })), "{full:?}");
+    stage.engine.close_submissions();
+    assert_eq!(stage.engine.submit(&stage.caller, keyed("k")).await.unwrap().job.id, first);
+    assert!(matches!(stage.engine.submit(&stage.caller, keyed("l")).await, Err(EngineError::Draining)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_key_may_not_is_refused() {
     let stage = Stage::new().await;
     let request =

@@ -79,6 +79,15 @@ impl Target {
         self.pass.take()
     }
 
+    /// A call that made nothing new counts as a question about what is there.
+    pub(crate) fn counts_as_status(&self, gateway: &Gateway) -> Result<(), JobError> {
+        if let Some(pass) = &self.pass {
+            pass.refund();
+        }
+        let admitted = gateway.limiter().admit(&self.caller, &self.endpoint, Group::Status);
+        admitted.map(drop).map_err(JobError::RateLimited)
+    }
+
     /// The job in the path, as it is now.
     pub(crate) fn job(&self, gateway: &Gateway) -> Result<Job, JobError> {
         let asked = self.job.as_deref().unwrap_or_default();

@@ -73,6 +73,9 @@ async fn accept(
     let room = held.into_room();
     let accepted = gateway.engine().submit(&target.caller, new).await?;
     drop(room);
+    if accepted.existing {
+        target.counts_as_status(gateway)?;
+    }
     Ok(accepted.job)
 }
 

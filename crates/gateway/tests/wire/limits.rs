@@ -1,6 +1,7 @@
 //! Who calls too often or fills a queue is told so, in the job API's shape and in OpenAI's.
 
-use http::StatusCode;
+use axum::body::Body;
+use http::{Request, StatusCode};
 use runyard_domain::rates::{Group, Rates};
 use runyard_domain::{Access, Settings};
 use runyard_gateway::Options;
@@ -43,6 +44,31 @@ async fn a_rate_of_the_server_is_overruled_by_the_endpoint_and_that_by_the_key()
         assert_eq!((accepted.status, accepted.header("ratelimit")), (StatusCode::OK, ""));
     }
     assert_eq!(Group::Run.usual().per_window, 300_000, "wide where nothing is set");
+}
+
+#[tokio::test]
+async fn the_same_call_again_is_neither_a_new_job_nor_refused_for_a_full_queue() {
+    let house = House::quick().await;
+    let settings =
+        Settings { rates: rates(r#"{"run": "3", "status": "4"}"#), queue_limit: 1, ..Settings::default() };
+    house.endpoint("ep1", "hello", settings).await;
+    let run = async |key: &str| {
+        let request = Request::post("/v2/ep1/run").header("authorization", &house.key);
+        house.send(request.header("idempotency-key", key).body(Body::from(RUN)).unwrap()).await
+    };
+    let first = run("a").await.json();
+    for _ in 0..4 {
+        assert_eq!(
+            run("a").await.json(),
+            first,
+            "the first job, which costs nothing of the rate of new ones"
+        );
+    }
+    let other = run("b").await;
+    assert_eq!((other.status, &other.json()["code"]), (StatusCode::TOO_MANY_REQUESTS, &"queue_full".into()));
+    let often = run("a").await;
+    assert_eq!(often.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(often.text().contains("of the group 'status'"), "{}", often.text());
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ impl State {
     pub(super) fn apply(&mut self, now: Timestamp, command: &Command) -> Reply {
         match command {
             Command::Submit(submission) => self.submit(submission),
+            Command::Repeat { endpoint, key } => self.repeat(endpoint, key),
             Command::Take { endpoint, worker, release, pinned_only, max, ahead } => {
                 let start = job::Command::Start { worker: worker.clone(), release: *release };
                 let mut taken = self.take(now, endpoint, *pinned_only, &start, *max);
@@ -112,12 +113,9 @@ impl State {
 
     pub(super) fn submit(&mut self, submission: &Submission) -> Reply {
         let key = &submission.idempotency_key;
-        let same_key = |e: &&Entry| {
-            key.is_some() && e.job.endpoint == submission.job.endpoint && e.idempotency_key == *key
-        };
-        let first = self.jobs.values().find(same_key);
+        let first = key.as_ref().and_then(|key| self.by_key(&submission.job.endpoint, key));
         if let Some(first) = first.or_else(|| self.jobs.get(&submission.job.id)) {
-            return Reply::Submitted { job: Box::new(first.job.clone()), existing: true };
+            return made_earlier(first);
         }
         self.last_seq += 1;
         let job = Job { seq: self.last_seq, ..submission.job.clone() };
@@ -135,6 +133,15 @@ impl State {
         };
         self.jobs.insert(job.id.clone(), entry);
         Reply::Submitted { job: Box::new(job), existing: false }
+    }
+
+    fn repeat(&self, endpoint: &EndpointId, key: &str) -> Reply {
+        self.by_key(endpoint, key).map_or(Reply::Nothing, made_earlier)
+    }
+
+    fn by_key(&self, endpoint: &EndpointId, key: &str) -> Option<&Entry> {
+        let of_key = |e: &&Entry| e.idempotency_key.as_deref() == Some(key);
+        self.jobs.values().filter(|e| e.job.endpoint == *endpoint).find(of_key)
     }
 
     fn take(
@@ -331,6 +338,10 @@ fn lane(job: &Job) -> u8 {
         (None, false, Some(_)) => 2,
         (None, false, None) => 1,
     }
+}
+
+fn made_earlier(first: &Entry) -> Reply {
+    Reply::Submitted { job: Box::new(first.job.clone()), existing: true }
 }
 
 fn no_such_job() -> Reply {

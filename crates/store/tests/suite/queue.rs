@@ -57,11 +57,15 @@ fn an_idempotency_key_returns_the_first_job(b: &mut Bench) {
     let again = b.one(submit(keyed("k", submission("b", 2))));
     assert_eq!(again, Reply::Submitted { job: Box::new(b.get("a")), existing: true });
     assert_eq!(b.reader.job(&j("b")).unwrap(), None);
+    let repeat = |endpoint: &str| Command::Repeat { endpoint: e(endpoint), key: "k".into() };
+    assert_eq!(b.one(repeat("e")), again);
+    assert_eq!(b.one(repeat("other")), Reply::Nothing);
     b.submit_as(keyed("k", of("other", submission("c", 3))));
     b.submit_as(submission("d", 3));
     b.job(finish("a", "w1", None));
     b.now += 10_000;
     assert_eq!(b.one(expire("a")), Reply::Forgotten(j("a")));
+    assert_eq!(b.one(repeat("e")), Reply::Nothing);
     b.submit_as(keyed("k", submission("e", 4)));
 }
 

@@ -62,6 +62,7 @@ impl<'a> Batch<'a> {
     pub(super) fn apply(&mut self, command: &Command) -> Result<Reply, StoreError> {
         match command {
             Command::Submit(submission) => self.submit(submission),
+            Command::Repeat { endpoint, key } => self.repeat(endpoint, key),
             Command::Take { endpoint, worker, release, pinned_only, max, ahead } => {
                 let counts = Counts { max: *max, ahead: *ahead };
                 self.take(endpoint, worker, *release, *pinned_only, counts)

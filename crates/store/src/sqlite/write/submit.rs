@@ -1,6 +1,7 @@
-//! `Submit`: a new job with its payloads, once per id and once per idempotency key.
+//! `Submit`: a new job with its payloads, once per id and once per idempotency key. `Repeat`: the first one of such a
+//! key.
 
-use runyard_domain::Job;
+use runyard_domain::{EndpointId, Job};
 
 use super::Batch;
 use crate::sqlite::rows::{self, JobRow, Kind, job_row};
@@ -10,7 +11,7 @@ use crate::{Reply, StoreError, Submission};
 impl Batch<'_> {
     pub(super) fn submit(&mut self, submission: &Submission) -> Result<Reply, StoreError> {
         if let Some(key) = &submission.idempotency_key
-            && let Some(first) = self.by_key(submission, key)?
+            && let Some(first) = self.by_key(&submission.job.endpoint, key)?
         {
             return Ok(self.existing(submission, first));
         }
@@ -34,15 +35,23 @@ impl Batch<'_> {
         Ok(Reply::Submitted { job: Box::new(job), existing: false })
     }
 
-    fn by_key(&self, submission: &Submission, key: &str) -> Result<Option<JobRow>, StoreError> {
+    pub(super) fn repeat(&self, endpoint: &EndpointId, key: &str) -> Result<Reply, StoreError> {
+        Ok(self.by_key(endpoint, key)?.map_or(Reply::Nothing, made_earlier))
+    }
+
+    fn by_key(&self, endpoint: &EndpointId, key: &str) -> Result<Option<JobRow>, StoreError> {
         const SQL: &str = "SELECT jobs.n, jobs.header FROM idempotency JOIN jobs ON jobs.n = idempotency.job
                            WHERE idempotency.endpoint = ?1 AND idempotency.key = ?2";
-        first(self.conn, "look up an idempotency key", SQL, (submission.job.endpoint.as_str(), key), job_row)
+        first(self.conn, "look up an idempotency key", SQL, (endpoint.as_str(), key), job_row)
     }
 
     fn existing(&mut self, submission: &Submission, first: JobRow) -> Reply {
         self.let_go(Some(&submission.input));
         self.let_go(submission.s3.as_ref());
-        Reply::Submitted { job: Box::new(first.job), existing: true }
+        made_earlier(first)
     }
+}
+
+fn made_earlier(first: JobRow) -> Reply {
+    Reply::Submitted { job: Box::new(first.job), existing: true }
 }
