@@ -85,7 +85,8 @@ impl Failure {
         self
     }
 
-    fn of(error: &anyhow::Error) -> Self {
+    /// What an error says, to be said with more.
+    pub fn of(error: &anyhow::Error) -> Self {
         if let Some(failure) = error.downcast_ref::<Self>() {
             return failure.clone();
         }

@@ -11,8 +11,8 @@ use crate::Cli;
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Start", &["dev", "up", "doctor"]),
     ("Ship", &["deploy", "releases", "rollback", "promote", "diff", "git"]),
-    ("Call", &["run", "status", "cancel", "retry", "jobs", "purge"]),
-    ("See", &["logs", "why", "workers"]),
+    ("Call", &["run", "status", "cancel", "retry", "jobs", "purge", "batch"]),
+    ("See", &["logs", "why", "workers", "webhooks"]),
     ("Things", &["endpoints", "keys", "login", "config", "disk", "completion"]),
 ];
 

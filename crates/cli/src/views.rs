@@ -110,6 +110,12 @@ view!(
     Try { status: Option<u16>, error: Option<String>, }
 );
 view!(
+    /// A batch, as RunPod's job API has it.
+    Batch { id: String, status: String, name: Option<String>, created_at: i64, ended_at: Option<i64>,
+        request_total: u64, request_queued: u64, request_in_progress: u64, request_completed: u64,
+        request_failed: u64, request_cancelled: u64, }
+);
+view!(
     /// A place in the queue.
     Queue { position: Option<u64>, eta_ms: Option<i64>, }
 );

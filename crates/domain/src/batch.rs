@@ -146,6 +146,11 @@ impl Batch {
         matches!(self.state, BatchState::Draft { .. })
     }
 
+    /// Whether somebody ended it.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.state, BatchState::Ended { how: BatchEnd::Cancelled { .. }, .. })
+    }
+
     /// It with `more` requests beside the `has` that it has.
     pub fn added(&self, has: usize, more: usize, now: Timestamp) -> Result<Self, BatchRefusal> {
         if has + more > MAX_REQUESTS {

@@ -29,12 +29,22 @@ pub enum Group {
     Requests,
     /// Everything below `openai`.
     Openai,
+    /// Everything below `batch`.
+    Batch,
 }
 
 impl Group {
     /// Every group, in the order of their numbers.
-    pub const ALL: [Self; 7] =
-        [Self::Run, Self::Runsync, Self::Status, Self::Cancel, Self::Purge, Self::Requests, Self::Openai];
+    pub const ALL: [Self; 8] = [
+        Self::Run,
+        Self::Runsync,
+        Self::Status,
+        Self::Cancel,
+        Self::Purge,
+        Self::Requests,
+        Self::Openai,
+        Self::Batch,
+    ];
 
     /// What users write.
     pub fn name(self) -> &'static str {
@@ -46,6 +56,7 @@ impl Group {
             Self::Purge => "purge",
             Self::Requests => "requests",
             Self::Openai => "openai",
+            Self::Batch => "batch",
         }
     }
 
@@ -59,6 +70,7 @@ impl Group {
             "purge-queue" => Self::Purge,
             "requests" => Self::Requests,
             "openai" => Self::Openai,
+            "batch" => Self::Batch,
             _ => return None,
         })
     }
@@ -71,7 +83,7 @@ impl Group {
             Self::Runsync | Self::Status | Self::Openai => (600_000, 20_000),
             Self::Cancel => (30_000, 1_000),
             Self::Purge => (600, 0),
-            Self::Requests => (3_000, 100),
+            Self::Requests | Self::Batch => (3_000, 100),
         };
         Rate { per_window, at_once }
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use runyard_domain::batch::{self, Batch, BatchState};
 use runyard_domain::{Access, BatchCounts, BatchId, BatchRefusal, Endpoint, Job, Payload, Phase};
-use runyard_store::{BatchChange, Command, Reply, Submission};
+use runyard_store::{BATCH_SLICE, BatchChange, Command, Reply, Submission};
 use runyard_vault::Caller;
 
+use crate::depth::Entry;
 use crate::{Engine, EngineError, NewJob};
 
 /// A batch after a call.
@@ -17,7 +18,7 @@ pub struct BatchView {
     pub batch: Batch,
     /// Its requests by where they stand.
     pub counts: BatchCounts,
-    /// The jobs that the call added.
+    /// The jobs that the call added, or moved last.
     pub added: Vec<Job>,
 }
 
@@ -67,7 +68,7 @@ impl Engine {
         self.commit_requests(command, &inputs).await
     }
 
-    /// Lets the requests of a draft run.
+    /// Lets the requests of a draft run, all or none: they need places in the endpoint's queue.
     pub async fn finalize_batch(
         &self,
         caller: &Caller,
@@ -75,8 +76,35 @@ impl Engine {
         id: &BatchId,
     ) -> Result<BatchView, EngineError> {
         caller.may(Access::Run, Some(&endpoint.id))?;
-        self.batch(endpoint, id)?;
-        self.commit_batch(Command::FinalizeBatch(id.clone())).await
+        let places = self.enter_batch(endpoint, &self.batch(endpoint, id)?)?;
+        self.in_slices(Command::FinalizeBatch(id.clone()), places).await
+    }
+
+    /// Places in the queue for the requests of a draft, where it is near its limit.
+    fn enter_batch(&self, endpoint: &Endpoint, draft: &BatchView) -> Result<Option<Entry>, EngineError> {
+        let (limit, more) = (endpoint.settings.queue_limit, draft.counts.waiting);
+        if !draft.batch.is_draft() || more == 0 || !self.is_tight(&endpoint.id, limit, more) {
+            return Ok(None);
+        }
+        let jobs = self.reader().batch_jobs(&draft.batch.id, 0, batch::MAX_REQUESTS)?;
+        let waiting = jobs.into_iter().filter(|job| !job.is_done()).map(|job| job.id);
+        self.enter_all(&endpoint.id, waiting.collect(), limit).map(Some)
+    }
+
+    /// Gives a command again and again that moves a batch's jobs slice by slice, until all are moved; what others
+    /// want done comes between. It goes on when its caller goes away, and after a crash the clock goes on with it.
+    async fn in_slices(&self, command: Command, places: Option<Entry>) -> Result<BatchView, EngineError> {
+        let engine = self.clone();
+        let moving = tokio::spawn(async move {
+            let _places = places;
+            loop {
+                let view = engine.commit_batch(command.clone()).await?;
+                if view.added.len() < BATCH_SLICE {
+                    return Ok(view);
+                }
+            }
+        });
+        moving.await.unwrap_or(Err(EngineError::Stopped))
     }
 
     /// Ends a batch with all of its requests. One that has ended stays as it is.
@@ -89,7 +117,7 @@ impl Engine {
         caller.may(Access::Run, Some(&endpoint.id))?;
         self.batch(endpoint, id)?;
         let by = caller.name().to_owned();
-        self.commit_batch(Command::CancelBatch { batch: id.clone(), by }).await
+        self.in_slices(Command::CancelBatch { batch: id.clone(), by }, None).await
     }
 
     /// Changes a batch's name, or takes a request out of a draft.

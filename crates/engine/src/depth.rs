@@ -28,38 +28,54 @@ impl Arrivals {
     }
 }
 
-/// A submission's place, until it is in the queue or given up.
+/// The places of a submission, or of a batch, until its jobs are in the queue or given up.
 pub(crate) struct Entry {
     memory: Arc<Mutex<Memory>>,
     endpoint: EndpointId,
-    job: JobId,
+    jobs: Vec<JobId>,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        lock(&self.memory).arrivals.settle(&self.endpoint, &self.job);
+        let mut memory = lock(&self.memory);
+        for job in &self.jobs {
+            memory.arrivals.settle(&self.endpoint, job);
+        }
     }
 }
 
 impl Engine {
     /// A place in the queue for a new job; none is needed for tests, without a limit, and far from it.
     pub(crate) fn enter_queue(&self, job: &Job, limit: u32) -> Result<Option<Entry>, EngineError> {
-        if limit == 0 || job.pinned.is_some() {
+        if job.pinned.is_some() || !self.is_tight(&job.endpoint, limit, 1) {
             return Ok(None);
         }
+        self.enter_all(&job.endpoint, vec![job.id.clone()], limit).map(Some)
+    }
+
+    /// Whether the queue is so near to its limit that `more` jobs need places.
+    pub(crate) fn is_tight(&self, endpoint: &EndpointId, limit: u32, more: u64) -> bool {
         let limit = u64::from(limit);
+        limit != 0 && lock(&self.shared.memory).index.waiting(endpoint) + more + PLENTY > limit
+    }
+
+    /// Places for all of these jobs, or for none.
+    pub(crate) fn enter_all(
+        &self,
+        endpoint: &EndpointId,
+        jobs: Vec<JobId>,
+        limit: u32,
+    ) -> Result<Entry, EngineError> {
         let mut memory = lock(&self.shared.memory);
-        let waiting = memory.index.waiting(&job.endpoint);
-        if waiting + PLENTY < limit {
-            return Ok(None);
+        let waiting = memory.index.waiting(endpoint);
+        let arriving = memory.arrivals.0.entry(endpoint.clone()).or_default();
+        let (waiting, more) = (waiting + arriving.len() as u64, jobs.len() as u64);
+        let limit = u64::from(limit);
+        if waiting + more > limit {
+            return Err(EngineError::QueueFull { endpoint: endpoint.clone(), waiting, limit, more });
         }
-        let arriving = memory.arrivals.0.entry(job.endpoint.clone()).or_default();
-        let waiting = waiting + arriving.len() as u64;
-        if waiting >= limit {
-            return Err(EngineError::QueueFull { endpoint: job.endpoint.clone(), waiting, limit });
-        }
-        arriving.insert(job.id.clone());
-        let (memory, endpoint) = (Arc::clone(&self.shared.memory), job.endpoint.clone());
-        Ok(Some(Entry { memory, endpoint, job: job.id.clone() }))
+        arriving.extend(jobs.iter().cloned());
+        let (memory, endpoint) = (Arc::clone(&self.shared.memory), endpoint.clone());
+        Ok(Entry { memory, endpoint, jobs })
     }
 }

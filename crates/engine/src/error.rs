@@ -15,7 +15,8 @@ pub enum EngineError {
     DiskFull,
     /// The endpoint's queue is full.
     #[error(
-        "{waiting} jobs wait at this endpoint, and its queue_limit is {limit}: nothing was accepted. Wait until some are done, let more workers run (--max), or raise it: runyard endpoints set {endpoint} --queue-limit N"
+        "{waiting} jobs wait at this endpoint, and its queue_limit is {limit}{}: nothing was accepted. Wait until some are done, let more workers run (--max), or raise it: runyard endpoints set {endpoint} --queue-limit N",
+        beyond(*.more)
     )]
     QueueFull {
         /// Which one.
@@ -24,6 +25,8 @@ pub enum EngineError {
         waiting: u64,
         /// How many may.
         limit: u64,
+        /// How many came.
+        more: u64,
     },
     /// There is no such endpoint.
     #[error("there is no endpoint '{0}'")]
@@ -55,4 +58,9 @@ pub enum EngineError {
     /// The writer has stopped after a failure of the store.
     #[error("the store has failed before; the server is stopping")]
     Stopped,
+}
+
+/// What came, where that is more than one job.
+fn beyond(more: u64) -> String {
+    if more == 1 { String::new() } else { format!(", too few for {more} more") }
 }

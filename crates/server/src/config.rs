@@ -90,6 +90,7 @@ struct File {
     rate_purge: Option<Rate>,
     rate_requests: Option<Rate>,
     rate_openai: Option<Rate>,
+    rate_batch: Option<Rate>,
     disk_reserve_mib: Option<u64>,
     keep_releases: Option<u64>,
     keep_releases_days: Option<u64>,

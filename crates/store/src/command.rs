@@ -30,8 +30,15 @@ pub enum Which {
     Jobs(Vec<JobId>),
 }
 
+/// A take gets no further job once its inputs have so many bytes: they are in memory together on their way.
+pub const TAKE_BYTES: u64 = 64 << 20;
+
 /// How many bytes of inputs a worker gets for jobs that it starts later.
 pub const AHEAD_BYTES: u64 = 4 << 20;
+
+/// How many jobs of a batch one command moves at most, so that others need not wait long for the writer. Where more are
+/// left, the batch is due at once: the clock goes on with it, unless the command is repeated before.
+pub const BATCH_SLICE: usize = 500;
 
 /// A batch with live jobs is not forgotten: when the clock looks again, in milliseconds.
 pub(crate) const LOOK_AGAIN_MS: i64 = 3_600_000;
@@ -72,7 +79,7 @@ pub enum Command {
         release: u32,
         /// Whether it takes only tests pinned to its release (it does not serve yet).
         pinned_only: bool,
-        /// How many at most that it starts at once.
+        /// How many at most that it starts at once; no further one once their inputs have [`TAKE_BYTES`].
         max: usize,
         /// How many at most that it holds until it comes to them.
         ahead: usize,
@@ -209,11 +216,11 @@ pub enum Command {
         /// The same key for the same batch returns the jobs of the first call.
         idempotency_key: Option<String>,
     },
-    /// Releases the requests of a draft. Reply: [`Reply::Batch`] with the jobs that wait now, or
-    /// [`Reply::BatchRefused`].
+    /// Releases the requests of a draft, [`BATCH_SLICE`] at a time. Reply: [`Reply::Batch`] with the jobs that wait
+    /// now, or [`Reply::BatchRefused`].
     FinalizeBatch(BatchId),
-    /// Ends a batch with all of its jobs. Reply: [`Reply::Batch`] with the jobs that ended, or
-    /// [`Reply::BatchRefused`].
+    /// Ends a batch with all of its jobs, [`BATCH_SLICE`] at a time. Reply: [`Reply::Batch`] with the jobs that ended,
+    /// or [`Reply::BatchRefused`].
     CancelBatch {
         /// Which batch.
         batch: BatchId,
@@ -227,8 +234,8 @@ pub enum Command {
         /// How.
         change: BatchChange,
     },
-    /// The clock: cancels a draft that nobody touches, forgets an ended batch with its jobs when its retention is
-    /// over. Reply: [`Reply::Batch`], [`Reply::BatchRefused`] or [`Reply::Nothing`].
+    /// The clock: cancels a draft that nobody touches, goes on with what a finalization or a cancel left, forgets an
+    /// ended batch with its jobs, a slice at a time, when its retention is over. Reply: [`Reply::Batch`], [`Reply::BatchRefused`] or [`Reply::Nothing`].
     ExpireBatch(BatchId),
     /// Replaces an endpoint's record. Reply: [`Reply::Nothing`].
     PutEndpoint(Box<Endpoint>),

@@ -17,7 +17,9 @@ mod reserve;
 pub mod sqlite;
 
 pub use blobs::{Blobs, SPILL_ABOVE};
-pub use command::{AHEAD_BYTES, BatchChange, Command, Refused, Reply, Submission, Taken, Which};
+pub use command::{
+    AHEAD_BYTES, BATCH_SLICE, BatchChange, Command, Refused, Reply, Submission, TAKE_BYTES, Taken, Which,
+};
 pub use memory::MemoryStore;
 pub use query::{Chunk, Counts, Filter, Reader, Standing};
 pub use reserve::{Reserve, Room};

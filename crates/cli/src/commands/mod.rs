@@ -3,6 +3,7 @@
 //! asks for its arm), and its name in a group of [`crate::help`].
 
 mod agent;
+mod batch;
 mod cancel;
 mod completion;
 mod config;
@@ -52,6 +53,7 @@ pub enum Command {
     Retry(retry::Retry),
     Jobs(jobs::Jobs),
     Purge(purge::Purge),
+    Batch(batch::Batch),
     Logs(logs::Logs),
     Why(why::Why),
     #[command(visible_alias = "ep")]
@@ -90,6 +92,7 @@ impl Command {
             Self::Retry(c) => c.run(context).await,
             Self::Jobs(c) => c.run(context).await,
             Self::Purge(c) => c.run(context).await,
+            Self::Batch(c) => c.run(context).await,
             Self::Logs(c) => c.run(context).await,
             Self::Why(c) => c.run(context).await,
             Self::Endpoints(c) => c.run(context).await,

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 #![expect(clippy::cloned_ref_to_slice_refs, reason = "lists of one read like lists of two")]
 
+mod batches;
 mod draining;
 mod dropped;
 mod failures;

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use http::Method;
+use runyard_domain::Settings;
 use serde_json::{Value, json};
 
 use crate::support::House;
@@ -47,6 +48,22 @@ async fn a_batch_is_drafted_finalized_run_and_read() {
     assert_eq!((&rest["hasMore"], &rest["total"]), (&json!(false), &json!(2)));
     let beyond = house.get(&format!("{path}/requests?offset=2")).await.text().to_owned();
     assert_eq!(beyond, r#"{"requests":[],"total":2,"offset":2,"limit":100,"hasMore":false}"#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_have_a_rate_and_obey_the_queue_limit() {
+    let house = House::quick().await;
+    let rates = serde_json::from_str(r#"{"batch": "4"}"#).unwrap();
+    house.endpoint("ep1", "hello", Settings { rates, queue_limit: 1, ..Settings::default() }).await;
+    let made = house.post("/v2/ep1/batch", r#"[{"input":1},{"input":2}]"#).await;
+    assert_eq!(made.header("ratelimit-policy"), "\"batch\";q=4;w=10");
+    let path = format!("/v2/ep1/batch/{}", made.json()["id"].as_str().unwrap());
+    let full = house.post(&format!("{path}/finalize"), "").await;
+    assert_eq!((full.status.as_u16(), full.json()["code"].as_str().unwrap()), (429, "queue_full"));
+    assert_eq!(house.get(&path).await.json()["status"], "DRAFT");
+    assert_eq!(house.get("/v2/ep1/batch").await.status.as_u16(), 200);
+    let often = house.get(&path).await;
+    assert_eq!((often.status.as_u16(), often.json()["code"].as_str().unwrap()), (429, "rate_limited"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -97,6 +97,7 @@ fn rates(layers: &mut Layers, file: &File) -> Result<Rates, ServerError> {
         Group::Purge => file.rate_purge,
         Group::Requests => file.rate_requests,
         Group::Openai => file.rate_openai,
+        Group::Batch => file.rate_batch,
     };
     let mut rates = Rates::default();
     for group in Group::ALL {

@@ -1,10 +1,10 @@
 //! What the commands about batches do to the model, and the queries about them.
 
-use runyard_domain::batch::{Batch, BatchRefusal, MAX_ACTIVE};
+use runyard_domain::batch::{Batch, BatchEnd, BatchRefusal, BatchState, MAX_ACTIVE};
 use runyard_domain::{BatchCounts, BatchId, EndpointId, Job, JobId, Phase, Timestamp, job};
 
 use super::State;
-use crate::command::LOOK_AGAIN_MS;
+use crate::command::{BATCH_SLICE, LOOK_AGAIN_MS};
 use crate::{BatchChange, Reply, Standing, Submission};
 
 /// A call with an idempotency key: the batch, and the jobs that it added.
@@ -92,32 +92,48 @@ impl State {
             Ok(next) => next,
             Err(refusal) => return Reply::BatchRefused(refusal),
         };
-        if !batch.is_draft() {
+        let drafts = self.drafts(id);
+        if !batch.is_draft() && drafts.is_empty() {
             return changed(next, vec![], true);
         }
-        let drafts = self.jobs_of_batch(id, |job| matches!(job.phase, Phase::Draft { .. }));
-        let jobs = self.step_jobs(now, &drafts, &job::Command::Release);
-        let next = next.settled(&self.batch_counts(id), now);
-        self.put_batch(&next);
-        changed(next, jobs, false)
+        self.move_slice(now, &next, &drafts, &job::Command::Release)
     }
 
     pub(super) fn cancel_batch(&mut self, now: Timestamp, id: &BatchId, by: &str) -> Reply {
         let Some(batch) = self.batch(id) else { return Reply::BatchRefused(BatchRefusal::NoSuchBatch) };
         let next = batch.cancelled(by, now);
-        if !batch.is_active() {
+        let live =
+            if next.is_cancelled() { self.jobs_of_batch(id, |job| !job.is_done()) } else { Vec::new() };
+        if !batch.is_active() && live.is_empty() {
             return changed(next, vec![], true);
         }
-        self.put_batch(&next);
-        let live = self.jobs_of_batch(id, |job| !job.is_done());
-        let jobs = self.step_jobs(now, &live, &job::Command::Cancel { by: by.to_owned() });
-        changed(next, jobs, false)
+        self.move_slice(now, &next, &live, &job::Command::Cancel { by: by.to_owned() })
+    }
+
+    fn drafts(&self, id: &BatchId) -> Vec<JobId> {
+        self.jobs_of_batch(id, |job| matches!(job.phase, Phase::Draft { .. }))
+    }
+
+    /// Moves the first of these jobs; while there are more, the batch is due.
+    fn move_slice(&mut self, now: Timestamp, batch: &Batch, jobs: &[JobId], command: &job::Command) -> Reply {
+        let moved = self.step_jobs(now, &jobs[..jobs.len().min(BATCH_SLICE)], command);
+        let batch = batch.settled(&self.batch_counts(&batch.id), now);
+        self.put_batch(&batch);
+        self.kept_batches.remove(&batch.id);
+        if jobs.len() > BATCH_SLICE {
+            self.kept_batches.insert(batch.id.clone(), now);
+        }
+        changed(batch, moved, false)
     }
 
     pub(super) fn change_batch(&mut self, now: Timestamp, id: &BatchId, change: &BatchChange) -> Reply {
         let Some(batch) = self.batch(id) else { return Reply::BatchRefused(BatchRefusal::NoSuchBatch) };
         let next = match change {
-            BatchChange::Rename(name) => Batch { name: name.clone(), ..batch },
+            BatchChange::Rename(name) => {
+                let next = Batch { name: name.clone(), ..batch };
+                self.batches.iter_mut().filter(|b| b.id == *id).for_each(|b| b.clone_from(&next));
+                return changed(next, vec![], false);
+            }
             BatchChange::Remove(job) => {
                 if self.jobs.get(job).is_none_or(|e| e.job.batch.as_ref() != Some(id)) {
                     return Reply::BatchRefused(BatchRefusal::NoSuchRequest);
@@ -138,12 +154,24 @@ impl State {
 
     pub(super) fn expire_batch(&mut self, now: Timestamp, id: &BatchId) -> Reply {
         let Some(batch) = self.batch(id) else { return Reply::BatchRefused(BatchRefusal::NoSuchBatch) };
-        if batch.due_at() > now {
+        if self.batch_due_at(&batch) > now {
             return Reply::Nothing;
         }
-        if batch.is_active() {
-            return self.cancel_batch(now, id, "draft expired");
+        match &batch.state {
+            BatchState::Draft { .. } => self.cancel_batch(now, id, "draft expired"),
+            BatchState::Finalized { .. } => {
+                let drafts = self.drafts(id);
+                self.move_slice(now, &batch, &drafts, &job::Command::Release)
+            }
+            BatchState::Ended { how: BatchEnd::Cancelled { by }, .. } if batch.due_at() > now => {
+                let live = self.jobs_of_batch(id, |job| !job.is_done());
+                self.move_slice(now, &batch, &live, &job::Command::Cancel { by: by.clone() })
+            }
+            BatchState::Ended { .. } => self.forget_batch(now, id),
         }
+    }
+
+    fn forget_batch(&mut self, now: Timestamp, id: &BatchId) -> Reply {
         let jobs = self.jobs_of_batch(id, |_| true);
         let lives = jobs.iter().any(|job| !self.jobs[job].job.is_done());
         let held = jobs.iter().filter_map(|job| self.held_until(job)).max().filter(|until| *until > now);
@@ -151,12 +179,15 @@ impl State {
             self.kept_batches.insert(id.clone(), until);
             return Reply::Nothing;
         }
-        for job in &jobs {
+        let slice = &jobs[..jobs.len().min(BATCH_SLICE)];
+        for job in slice {
             self.jobs.remove(job);
         }
-        self.deliveries.retain(|_, d| !jobs.contains(&d.job));
-        self.batches.retain(|b| b.id != *id);
-        self.batch_calls.retain(|_, (batch, _)| batch != id);
+        self.deliveries.retain(|_, d| !slice.contains(&d.job));
+        if slice.len() == jobs.len() {
+            self.batches.retain(|b| b.id != *id);
+            self.batch_calls.retain(|_, (batch, _)| batch != id);
+        }
         Reply::Nothing
     }
 

@@ -2,7 +2,7 @@
 
 use runyard_domain::batch::{Batch, BatchEnd, BatchState, DRAFT_MS, MAX_ACTIVE};
 use runyard_domain::{BatchCounts, BatchId, BatchRefusal, Job, Timestamp};
-use runyard_store::{BatchChange, Command, Filter, Reply, Standing};
+use runyard_store::{BATCH_SLICE, BatchChange, Command, Filter, Reply, Standing};
 
 use crate::bench::*;
 
@@ -17,6 +17,7 @@ conformance!(
     an_endpoint_has_so_many_active_batches,
     an_abandoned_draft_is_cancelled,
     a_dropped_endpoint_takes_its_batches_along,
+    a_large_batch_moves_in_slices_and_the_clock_goes_on_with_it,
 );
 
 fn id(name: &str) -> BatchId {
@@ -228,4 +229,35 @@ fn a_dropped_endpoint_takes_its_batches_along(b: &mut Bench) {
     assert_eq!(b.reader.batch(&id("b")).unwrap(), None);
     assert_eq!(b.files(), names(&[]));
     assert_eq!(b.reader.next_due().unwrap(), None);
+}
+
+fn a_large_batch_moves_in_slices_and_the_clock_goes_on_with_it(b: &mut Bench) {
+    b.now = 5;
+    let made = batch("b", "e", b.now);
+    let requests = |n: usize| request(&format!("j{n:04}"), &made, 5, text("1"));
+    let requests = (0..BATCH_SLICE + 20).map(requests).collect();
+    b.one(Command::MakeBatch { batch: Box::new(made.clone()), requests, idempotency_key: None });
+    let due = |b: &Bench| b.reader.due_batches(Timestamp(b.now), 9).unwrap();
+    let expire = || Command::ExpireBatch(id("b"));
+
+    let (finalized, first) = changed(b.one(Command::FinalizeBatch(id("b"))));
+    assert_eq!((finalized.is_draft(), first.len(), first[0].as_str()), (false, BATCH_SLICE, "j0000"));
+    assert_eq!(b.reader.counts(&e("e")).unwrap().waiting, BATCH_SLICE as u64);
+    b.one(Command::ChangeBatch { batch: id("b"), change: BatchChange::Rename(Some("mine".into())) });
+    assert_eq!((due(b), b.reader.next_due().unwrap()), (vec![id("b")], Some(Timestamp(5))));
+    assert_eq!(changed(b.one(expire())).1.len(), 20, "after a crash the clock releases the rest");
+    assert_eq!(due(b), []);
+    assert_eq!(changed(b.one(Command::FinalizeBatch(id("b")))).1, [""; 0]);
+
+    assert_eq!(changed(b.one(cancel_batch("b"))).1.len(), BATCH_SLICE);
+    assert_eq!(due(b), [id("b")]);
+    let (cancelled, rest) = changed(b.one(cancel_batch("b")));
+    assert_eq!((cancelled.is_cancelled(), rest.len()), (true, 20), "its caller goes on with it");
+    assert_eq!((due(b), look(b, "b").1.live()), (vec![], 0));
+
+    b.now += 10_000;
+    b.one(expire());
+    assert_eq!((due(b), look(b, "b").1.total()), (vec![id("b")], 20));
+    b.one(expire());
+    assert_eq!((b.reader.batch(&id("b")).unwrap(), b.reader.next_due().unwrap()), (None, None));
 }

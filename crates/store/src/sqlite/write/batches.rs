@@ -1,16 +1,24 @@
 //! Batches: made, added to, finalized, cancelled, renamed, ended with their last job, and forgotten with all of them.
 
-use runyard_domain::batch::{Batch as Group, BatchRefusal, MAX_ACTIVE};
+use runyard_domain::batch::{Batch as Group, BatchEnd, BatchRefusal, BatchState, MAX_ACTIVE};
 use runyard_domain::job;
 use runyard_domain::{BatchId, Job, JobId, Payload, Timestamp};
 use rusqlite::params;
 
 use super::Batch;
-use crate::command::LOOK_AGAIN_MS;
+use crate::command::{BATCH_SLICE, LOOK_AGAIN_MS};
 use crate::sqlite::batches::{batch_counts, load_batch};
 use crate::sqlite::rows::{self, JobRow, job_row};
 use crate::sqlite::sql::{all, column, first, run, to_document};
 use crate::{BatchChange, Reply, StoreError, Submission};
+
+/// Some jobs of a batch, as many as one command moves.
+#[derive(Default)]
+struct Slice {
+    jobs: Vec<JobRow>,
+    /// There are more.
+    is_cut: bool,
+}
 
 /// Who cancels a draft that nobody touched any more.
 const CLOCK: &str = "draft expired";
@@ -118,32 +126,48 @@ impl Batch<'_> {
             Ok(next) => next,
             Err(refusal) => return Ok(Reply::BatchRefused(refusal)),
         };
-        if !batch.is_draft() {
+        let drafts = self.slice_of_batch(id, "AND standing = 6")?;
+        if !batch.is_draft() && drafts.jobs.is_empty() {
             return Ok(changed(next, vec![], true));
         }
-        let drafts = self.jobs_of_batch(id, "AND standing = 6")?;
-        let jobs = self.step_rows(drafts, &job::Command::Release)?;
-        let next = next.settled(&batch_counts(self.conn, id)?, self.now);
-        self.put_batch(&next)?;
-        Ok(changed(next, jobs, false))
+        self.move_slice(&next, drafts, &job::Command::Release)
     }
 
     pub(super) fn cancel_batch(&mut self, id: &BatchId, by: &str) -> Result<Reply, StoreError> {
         let Some(batch) = load_batch(self.conn, id)? else { return Ok(no_such_batch()) };
         let next = batch.cancelled(by, self.now);
-        if !batch.is_active() {
+        let live = if next.is_cancelled() { self.live_slice(id)? } else { Slice::default() };
+        if !batch.is_active() && live.jobs.is_empty() {
             return Ok(changed(next, vec![], true));
         }
-        self.put_batch(&next)?;
-        let live = self.jobs_of_batch(id, "AND standing IN (-1, 0, 1, 6)")?;
-        let jobs = self.step_rows(live, &job::Command::Cancel { by: by.to_owned() })?;
-        Ok(changed(next, jobs, false))
+        self.move_slice(&next, live, &job::Command::Cancel { by: by.to_owned() })
+    }
+
+    /// Moves some jobs of a batch; while there are more, it is due.
+    fn move_slice(
+        &mut self,
+        batch: &Group,
+        slice: Slice,
+        command: &job::Command,
+    ) -> Result<Reply, StoreError> {
+        let jobs = self.step_rows(slice.jobs, command)?;
+        let batch = batch.settled(&batch_counts(self.conn, &batch.id)?, self.now);
+        self.put_batch(&batch)?;
+        if slice.is_cut {
+            self.put_due(&batch.id, self.now)?;
+        }
+        Ok(changed(batch, jobs, false))
     }
 
     pub(super) fn change_batch(&mut self, id: &BatchId, change: &BatchChange) -> Result<Reply, StoreError> {
         let Some(batch) = load_batch(self.conn, id)? else { return Ok(no_such_batch()) };
         let next = match change {
-            BatchChange::Rename(name) => Group { name: name.clone(), ..batch },
+            BatchChange::Rename(name) => {
+                const RENAME: &str = "UPDATE batches SET record = ?2 WHERE id = ?1";
+                let next = Group { name: name.clone(), ..batch };
+                run(self.conn, "rename a batch", RENAME, (id.as_str(), to_document(&next, "batch")?))?;
+                return Ok(changed(next, vec![], false));
+            }
             BatchChange::Remove(job) => {
                 let Some(row) = self.job_of_batch(id, job)? else {
                     return Ok(Reply::BatchRefused(BatchRefusal::NoSuchRequest));
@@ -162,23 +186,41 @@ impl Batch<'_> {
     }
 
     pub(super) fn expire_batch(&mut self, id: &BatchId) -> Result<Reply, StoreError> {
+        const DUE: &str = "SELECT due_at FROM batches WHERE id = ?1";
         let Some(batch) = load_batch(self.conn, id)? else { return Ok(no_such_batch()) };
-        if batch.due_at() > self.now {
+        let due: Option<i64> =
+            first(self.conn, "look when a batch is due", DUE, [id.as_str()], |row| column(row, 0))?;
+        if due.is_none_or(|due| due > self.now.0) {
             return Ok(Reply::Nothing);
         }
-        if batch.is_active() {
-            return self.cancel_batch(id, CLOCK);
+        match &batch.state {
+            BatchState::Draft { .. } => self.cancel_batch(id, CLOCK),
+            BatchState::Finalized { .. } => {
+                let drafts = self.slice_of_batch(id, "AND standing = 6")?;
+                self.move_slice(&batch, drafts, &job::Command::Release)
+            }
+            BatchState::Ended { how: BatchEnd::Cancelled { by }, .. } if batch.due_at() > self.now => {
+                let (live, cancel) = (self.live_slice(id)?, job::Command::Cancel { by: by.clone() });
+                self.move_slice(&batch, live, &cancel)
+            }
+            BatchState::Ended { .. } => self.forget_batch(id),
         }
+    }
+
+    fn forget_batch(&mut self, id: &BatchId) -> Result<Reply, StoreError> {
         if let Some(until) = self.batch_kept_until(id)? {
-            const KEEP: &str = "UPDATE batches SET due_at = ?2 WHERE id = ?1";
-            run(self.conn, "keep a batch longer", KEEP, (id.as_str(), until.0))?;
+            self.put_due(id, until)?;
             return Ok(Reply::Nothing);
         }
-        for row in self.jobs_of_batch(id, "")? {
+        let slice = self.slice_of_batch(id, "")?;
+        for row in slice.jobs {
             self.forget(row.n)?;
         }
-        run(self.conn, "forget a batch's calls", "DELETE FROM batch_calls WHERE batch = ?1", [id.as_str()])?;
-        run(self.conn, "forget a batch", "DELETE FROM batches WHERE id = ?1", [id.as_str()])?;
+        if !slice.is_cut {
+            const CALLS: &str = "DELETE FROM batch_calls WHERE batch = ?1";
+            run(self.conn, "forget a batch's calls", CALLS, [id.as_str()])?;
+            run(self.conn, "forget a batch", "DELETE FROM batches WHERE id = ?1", [id.as_str()])?;
+        }
         Ok(Reply::Nothing)
     }
 
@@ -218,9 +260,22 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn jobs_of_batch(&self, id: &BatchId, which: &str) -> Result<Vec<JobRow>, StoreError> {
-        let sql = format!("SELECT n, header FROM jobs WHERE batch = ?1 {which} ORDER BY n");
-        all(self.conn, "list a batch's jobs", &sql, [id.as_str()], job_row)
+    fn put_due(&self, id: &BatchId, at: Timestamp) -> Result<(), StoreError> {
+        const SQL: &str = "UPDATE batches SET due_at = ?2 WHERE id = ?1";
+        run(self.conn, "say when a batch is due", SQL, (id.as_str(), at.0)).map(drop)
+    }
+
+    fn live_slice(&self, id: &BatchId) -> Result<Slice, StoreError> {
+        self.slice_of_batch(id, "AND standing IN (-1, 0, 1, 6)")
+    }
+
+    fn slice_of_batch(&self, id: &BatchId, which: &str) -> Result<Slice, StoreError> {
+        let sql = format!("SELECT n, header FROM jobs WHERE batch = ?1 {which} ORDER BY n LIMIT ?2");
+        let columns = (id.as_str(), BATCH_SLICE as i64 + 1);
+        let mut jobs = all(self.conn, "list a batch's jobs", &sql, columns, job_row)?;
+        let is_cut = jobs.len() > BATCH_SLICE;
+        jobs.truncate(BATCH_SLICE);
+        Ok(Slice { jobs, is_cut })
     }
 
     fn job_of_batch(&self, id: &BatchId, job: &JobId) -> Result<Option<JobRow>, StoreError> {
