@@ -13,6 +13,12 @@ pub trait Env: Send + Sync + std::fmt::Debug {
         self.now()
     }
 
+    /// The time that passed while the machine was awake, from any beginning: only differences mean something. What
+    /// waits for a worker to do something goes by it, because a machine that sleeps does nothing.
+    fn awake(&self) -> Timestamp {
+        self.now()
+    }
+
     /// Fills `bytes` with randomness fit for secrets.
     fn fill(&self, bytes: &mut [u8]);
 

@@ -51,7 +51,11 @@ impl Steady {
 }
 
 fn since_boot() -> i64 {
-    let time = clock_gettime(ClockId::Boottime);
+    read(ClockId::Boottime)
+}
+
+fn read(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }
 
@@ -68,6 +72,10 @@ impl Env for SystemEnv {
 
     fn wall(&self) -> Timestamp {
         Timestamp(wall() / 1_000_000)
+    }
+
+    fn awake(&self) -> Timestamp {
+        Timestamp(read(ClockId::Monotonic) / 1_000_000)
     }
 
     fn fill(&self, bytes: &mut [u8]) {

@@ -38,6 +38,7 @@ impl Fleet {
             let endpoint = engine.endpoint_by_id(&record.endpoint);
             let test = endpoint.is_none_or(|e| e.traffic(record.release) == Traffic::Nothing);
             let managed = Managed {
+                began: self.began_earlier(&record),
                 record,
                 kill_at: None,
                 at_once: false,
@@ -51,7 +52,6 @@ impl Fleet {
                 start_timeout_s: None,
                 launched: true,
                 phase: None,
-                fetched_at: None,
             };
             self.state().workers.insert(id.clone(), managed);
             match seen {

@@ -59,12 +59,12 @@ impl Fleet {
 
     /// Notes how far the start of a container is.
     fn note_phase(&self, seen: &Observed) {
-        let now = self.now();
+        let (now, awake) = (self.now(), self.awake());
         let mut state = self.state();
         let Some(managed) = state.workers.get_mut(&seen.id) else { return };
         let fetching = |phase: Option<StartPhase>| phase.is_some_and(StartPhase::is_fetching);
         if fetching(managed.phase) && !fetching(seen.phase) {
-            managed.fetched_at = Some(now);
+            managed.began = awake;
         }
         managed.phase = seen.phase;
         if seen.pid != 0 && managed.record.started_at.is_none() {

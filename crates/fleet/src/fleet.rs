@@ -84,6 +84,11 @@ impl Fleet {
         self.inner.engine.now()
     }
 
+    /// The clock of what waits for workers: it stands still while the machine sleeps.
+    pub(crate) fn awake(&self) -> Timestamp {
+        self.inner.engine.env().awake()
+    }
+
     /// GPUs of this machine.
     pub fn gpus(&self) -> u32 {
         self.inner.machine.gpus
@@ -196,25 +201,38 @@ impl Fleet {
     }
 
     fn until_deadline(&self) -> Duration {
-        let now = self.now();
-        let deadline = self.state().next_deadline(|w| self.start_deadline(w));
-        let ms = deadline.map_or(LONGEST_SLEEP_MS, |at| at.since(now).min(LONGEST_SLEEP_MS));
-        Duration::from_millis(ms as u64)
+        let (now, awake) = (self.now(), self.awake());
+        let state = self.state();
+        let look = state.next_look().map(|at| at.since(now));
+        let end = state.next_end(|w| self.start_deadline(w)).map(|at| at.since(awake));
+        let ms = look.into_iter().chain(end).fold(LONGEST_SLEEP_MS, i64::min);
+        Duration::from_millis(ms.max(0) as u64)
     }
 
-    /// When a worker that has not asked for a job yet has failed to start.
+    /// When a worker that has not asked for a job yet has failed to start, while the machine is awake.
     pub(crate) fn start_deadline(&self, worker: &Managed) -> Option<Timestamp> {
         // An image takes as long to come as it takes; that it comes at all is watched where it is pulled.
         let fetching = worker.phase.is_some_and(StartPhase::is_fetching);
         if worker.record.state != WorkerState::Starting || worker.start_timed_out || fetching {
             return None;
         }
-        // Also where the endpoint is gone: nothing else would end a worker that never asks.
-        let endpoint = self.inner.engine.endpoint_by_id(&worker.record.endpoint);
-        let setting = endpoint.map_or_else(Settings::default, |e| e.settings.clone()).start_timeout_s;
-        let limit_s = worker.start_timeout_s.unwrap_or(setting);
-        let from = worker.fetched_at.unwrap_or(worker.record.created_at);
-        Some(from.plus(i64::from(limit_s) * 1000))
+        let limit_ms = worker.start_timeout_s.map(|limit_s| i64::from(limit_s) * 1000);
+        Some(worker.began.plus(limit_ms.unwrap_or_else(|| self.start_timeout_ms(&worker.record.endpoint))))
+    }
+
+    /// Also where the endpoint is gone: nothing else would end a worker that never asks.
+    fn start_timeout_ms(&self, endpoint: &EndpointId) -> i64 {
+        let endpoint = self.inner.engine.endpoint_by_id(endpoint);
+        i64::from(endpoint.map_or_else(Settings::default, |e| e.settings.clone()).start_timeout_s) * 1000
+    }
+
+    /// When a worker began that another server ordered, by the clock that stands still while the machine sleeps.
+    /// Where its time to start would be over by now, the machine may have slept or its clock may have been set
+    /// meanwhile: it begins anew.
+    pub(crate) fn began_earlier(&self, record: &WorkerRecord) -> Timestamp {
+        let ago_ms = self.now().since(record.created_at);
+        let is_within = (0..self.start_timeout_ms(&record.endpoint)).contains(&ago_ms);
+        self.awake().plus(if is_within { -ago_ms } else { 0 })
     }
 
     fn on_change(&self, change: Result<Change, RecvError>) {

@@ -167,6 +167,7 @@ impl Fleet {
             .ok_or(FleetError::NotServable(number, "its environment was never prepared"))?;
         let managed = Managed {
             record: record.clone(),
+            began: self.awake(),
             kill_at: None,
             at_once: false,
             told_to_end: false,
@@ -179,7 +180,6 @@ impl Fleet {
             start_timeout_s: test.then_some(endpoint.settings.start_timeout_s),
             launched: false,
             phase: spec.image.is_some().then_some(StartPhase::Resolving),
-            fetched_at: None,
         };
         self.state().workers.insert(record.id.clone(), managed);
         if let Err(error) = self.inner.engine.put_worker(record.clone()).await {
@@ -237,7 +237,7 @@ impl Fleet {
         if gone {
             return self.worker_ended(id, Some(unknown_exit())).await;
         }
-        let again = self.now().plus(KILL_AGAIN_MS);
+        let again = self.awake().plus(KILL_AGAIN_MS);
         let mut state = self.state();
         state.runtime_dirty = true;
         if let Some(managed) = state.workers.get_mut(id) {

@@ -14,7 +14,10 @@ use runyard_runtime::StartPhase;
 #[derive(Debug, Clone)]
 pub(crate) struct Managed {
     pub(crate) record: WorkerRecord,
-    /// When it is killed if it is still there.
+    /// When it was ordered, or its image was there, by the clock that stands still while the machine sleeps: its time
+    /// to start counts from then.
+    pub(crate) began: Timestamp,
+    /// When it is killed if it is still there, by the same clock.
     pub(crate) kill_at: Option<Timestamp>,
     /// It drains to stop what it runs: without other jobs it is killed without a grace.
     pub(crate) at_once: bool,
@@ -38,8 +41,6 @@ pub(crate) struct Managed {
     pub(crate) launched: bool,
     /// How far the start of its container is.
     pub(crate) phase: Option<StartPhase>,
-    /// When its image was there, where that took a while: its time to start counts from then.
-    pub(crate) fetched_at: Option<Timestamp>,
 }
 
 /// Failed starts of an endpoint's serving release.
@@ -159,6 +160,7 @@ pub(crate) struct EndedTest {
 /// A look at whether a worker has let go of a job.
 #[derive(Debug)]
 pub(crate) struct StopCheck {
+    /// By the clock that stands still while the machine sleeps.
     pub(crate) at: Timestamp,
     pub(crate) worker: WorkerId,
     pub(crate) job: JobId,
@@ -235,16 +237,20 @@ impl State {
         all.into_iter().map(|(_, held)| held).collect()
     }
 
-    /// The earliest deadline of any kind.
-    pub(crate) fn next_deadline(
+    /// When to look at something again.
+    pub(crate) fn next_look(&self) -> Option<Timestamp> {
+        let looks = self.yards.values().filter_map(|y| y.look_at);
+        looks.chain(self.look_at_runtime).chain(self.settle_at).min()
+    }
+
+    /// When a worker's time is over, by the clock that stands still while the machine sleeps.
+    pub(crate) fn next_end(
         &self,
         start_deadline: impl Fn(&Managed) -> Option<Timestamp>,
     ) -> Option<Timestamp> {
-        let looks = self.yards.values().filter_map(|y| y.look_at);
         let kills = self.workers.values().filter_map(|w| w.kill_at);
         let starts = self.workers.values().filter_map(start_deadline);
         let checks = self.stop_checks.iter().map(|check| check.at);
-        let others = self.look_at_runtime.into_iter().chain(self.settle_at);
-        looks.chain(kills).chain(starts).chain(checks).chain(others).min()
+        kills.chain(starts).chain(checks).min()
     }
 }

@@ -21,7 +21,7 @@ impl Fleet {
     /// held polls. `at_once` ends also what it runs, after the grace that its endpoint gives to other jobs.
     pub(crate) async fn drain(&self, id: &WorkerId, cause: &str, at_once: bool) {
         let held = self.inner.engine.held_by(id);
-        let now = self.now();
+        let now = self.awake();
         {
             let mut state = self.state();
             let Some(worker) = state.workers.get_mut(id) else { return };
@@ -89,7 +89,7 @@ impl Fleet {
 
     /// Those that were not told yet. Their time runs from now on.
     fn done_draining(&self, endpoint: &EndpointId) -> Vec<WorkerId> {
-        let now = self.now();
+        let now = self.awake();
         let mut state = self.state();
         let draining =
             |w: &&mut Managed| w.record.endpoint == *endpoint && w.record.state == WorkerState::Draining;
@@ -114,7 +114,7 @@ impl Fleet {
         let endpoint = self.inner.engine.endpoint_by_id(&managed.record.endpoint);
         let grace_ms = endpoint.map_or_else(Settings::default, |e| e.settings.clone()).stop_grace_ms;
         if !state.stop_checks.iter().any(|check| check.worker == *worker && check.job == *job) {
-            let at = self.now().plus(grace_ms);
+            let at = self.awake().plus(grace_ms);
             state.stop_checks.push(StopCheck { at, worker: worker.clone(), job: job.clone(), last: false });
         }
     }
@@ -133,14 +133,14 @@ impl Fleet {
 
     /// Kills what is over its time, fails starts that take too long, replaces workers that do not let go.
     pub(crate) async fn keep_deadlines(&self) {
-        let now = self.now();
+        let (now, awake) = (self.now(), self.awake());
         let (kills, late, checks, unsettled) = {
             let mut state = self.state();
-            let over = |w: &&Managed| w.kill_at.is_some_and(|at| at <= now);
+            let over = |w: &&Managed| w.kill_at.is_some_and(|at| at <= awake);
             let kills: Vec<_> = state.workers.values().filter(over).map(|w| w.record.id.clone()).collect();
-            let too_long = |w: &&Managed| self.start_deadline(w).is_some_and(|at| at <= now);
+            let too_long = |w: &&Managed| self.start_deadline(w).is_some_and(|at| at <= awake);
             let late: Vec<_> = state.workers.values().filter(too_long).map(|w| w.record.id.clone()).collect();
-            let checks: Vec<_> = state.stop_checks.extract_if(.., |check| check.at <= now).collect();
+            let checks: Vec<_> = state.stop_checks.extract_if(.., |check| check.at <= awake).collect();
             let settle = state.settle_at.take_if(|at| *at <= now).is_some();
             let unsettled = if settle { std::mem::take(&mut state.unsettled) } else { Vec::new() };
             (kills, late, checks, unsettled)
@@ -173,7 +173,7 @@ impl Fleet {
         }
         let runs_others = engine.leases(worker).iter().any(|lease| lease.started);
         if !check.last && runs_others && engine.was_told(worker, &check.job) {
-            let at = self.now().plus(PINGS_MS);
+            let at = self.awake().plus(PINGS_MS);
             self.state().stop_checks.push(StopCheck { at, last: true, ..check });
             return;
         }
@@ -184,7 +184,7 @@ impl Fleet {
         if let Some(worker) = self.state().workers.get_mut(id) {
             worker.wanted_gone = true;
             // Once more later, should it not be seen to end.
-            worker.kill_at = Some(self.now().plus(KILL_AGAIN_MS));
+            worker.kill_at = Some(self.awake().plus(KILL_AGAIN_MS));
         }
         if let Err(error) = self.inner.runtime.stop(id, Stop::Kill).await {
             tracing::warn!(worker.id = %id, %error, "a worker could not be killed");

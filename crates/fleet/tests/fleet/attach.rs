@@ -138,6 +138,20 @@ async fn a_starting_worker_keeps_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_started_while_the_machine_slept_without_a_server_has_its_time_again() {
+    let settings = Settings { start_timeout_s: 10, ..patient() };
+    let mut stage = Stage::new(settings).await;
+    stage.submit().await;
+    stage.stop_server();
+    stage.sleep(3_600_000).await;
+    stage.start_server().await;
+    stage.advance(9_900).await;
+    assert_eq!((stage.starts(), stage.running()), (1, 1));
+    stage.advance(200).await;
+    assert_eq!(stage.running(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn workers_that_a_server_ended_with_itself_did_not_crash() {
     let mut stage = Stage::new(Settings { workers_min: 3, ..patient() }).await;
     let (mut jobs, workers) = (vec![], stage.runtime.running());

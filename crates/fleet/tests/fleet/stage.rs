@@ -18,16 +18,21 @@ use runyard_store::{Blobs, Command, MemoryStore, Reader, Reply, Store, StoreErro
 use runyard_vault::{Caller, Sealer, Vault, WorkerCaller};
 use tokio::task::JoinHandle;
 
-/// A clock that stands, and a sequence of numbers instead of chance.
+/// A clock that stands, one that does not count the machine's sleep, and a sequence of numbers instead of chance.
 #[derive(Debug)]
 pub struct Clock {
     now: AtomicI64,
+    slept: AtomicI64,
     random: Mutex<u64>,
 }
 
 impl Env for Clock {
     fn now(&self) -> Timestamp {
         Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn awake(&self) -> Timestamp {
+        Timestamp(self.now().0 - self.slept.load(Ordering::SeqCst))
     }
 
     fn fill(&self, bytes: &mut [u8]) {
@@ -102,7 +107,11 @@ impl Stage {
     pub async fn with_gpus(settings: Settings, gpus: u32) -> Self {
         let (still, moves) = std::sync::mpsc::channel::<()>();
         tokio::task::spawn_blocking(move || moves.recv());
-        let clock = Arc::new(Clock { now: AtomicI64::new(1_000_000), random: Mutex::new(7) });
+        let clock = Arc::new(Clock {
+            now: AtomicI64::new(1_000_000),
+            slept: AtomicI64::new(0),
+            random: Mutex::new(7),
+        });
         let model = Arc::new(Mutex::new(MemoryStore::new()));
         let files = tempfile::tempdir().unwrap();
         let disk_full = Arc::new(AtomicBool::new(false));
@@ -314,6 +323,15 @@ impl Stage {
             self.leap(left.min(step)).await;
             left -= step;
         }
+    }
+
+    /// The machine is suspended and wakes up.
+    pub async fn sleep(&self, ms: i64) {
+        self.clock.now.fetch_add(ms, Ordering::SeqCst);
+        self.clock.slept.fetch_add(ms, Ordering::SeqCst);
+        self.runtime.set_now(self.clock.now());
+        self.fleet.nudge(&ep());
+        self.settle().await;
     }
 
     /// The clock goes on in one step.

@@ -56,6 +56,20 @@ async fn a_worker_that_never_asks_is_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_machine_that_sleeps_does_not_end_a_start() {
+    let settings = Settings { start_timeout_s: 10, ..patient() };
+    let stage = Stage::new(settings).await;
+    stage.runtime.ignore_term(true);
+    stage.submit().await;
+    stage.advance(4_000).await;
+    stage.sleep(8 * 3_600_000).await;
+    stage.advance(5_900).await;
+    assert_eq!((stage.starts(), stage.running()), (1, 1));
+    stage.advance(100).await;
+    assert_eq!(stage.running(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn ending_with_code_0_before_asking_names_what_is_not_set() {
     let stage = Stage::new(patient()).await;
     let job = stage.submit().await;

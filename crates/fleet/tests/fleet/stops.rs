@@ -38,6 +38,22 @@ async fn a_worker_that_does_not_let_go_is_replaced_and_its_other_jobs_go_back_un
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_machine_that_sleeps_takes_nothing_of_the_grace_and_of_a_drain() {
+    let (stage, worker, [first, second]) = stubborn(patient()).await;
+    stage.engine.cancel(&stage.caller, &first).await.unwrap();
+    stage.sleep(3_600_000).await;
+    stage.advance(2_950).await;
+    assert_eq!(stage.record(&worker).state, WorkerState::Ready, "it has had no time to let go");
+    stage.advance(50).await;
+    assert_eq!(stage.record(&worker).state, WorkerState::Draining);
+    stage.sleep(3_600_000).await;
+    stage.advance(9_900).await;
+    assert_eq!(stage.job(&second).holder(), Some(&worker), "it may still finish");
+    stage.advance(200).await;
+    assert_eq!(stage.runtime.stopped(), [(worker, Stop::Kill)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_other_jobs_it_is_killed_at_once() {
     let stage = Stage::new(patient()).await;
     stage.runtime.ignore_term(true);

@@ -84,6 +84,10 @@ impl Env for SimEnv {
         Timestamp(self.set.load(Ordering::SeqCst) + self.begun.elapsed().as_millis() as i64)
     }
 
+    fn awake(&self) -> Timestamp {
+        Timestamp(self.begun.elapsed().as_millis() as i64)
+    }
+
     fn wall(&self) -> Timestamp {
         self.now().plus(self.to_come.load(Ordering::SeqCst))
     }
