@@ -7,6 +7,7 @@
 
 mod batches;
 mod checkpoint;
+mod quota;
 mod read;
 mod rows;
 mod schema;
@@ -19,7 +20,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ pub struct SqliteStore {
     /// Closed after all others, and so the one that moves the WAL into the database at the end.
     conn: Connection,
     next_seq: u64,
+    dir: PathBuf,
     blobs: Blobs,
     /// An input or output error of the disk: after it nothing is known of what is durable, so nothing more is
     /// accepted.
@@ -81,7 +83,8 @@ impl SqliteStore {
         }
         let checkpoints = Checkpoints::start(&path, blobs.reserve())?;
         let readers = Arc::new(Readers::new(path));
-        Ok(Self { checkpoints, readers, conn, next_seq, blobs, broken: None, _lock: lock })
+        let dir = dir.to_owned();
+        Ok(Self { checkpoints, readers, conn, next_seq, dir, blobs, broken: None, _lock: lock })
     }
 
     fn transact(
@@ -113,6 +116,9 @@ impl Store for SqliteStore {
         WAL_PAGES.set(0);
         let (replies, unnamed) = match self.transact(now, commands) {
             Ok(done) => done,
+            Err(StoreError::Database { source, .. }) if quota::is_over(&self.dir, &source) => {
+                return Err(StoreError::DiskFull);
+            }
             Err(error) => {
                 self.broken = Break::of(&error);
                 if self.broken.is_some() {
