@@ -31,6 +31,7 @@ mod post;
 #[doc(hidden)]
 pub mod probe;
 mod reap;
+mod records;
 mod replay;
 mod reply;
 mod route;

@@ -1,27 +1,26 @@
 //! Posts that wait for the server, on disk: each is appended and synced before its worker hears 200, and
 //! leaves when the server has answered it.
 //!
-//! The file is a log of two kinds of JSON lines: an entry, followed by its body and a line feed, and the
-//! number of an entry that is done with. Whenever nothing waits it is emptied. A tail that a crash tore was
-//! never answered with 200 and is cut off.
+//! The file is a log of posts and of the numbers of those that are done with (`records`). Whenever nothing waits it is
+//! emptied. A tail that a crash tore was never answered with 200 and is cut off.
 //!
 //! Some blocks beyond the file's end are its own already, so that results find room on a full disk too.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader};
+use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
+use runyard_domain::{JobId, Timestamp, WorkerId};
 use runyard_runtime::Observed;
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::records::{self, Entry, Record};
 use crate::upstream::Outgoing;
 use crate::worker::{Worker, locked};
 
@@ -44,34 +43,6 @@ impl Post {
     pub fn new(job: JobId, last: bool, request: Outgoing) -> Self {
         Self { job, last, request }
     }
-}
-
-/// An entry's line in the file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Entry {
-    number: u64,
-    worker: WorkerId,
-    endpoint: EndpointId,
-    release: u32,
-    job: JobId,
-    last: bool,
-    path: String,
-    headers: Vec<(String, String)>,
-    len: u64,
-    sum: String,
-}
-
-/// The line of an entry that is done with.
-#[derive(Debug, Serialize, Deserialize)]
-struct Finished {
-    finished: u64,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Entry(Entry),
-    Finished(Finished),
 }
 
 /// The posts that wait.
@@ -201,10 +172,10 @@ impl Spool {
             path: post.request.path,
             headers: texts(&post.request.headers),
             len: body.len() as u64,
-            sum: sum(&body),
+            sum: records::sum(&body),
+            line_sum: None,
         };
-        let mut bytes = serde_json::to_vec(&entry)?;
-        bytes.push(b'\n');
+        let bytes = entry.line()?;
         let body_at = at + bytes.len() as u64;
         let end = body_at + entry.len + 1;
         let file = Arc::clone(&self.file);
@@ -276,8 +247,7 @@ impl Spool {
             return Ok(());
         }
         // Not synced: after a power cut the entry is sent again, which the server bears.
-        let mut line = serde_json::to_vec(&Finished { finished: number })?;
-        line.push(b'\n');
+        let line = records::finished(number)?;
         self.file.write_all_at(&line, end)?;
         locked(&self.state).end = end + line.len() as u64;
         Ok(())
@@ -294,49 +264,19 @@ fn keep_room(file: &File, end: u64) {
     }
 }
 
-/// Reads the file up to its first torn line and cuts off the rest.
+/// Reads what is whole of the file and cuts off what is torn behind it.
 fn load(file: &File) -> io::Result<State> {
     let mut state = State::default();
-    let mut reader = BufReader::new(file);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let len = reader.read_until(b'\n', &mut line)? as u64;
-        let at = state.end + len;
-        match serde_json::from_slice::<Line>(&line) {
-            Ok(Line::Finished(Finished { finished })) if line.ends_with(b"\n") => {
-                state.remove(finished);
-                state.end = at;
-            }
-            Ok(Line::Entry(entry)) if line.ends_with(b"\n") => {
-                let left = file.metadata()?.len().saturating_sub(at);
-                if entry.len >= left {
-                    break;
-                }
-                let mut body = vec![0; entry.len as usize + 1];
-                io::Read::read_exact(&mut reader, &mut body)?;
-                if body.pop() != Some(b'\n') || sum(&body) != entry.sum {
-                    break;
-                }
-                state.end = at + entry.len + 1;
-                state.next = state.next.max(entry.number);
-                state.insert(entry, at);
-            }
-            _ => break,
+    let end = records::read(file, |record| match record {
+        Record::Entry(entry, body_at) => {
+            state.next = state.next.max(entry.number);
+            state.insert(*entry, body_at);
         }
-    }
-    if state.waiting.is_empty() {
-        state.end = 0;
-    }
+        Record::Finished(number) => state.remove(number),
+    })?;
+    state.end = if state.waiting.is_empty() { 0 } else { end };
     file.set_len(state.end)?;
     Ok(state)
-}
-
-fn sum(body: &[u8]) -> String {
-    let sum = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{sum:016x}")
 }
 
 /// Headers as text; the worker's key is of no use to the server and stays out of the file.
