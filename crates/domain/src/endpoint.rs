@@ -8,7 +8,7 @@ use crate::{EndpointId, Prefetch, Rates, Rollout, RolloutSettings, Timestamp};
 
 /// When to add a worker. Sources: RunPod's endpoint settings, `scalerType` and `scalerValue`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", content = "value", rename_all = "SCREAMING_SNAKE_CASE")]
+#[serde(tag = "type", content = "value", rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields)]
 pub enum Scaler {
     /// Add a worker for each job that has waited longer than this many seconds.
     QueueDelay(f64),
@@ -48,9 +48,9 @@ pub struct Settings {
     pub concurrency: u32,
     /// Whether its workers may get short jobs in lists longer than they asked for.
     pub prefetch: Prefetch,
-    /// After a job was stopped, how long its worker may go on before it is replaced.
+    /// After a job was stopped, how long its worker may go on before it is replaced. Up to 10 minutes.
     pub stop_grace_ms: i64,
-    /// Where a worker is replaced to stop one job: how long its other jobs may still run.
+    /// Where a worker is replaced to stop one job: how long its other jobs may still run. Up to an hour.
     pub replace_grace_ms: i64,
     /// How releases follow each other.
     pub rollout: RolloutSettings,
@@ -88,6 +88,12 @@ pub const USUAL_QUEUE_LIMIT: u32 = 500_000;
 
 /// Seven days, the longest execution timeout and TTL.
 pub const WEEK_MS: i64 = 7 * 86_400_000;
+
+/// The longest that a stopped job may hold its worker: nobody waits for it any more.
+const STOP_GRACE_MOST_MS: i64 = 600_000;
+
+/// The longest that a worker which is to be replaced may stay for its other jobs.
+const REPLACE_GRACE_MOST_MS: i64 = 3_600_000;
 
 /// A setting is out of its bounds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -150,6 +156,12 @@ impl Settings {
         }
         if let Some((field, found, allowed)) = self.container.wrong() {
             return bad(field, found, allowed);
+        }
+        if !(0..=STOP_GRACE_MOST_MS).contains(&self.stop_grace_ms) {
+            return bad("stop_grace_ms", self.stop_grace_ms.to_string(), "0 to 600000 (10 minutes)");
+        }
+        if !(0..=REPLACE_GRACE_MOST_MS).contains(&self.replace_grace_ms) {
+            return bad("replace_grace_ms", self.replace_grace_ms.to_string(), "0 to 3600000 (an hour)");
         }
         self.rollout.check()
     }
@@ -226,6 +238,12 @@ mod tests {
         assert_eq!(broken.check().expect_err("4 > 3").field, "workers_min");
         let broken = Settings { execution_timeout_ms: 10, ..Settings::default() };
         assert_eq!(broken.check().expect_err("10 ms").field, "execution_timeout_ms");
+        for ms in [-1, i64::MAX] {
+            let broken = Settings { stop_grace_ms: ms, ..Settings::default() };
+            assert_eq!(broken.check().expect_err("no grace").field, "stop_grace_ms");
+            let broken = Settings { replace_grace_ms: ms, ..Settings::default() };
+            assert_eq!(broken.check().expect_err("no grace").field, "replace_grace_ms");
+        }
     }
 
     #[test]

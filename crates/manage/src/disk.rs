@@ -64,9 +64,10 @@ pub(crate) struct Prune {
 pub(crate) async fn prune(
     State(manage): State<Manage>,
     auth: Auth,
-    Body(request): Body<Prune>,
+    body: Body<Prune>,
 ) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Admin, None)?;
+    let request = body.read()?;
     if manage.inner.info.offline && !request.dry_run {
         // Workers may live on without a server, and only it knows them.
         return Err(Problem::conflict(

@@ -8,10 +8,10 @@ use runyard_vault::Caller;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::Manage;
 use crate::auth::Auth;
 use crate::problem::Problem;
 use crate::stream::Body;
+use crate::{Manage, fields};
 
 pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
     let seen = manage.inner.engine.endpoints().into_iter().filter(|e| auth.0.sees(&e.id));
@@ -29,8 +29,10 @@ pub(crate) struct Create {
 pub(crate) async fn create(
     State(manage): State<Manage>,
     auth: Auth,
-    Body(body): Body<Create>,
+    body: Body<Create>,
 ) -> Result<Json<Value>, Problem> {
+    auth.0.may(Access::Deploy, None)?;
+    let body = body.read()?;
     let endpoint = manage.create_endpoint(&auth.0, &body.name, &body.settings).await?;
     Ok(Json(manage.endpoint_view(&endpoint)?))
 }
@@ -79,8 +81,7 @@ pub(crate) fn changed(settings: &Settings, changes: &Map<String, Value>) -> Resu
     for (name, value) in changes {
         let Some(slot) = all.get_mut(name) else {
             let known: Vec<&str> = all.keys().map(String::as_str).collect();
-            let known = known.join(", ");
-            return Err(Problem::invalid(format!("there is no setting '{name}'; there are {known}")));
+            return Err(fields::unknown("setting", name, &known));
         };
         match (slot, value) {
             // Parts that are not named stay; null gives one back to what holds for all endpoints.
@@ -127,9 +128,10 @@ pub(crate) async fn change(
     State(manage): State<Manage>,
     auth: Auth,
     Path(ep): Path<String>,
-    Body(body): Body<Change>,
+    body: Body<Change>,
 ) -> Result<Json<Value>, Problem> {
     let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
+    let body = body.read()?;
     changed(&endpoint.settings, &body.settings)?;
     let name = body.name.filter(|name| *name != endpoint.name);
     if let Some(name) = &name {

@@ -12,6 +12,9 @@ use crate::problem::Problem;
 use crate::stream::Body;
 use crate::{Manage, views};
 
+/// The longest life that can be said, in seconds.
+const LONGEST_LIFE_S: i64 = 100 * 365 * 86_400;
+
 pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Admin, None)?;
     let keys = manage.inner.engine.reader().keys()?;
@@ -47,14 +50,17 @@ pub(crate) struct Create {
 pub(crate) async fn create(
     State(manage): State<Manage>,
     auth: Auth,
-    Body(body): Body<Create>,
+    body: Body<Create>,
 ) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Admin, None)?;
+    let body = body.read()?;
     if body.access == Access::Admin && !body.endpoints.is_empty() {
         return Err(Problem::invalid("a key with admin access cannot be restricted to endpoints"));
     }
-    if body.expires_in_s.is_some_and(|s| s < 1) {
-        return Err(Problem::invalid("expiresInS must be at least 1"));
+    if body.expires_in_s.is_some_and(|s| !(1..=LONGEST_LIFE_S).contains(&s)) {
+        let most =
+            format!("expiresInS must be 1 to {LONGEST_LIFE_S} (100 years); without it a key does not expire");
+        return Err(Problem::invalid(most));
     }
     let engine = &manage.inner.engine;
     let endpoints: Result<Vec<_>, Problem> = body

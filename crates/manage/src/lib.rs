@@ -7,6 +7,7 @@ mod container;
 mod deploy;
 mod disk;
 mod endpoints;
+mod fields;
 mod git;
 #[cfg(feature = "docker")]
 mod images;

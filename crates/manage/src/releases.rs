@@ -143,9 +143,10 @@ pub(crate) async fn rollback(
     State(manage): State<Manage>,
     auth: Auth,
     Path(ep): Path<String>,
-    Body(request): Body<Target>,
+    body: Body<Target>,
 ) -> Result<Response, Problem> {
     let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
+    let request = body.read()?;
     let releases = manage.inner.engine.reader().releases(&endpoint.id)?;
     let number = request.to.or_else(|| before(&endpoint, &releases));
     let release =
@@ -204,9 +205,10 @@ pub(crate) async fn promote(
     State(manage): State<Manage>,
     auth: Auth,
     Path(ep): Path<String>,
-    Body(request): Body<Target>,
+    body: Body<Target>,
 ) -> Result<Response, Problem> {
     let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
+    let request = body.read()?;
     let canary = endpoint.rollout.as_ref().filter(|rollout| rollout.canary_percent().is_some());
     let number = request.to.or(canary.map(|rollout| rollout.to)).ok_or_else(|| {
         Problem::conflict(format!("no canary of '{ep}' waits to be promoted"))

@@ -1,5 +1,7 @@
 //! JSON in, JSON lines out.
 
+use std::marker::PhantomData;
+
 use axum::body::Body as HttpBody;
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
@@ -10,26 +12,38 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::fields;
 use crate::problem::Problem;
 
 /// The largest JSON body of a management call, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// A JSON body, whatever its content type; an error names line and column.
-pub(crate) struct Body<T>(pub(crate) T);
+/// A JSON body, whatever its content type. It is read once the caller is known to be allowed what it asks for: who is
+/// not learns nothing of what else is wrong.
+pub(crate) struct Body<T> {
+    text: Vec<u8>,
+    kind: PhantomData<fn() -> T>,
+}
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY)
             .await
             .map_err(|_| Problem::invalid("the body is larger than 1 MiB or broke off"))?;
-        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        let text = std::str::from_utf8(text)
+        let text = if bytes.is_empty() { b"{}".to_vec() } else { bytes.to_vec() };
+        Ok(Self { text, kind: PhantomData })
+    }
+}
+
+impl<T: DeserializeOwned> Body<T> {
+    /// What it says; an error names line and column, or the field that there is not.
+    pub(crate) fn read(self) -> Result<T, Problem> {
+        let text = std::str::from_utf8(&self.text)
             .map_err(|error| Problem::invalid(format!("the body is not UTF-8: {error}")))?;
+        fields::check::<T>(text)?;
         serde_json::from_str(text)
-            .map(Self)
             .map_err(|error| Problem::invalid(format!("the body is not what this call takes: {error}")))
     }
 }

@@ -172,6 +172,7 @@ impl Config {
         let sign = layers.pick("webhook_sign", None, parsed.webhook_sign, Some(true))?;
         let git_private = layers.pick("git_allow_private", None, parsed.git_allow_private, Some(false))?;
         let max_age_s = max_age_s.unwrap_or(DAY_S);
+        between("drain_grace_s", drain_grace_s.unwrap_or(30), 0, DAY_S)?;
         within("webhook_tries", u64::from(tries), 100)?;
         within("webhook_max_age_s", max_age_s, DAY_S)?;
         Ok(Self {
@@ -195,7 +196,7 @@ impl Config {
     }
 }
 
-/// The longest time that a webhook is tried for.
+/// The longest time that a webhook is tried for, and that a server which ends waits for running jobs.
 const DAY_S: u64 = 86_400;
 
 fn within(key: &str, value: u64, most: u64) -> Result<(), ServerError> {
@@ -245,13 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn webhooks_have_bounds() {
+    fn durations_have_bounds() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("server.toml");
         for (text, wrong) in [
             ("webhook_tries = 20\nwebhook_sign = false", ""),
             ("webhook_tries = 0", "webhook_tries is 0"),
             ("webhook_max_age_s = 86401", "webhook_max_age_s is 86401"),
+            ("drain_grace_s = 86401", "drain_grace_s is 86401; it must be 0 to 86400"),
         ] {
             std::fs::write(&file, text).expect("written");
             match Config::load(&file, &Flags::default()) {

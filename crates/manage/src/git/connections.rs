@@ -64,8 +64,9 @@ pub(crate) async fn connect(
     State(manage): State<Manage>,
     auth: Auth,
     Path(ep): Path<String>,
-    Body(request): Body<Connect>,
+    body: Body<Connect>,
 ) -> Result<Json<Value>, Problem> {
+    let request = manage.read_to_deploy(&auth.0, &ep, body)?;
     let known = manage.inner.engine.endpoint(&ep).filter(|e| auth.0.sees(&e.id));
     let creates = known.is_none() && request.create;
     // First of all: who may not deploy here learns nothing of what else is wrong.

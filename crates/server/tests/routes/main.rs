@@ -261,6 +261,19 @@ async fn a_key_opens_what_it_is_for_and_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_field_that_a_call_does_not_have_is_named() {
+    let house = House::new().await;
+    let key = house.key(Admin, &[], |_| {}).await.1;
+    let mut request = request("PATCH", &format!("/api/v1/endpoints/{OWN}"), Some(key.as_bytes()));
+    *request.body_mut() = axum::body::Body::from(r#"{"setings": {"workers_max": 9}}"#);
+    request.headers_mut().remove("content-length");
+    let (answer, body) = house.send(request).await;
+    assert_eq!(answer.status(), 400, "{body}");
+    assert!(body.contains("there is no field 'setings'; there are name, settings"), "{body}");
+    assert!(body.contains("did you mean 'settings'?"), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_for_another_endpoint_cannot_tell_what_is_there() {
     let house = House::new().await;
     for (method, route, opens) in rows() {
