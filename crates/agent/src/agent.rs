@@ -13,17 +13,18 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::boundary::Boundary;
 use crate::delivery::{self, GiveBack};
 use crate::events::Events;
 use crate::leftovers::{self, Which};
+use crate::room::Room;
 use crate::spool::Spool;
 use crate::upstream::{Server, Upstream};
 use crate::worker::{Table, locked};
-use crate::{control, listener, lock, post, reap, replay, sandbox};
+use crate::{control, listener, lock, reap, replay, sandbox};
 
 /// How long workers may take to be gone once they are killed.
 const END: Duration = Duration::from_secs(10);
@@ -88,8 +89,8 @@ pub struct Agent {
     pub spool: Spool,
     /// Jobs that go back to it.
     pub returns: UnboundedSender<(Server, GiveBack)>,
-    /// Room for bodies, in KiB.
-    pub budget: Arc<Semaphore>,
+    /// Room for what workers send.
+    pub room: Room,
     /// Who wants to hear what happens.
     pub events: Events,
     /// The engines that have containers of ours.
@@ -187,7 +188,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         upstream: Upstream::new(paths.server_socket(), key.clone()),
         spool,
         returns,
-        budget: Arc::new(Semaphore::new(post::BUDGET_KIB)),
+        room: Room::default(),
         events: Events::default(),
         #[cfg(feature = "docker")]
         engines: crate::container::Engines::new(paths.engines(), data_name.clone()),

@@ -34,6 +34,7 @@ mod reap;
 mod records;
 mod replay;
 mod reply;
+mod room;
 mod route;
 mod sandbox;
 mod spawn;

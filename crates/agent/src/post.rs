@@ -13,30 +13,28 @@ use hyper::body::Incoming;
 use runyard_domain::JobId;
 use runyard_listener::Pace;
 use serde_json::value::RawValue;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent::Agent;
 use crate::reply::{self, Reply};
+use crate::room::{self, Part};
 use crate::spool::Post;
 use crate::upstream::{Answer, Away, Outgoing};
 use crate::worker::{PostGuard, Worker};
 
 /// The largest body, in bytes.
 pub const MAX_BODY: usize = 64 * 1024 * 1024;
-/// Bodies in memory at one time, in KiB.
-pub const BUDGET_KIB: usize = 256 * 1024;
 /// How long the server may take to settle a post before it counts as away.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Numbers the chunks of a job, so that the server can drop repetitions.
 const CHUNK: &str = "x-runyard-chunk";
 
-/// A body in memory, and its share of the budget.
+/// A body in memory, and its parts of its worker's room and of everybody's.
 #[derive(Debug)]
 pub struct Body {
     /// The body.
     pub bytes: Bytes,
-    _shares: [OwnedSemaphorePermit; 2],
+    _room: [Part; 2],
 }
 
 /// Why there is no body.
@@ -55,22 +53,23 @@ pub fn length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// A local worker that needs longer to send has stopped; what it holds of the budget is others' too.
+/// A local worker that needs longer to send has stopped; the room that it holds is others' too.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Bytes a second that it has to send, once its patience is used up.
 const RATE: u64 = 256 << 10;
 
-/// Reads a whole body, within the worker's share and the budget of all. One that is too long is read to its end and dropped, because an
-/// SDK that cannot finish writing does not read the answer.
+/// Reads a whole body, within the room of its worker and of all. One that is too long is read to its end and dropped,
+/// because an SDK that cannot finish writing does not read the answer.
 pub async fn collect(
     agent: &Agent,
     worker: &Worker,
     mut body: Incoming,
     announced: Option<usize>,
 ) -> Result<Body, NoBody> {
-    let room = (announced.unwrap_or(MAX_BODY).min(MAX_BODY) / 1024 + 1) as u32;
-    let own = Arc::clone(&worker.room).acquire_many_owned(room).await.map_err(|_| NoBody::Broken)?;
-    let all = Arc::clone(&agent.budget).acquire_many_owned(room).await.map_err(|_| NoBody::Broken)?;
+    let longest = announced.unwrap_or(MAX_BODY).min(MAX_BODY);
+    let own = Arc::clone(&worker.room).acquire_many_owned(room::in_kib(longest)).await;
+    let own = own.map_err(|_| NoBody::Broken)?;
+    let all = agent.room.part(longest).await.ok_or(NoBody::Broken)?;
     let mut pace = Pace::new(PATIENCE, RATE);
     let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0).min(MAX_BODY));
     let mut too_long = false;
@@ -86,7 +85,7 @@ pub async fn collect(
             bytes.extend_from_slice(&data);
         }
     }
-    if too_long { Err(NoBody::TooLong) } else { Ok(Body { bytes: bytes.freeze(), _shares: [own, all] }) }
+    if too_long { Err(NoBody::TooLong) } else { Ok(Body { bytes: bytes.freeze(), _room: [own, all] }) }
 }
 
 fn unread(error: NoBody) -> Response<Reply> {

@@ -8,6 +8,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 
 use crate::delivery::{self, Delivery, Outdated};
+use crate::room::Part;
 use crate::upstream::Answer;
 
 /// How much is given to the connection at once. It asks for more when it has room, so that the last piece
@@ -19,6 +20,8 @@ const PIECE: usize = 64 * 1024;
 pub struct Reply {
     data: Option<Bytes>,
     delivery: Option<Delivery>,
+    /// Held until the connection is done with the answer.
+    _room: Option<Part>,
 }
 
 impl http_body::Body for Reply {
@@ -51,7 +54,7 @@ impl http_body::Body for Reply {
 
 /// An answer without a body.
 pub fn empty(status: StatusCode) -> Response<Reply> {
-    let mut response = Response::new(Reply { data: None, delivery: None });
+    let mut response = Response::new(Reply { data: None, delivery: None, _room: None });
     *response.status_mut() = status;
     response
 }
@@ -59,7 +62,7 @@ pub fn empty(status: StatusCode) -> Response<Reply> {
 /// An error in the shape that the worker protocol has for it.
 pub fn refusal(status: StatusCode, message: &str) -> Response<Reply> {
     let text = serde_json::json!({ "error": message }).to_string();
-    let mut response = Response::new(Reply { data: Some(text.into()), delivery: None });
+    let mut response = Response::new(Reply { data: Some(text.into()), delivery: None, _room: None });
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -75,7 +78,7 @@ pub fn last_refusal(status: StatusCode, message: &str) -> Response<Reply> {
 /// The server's answer, with the jobs in it.
 pub fn passed_on(answer: Answer, delivery: Option<Delivery>) -> Response<Reply> {
     let data = (!answer.body.is_empty()).then_some(answer.body);
-    let mut response = Response::new(Reply { data, delivery });
+    let mut response = Response::new(Reply { data, delivery, _room: answer.room });
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
     response.headers_mut().remove(delivery::JOBS);

@@ -2,8 +2,8 @@
 //! server cannot answer, the caller learns that it is away and decides whether to wait, spool or give up.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,13 +14,19 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use runyard_runtime::wire::KEY_HEADER;
 use tokio::net::UnixStream;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::post;
+use crate::room::{self, Part};
 use crate::worker::locked;
 
 /// Set by a server that is there but cannot answer yet, or any more.
 const AWAY: &str = "x-runyard-away";
+/// Answers up to this length need no room, in bytes.
+const UNCOUNTED: usize = 256 << 10;
+/// How long a large answer waits for room.
+const ROOM_WAIT: Duration = Duration::from_secs(10);
 /// Connections that are kept for later.
 const IDLE: usize = 64;
 /// The first and the longest pause between two looks for the server.
@@ -54,6 +60,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
+    /// Its part of the room for answers, where it is large.
+    pub room: Option<Part>,
 }
 
 /// The server cannot be reached, or broke off before its answer was whole.
@@ -66,6 +74,7 @@ pub struct Upstream {
     socket: PathBuf,
     key: String,
     idle: Mutex<Vec<Road>>,
+    room: Arc<Semaphore>,
     current: Mutex<(Server, Option<HeaderValue>)>,
     away: AtomicBool,
     back: Notify,
@@ -96,6 +105,7 @@ impl Upstream {
             socket,
             key,
             idle: Mutex::default(),
+            room: Arc::new(Semaphore::new(room::FOR_ANSWERS)),
             current: Mutex::new((Server(0), None)),
             away: AtomicBool::new(false),
             back: Notify::new(),
@@ -179,10 +189,26 @@ impl Upstream {
             return Err(Away);
         }
         let made = on_head(&parts.headers, road.server);
+        let room = self.room_for(&parts.headers).await?;
         let body = body.collect().await.map_err(|_| Away)?.to_bytes();
         self.keep(road);
         end_to_end(&mut parts.headers);
-        Ok((Answer { status: parts.status, headers: parts.headers, body }, made))
+        Ok((Answer { status: parts.status, headers: parts.headers, body, room }, made))
+    }
+
+    /// Room for a large answer. Workers that do not read theirs hold it; who waits for too long gives up, and the jobs
+    /// in its answer go back.
+    async fn room_for(&self, headers: &HeaderMap) -> Result<Option<Part>, Away> {
+        let bytes = post::length(headers).unwrap_or(0);
+        if bytes <= UNCOUNTED {
+            return Ok(None);
+        }
+        let kib = room::in_kib(bytes).min(room::FOR_ANSWERS as u32);
+        if let Ok(Ok(part)) = timeout(ROOM_WAIT, Arc::clone(&self.room).acquire_many_owned(kib)).await {
+            return Ok(Some(part));
+        }
+        tracing::warn!(bytes, "A large answer finds no room: workers do not read theirs");
+        Err(Away)
     }
 
     /// Sends on a kept connection, and where that turns out to be dead, on a new one.

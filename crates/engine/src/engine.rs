@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use runyard_domain::job::Loss;
@@ -17,6 +17,7 @@ use crate::gate::Gate;
 use crate::index::{Index, Place, Snapshot};
 use crate::live::Live;
 use crate::polls::Polls;
+use crate::room::InputRoom;
 use crate::stops::Ended as _;
 use crate::timers::Timers;
 use crate::traffic::Shares;
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     /// Held while an endpoint's record is read, changed and written.
     pub(crate) endpoint_turn: tokio::sync::Mutex<()>,
+    pub(crate) input_room: OnceLock<InputRoom>,
     waiting_over: AtomicBool,
     failed: Arc<Notify>,
 }
@@ -135,6 +137,7 @@ impl Engine {
             timers,
             draining: AtomicBool::new(false),
             endpoint_turn: tokio::sync::Mutex::default(),
+            input_room: OnceLock::new(),
             waiting_over: AtomicBool::new(false),
             failed,
         });

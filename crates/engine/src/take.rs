@@ -11,6 +11,7 @@ use runyard_domain::job::Answer;
 use runyard_domain::{EndpointId, FailReason, Job, JobId, Timestamp, WorkerId};
 use runyard_store::{Command, Reply, Taken, Which};
 use runyard_vault::WorkerCaller;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::engine::{Memory, lock};
 use crate::live::{Entry, LiveWorker};
@@ -72,12 +73,15 @@ pub struct Handover {
     engine: Engine,
     worker: WorkerId,
     open: Vec<JobId>,
+    /// What the inputs take of the memory that all share.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Handover {
     /// The worker has them.
     pub fn delivered(&mut self) {
         self.open.clear();
+        self.room = None;
     }
 }
 
@@ -298,11 +302,16 @@ impl Engine {
             return Ok(None);
         }
         let open = taken.iter().map(|t| t.job.id.clone()).collect();
-        let mut handover = Handover { jobs: Vec::new(), engine: self.clone(), worker, open };
+        let mut handover = Handover { jobs: Vec::new(), engine: self.clone(), worker, open, room: None };
         if self.live_worker(&handover.worker).is_none() {
             // It ended meanwhile, and its jobs were settled before these were its own.
             return Ok(None);
         }
+        let Ok(room) = self.room_for(&taken).await else {
+            tracing::warn!(worker.id = %handover.worker, jobs = taken.len(), "too many large inputs are on their way to workers; these jobs go back to the queue");
+            return Ok(None);
+        };
+        handover.room = room;
         for taken in taken {
             let id = taken.job.id.clone();
             match self.handed(taken).await {

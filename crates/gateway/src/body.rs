@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
+use runyard_engine::InputRoom;
 use runyard_listener::Pace;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -87,6 +88,11 @@ impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
         let total = bytes.div_ceil(PIECE).min(Semaphore::MAX_PERMITS);
         Self { pieces: Arc::new(Semaphore::new(total)), total }
+    }
+
+    /// The same budget, for inputs that the engine reads for workers.
+    pub(crate) fn for_inputs(&self) -> InputRoom {
+        InputRoom { pieces: self.pieces.clone(), piece: PIECE, total: self.total }
     }
 
     /// Room for an answer of so many bytes; small ones need none, and none needs more than there is.

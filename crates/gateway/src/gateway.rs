@@ -123,6 +123,7 @@ impl Gateway {
         // A body that could never fit would wait in vain.
         let third = || Budget::new((options.in_flight_bytes / 3).max(largest.saturating_mul(2)));
         let (requests, results, answers) = (third(), third(), third());
+        engine.bound_inputs(answers.for_inputs());
         let (limiter, notings) = (Limiter::new(options.rates.clone()), Notings::default());
         let shared = Shared { engine, reasons, options, requests, results, answers, limiter, notings };
         Self { shared: Arc::new(shared) }

@@ -13,7 +13,7 @@ use runyard_domain::{
 use super::{Entry, State};
 use crate::command::output_refusal;
 use crate::sqlite::GONE_WORKERS_KEPT;
-use crate::{AHEAD_BYTES, Command, Refused, Reply, Standing, Submission, Taken, Which};
+use crate::{AHEAD_BYTES, Command, Refused, Reply, Standing, Submission, TAKE_BYTES, Taken, Which};
 
 impl State {
     pub(super) fn apply(&mut self, now: Timestamp, command: &Command) -> Reply {
@@ -156,7 +156,13 @@ impl State {
             self.jobs.values().map(|e| &e.job).filter(|j| j.endpoint == *endpoint).collect();
         fit.retain(|j| (j.pinned.is_some() || !pinned_only) && decide(j, start, now).is_ok());
         fit.sort_by_key(|j| (lane(j), j.seq));
-        let ids: Vec<JobId> = fit.into_iter().take(max).map(|j| j.id.clone()).collect();
+        let mut bytes = 0;
+        let fits = fit.into_iter().take(max).take_while(|j| {
+            let room = bytes < TAKE_BYTES;
+            bytes += self.jobs[&j.id].input.len();
+            room
+        });
+        let ids: Vec<JobId> = fits.map(|j| j.id.clone()).collect();
         self.hand_out(now, &ids, start)
     }
 

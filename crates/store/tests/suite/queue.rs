@@ -1,7 +1,7 @@
 //! Submission and the queue: numbers, idempotency, the order of takes, pinned tests.
 
-use runyard_domain::{Phase, Timestamp};
-use runyard_store::{Command, Reply, Submission};
+use runyard_domain::{Payload, Phase, Timestamp};
+use runyard_store::{Command, Reply, Submission, TAKE_BYTES};
 
 use crate::bench::*;
 
@@ -12,6 +12,7 @@ conformance!(
     the_same_id_is_accepted_once,
     payload_files_of_a_repeated_submission_are_removed,
     takes_follow_the_order,
+    a_take_gets_no_further_job_once_its_inputs_are_large,
     tests_run_only_on_their_release,
     a_worker_before_its_tests_takes_only_those,
     a_take_marks_its_jobs,
@@ -67,6 +68,16 @@ fn an_idempotency_key_returns_the_first_job(b: &mut Bench) {
     assert_eq!(b.one(expire("a")), Reply::Forgotten(j("a")));
     assert_eq!(b.one(repeat("e")), Reply::Nothing);
     b.submit_as(keyed("k", submission("e", 4)));
+}
+
+fn a_take_gets_no_further_job_once_its_inputs_are_large(b: &mut Bench) {
+    for id in ["a", "b", "c"] {
+        let Payload::File { name, .. } = b.file(id) else { panic!("it is a file") };
+        let half = Payload::File { name, len: TAKE_BYTES / 2 };
+        b.submit_as(Submission { input: half, ..submission(id, 1) });
+    }
+    assert_eq!(b.take("w1", 9), ["a", "b"]);
+    assert_eq!(b.take("w1", 9), ["c"]);
 }
 
 fn the_same_id_is_accepted_once(b: &mut Bench) {

@@ -7,7 +7,7 @@ use runyard_domain::{EndpointId, Job, Payload, WorkerId};
 use super::Batch;
 use crate::sqlite::rows::{BATCH, JobRow, Kind, LOW, NORMAL, job_row, payload};
 use crate::sqlite::sql::{column, each, first};
-use crate::{AHEAD_BYTES, Reply, StoreError, Taken};
+use crate::{AHEAD_BYTES, Reply, StoreError, TAKE_BYTES, Taken};
 
 /// How many jobs a take gets.
 #[derive(Debug, Clone, Copy)]
@@ -35,12 +35,16 @@ impl Batch<'_> {
                 self.choose(endpoint, *lane, &start, counts.max, &mut chosen)?;
             }
         }
-        let full = chosen.len() == counts.max;
-        let mut taken = Vec::with_capacity(chosen.len());
+        let (mut taken, mut bytes) = (Vec::with_capacity(chosen.len()), 0);
         for (before, next) in chosen {
-            taken.push(self.hand_out(&before, next)?);
+            if bytes >= TAKE_BYTES {
+                break;
+            }
+            let handed = self.hand_out(&before, next)?;
+            bytes += handed.input.len();
+            taken.push(handed);
         }
-        if full && counts.ahead > 0 && !pinned_only {
+        if taken.len() == counts.max && counts.ahead > 0 && !pinned_only {
             self.take_ahead(endpoint, worker, release, counts.ahead, &mut taken)?;
         }
         Ok(Reply::Taken(taken))
