@@ -103,7 +103,8 @@ view!(
 );
 view!(
     /// An end of a job on its way to the job's webhook.
-    Webhook { state: String, tried: u32, next_at: Option<i64>, tries: Vec<Try>, }
+    Webhook { id: String, url: String, state: String, tried: u32, next_at: Option<i64>, ended_at: Option<i64>,
+        tries: Vec<Try>, }
 );
 view!(
     /// One try to deliver it.

@@ -35,7 +35,7 @@ pub struct Delivery {
     pub end: Phase,
     /// Where it is.
     pub state: DeliveryState,
-    /// Tries so far.
+    /// Tries so far, since it was last begun anew.
     pub tried: u32,
     /// The newest of them, oldest first.
     pub tries: Vec<Try>,
@@ -107,6 +107,12 @@ impl Delivery {
             tried: 0,
             tries: Vec::new(),
         })
+    }
+
+    /// It once more from the start, at once: somebody asked for it. The tries before stay on record.
+    #[must_use]
+    pub fn again(&self, now: Timestamp) -> Self {
+        Self { state: DeliveryState::Pending { next_at: now }, tried: 0, ..self.clone() }
     }
 
     /// When it is to be tried, while it is not settled.

@@ -4,9 +4,11 @@
 use runyard_domain::delivery::Try;
 use runyard_domain::git::Connection;
 use runyard_domain::{
-    ConnectionId, DeliveryId, Endpoint, EndpointId, KeyRecord, Release, Timestamp, WorkerRecord,
+    Access, ConnectionId, Delivery, DeliveryId, Endpoint, EndpointId, Job, KeyRecord, Release, Timestamp,
+    WorkerRecord,
 };
-use runyard_store::Command;
+use runyard_store::{Command, Reply};
+use runyard_vault::Caller;
 
 use crate::{Engine, EngineError};
 
@@ -19,6 +21,24 @@ impl Engine {
         again: Option<Timestamp>,
     ) -> Result<(), EngineError> {
         self.shared.writer.commit(Command::Tried { delivery: delivery.clone(), tried, again }).await.map(drop)
+    }
+
+    /// Delivers one end of a job once more: this one, else the last. `None` where the job has no such delivery.
+    pub async fn redeliver(
+        &self,
+        caller: &Caller,
+        job: &Job,
+        which: Option<&DeliveryId>,
+    ) -> Result<Option<Delivery>, EngineError> {
+        caller.may(Access::Run, Some(&job.endpoint))?;
+        let found = self.reader().deliveries(&job.id)?;
+        let Some(delivery) = found.into_iter().rfind(|d| which.is_none_or(|which| d.id == *which)) else {
+            return Ok(None);
+        };
+        match self.shared.writer.commit(Command::Redeliver(delivery.id)).await? {
+            Reply::Tried { delivery, .. } => Ok(Some(*delivery)),
+            _ => Ok(None),
+        }
     }
 
     /// Replaces an endpoint's record.

@@ -1,12 +1,14 @@
-//! Webhooks: the deliveries of a job, and the secret that receivers check signatures with.
+//! Webhooks: the deliveries of a job, one of them once more, and the secret that receivers check signatures with.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use runyard_domain::delivery::{Delivery, DeliveryState, Heard, Try};
-use runyard_domain::{Access, JobId};
+use runyard_domain::{Access, DeliveryId, JobId};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::Auth;
+use crate::stream::Body;
 use crate::{Manage, Problem};
 
 impl Manage {
@@ -42,17 +44,77 @@ fn one_try(tried: &Try) -> Value {
     json!({"at": tried.at.0, "status": status, "error": error, "ms": tried.ms})
 }
 
+/// The deliveries of a job.
+pub(crate) async fn list(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let job = manage.find_job(&auth.0, &id)?;
+    Ok(Json(json!({"webhooks": manage.webhooks(&job.id)?})))
+}
+
+/// What to deliver once more.
+#[derive(Deserialize)]
+pub(crate) struct Redeliver {
+    /// A delivery's id; without, it is the last one.
+    id: Option<String>,
+}
+
+/// Delivers one end of a job once more.
+pub(crate) async fn redeliver(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+    body: Body<Redeliver>,
+) -> Result<Json<Value>, Problem> {
+    let job = manage.find_job(&auth.0, &id)?;
+    auth.0.may(Access::Run, Some(&job.endpoint))?;
+    let which = body.read()?.id.map(DeliveryId::new);
+    match manage.inner.engine.redeliver(&auth.0, &job, which.as_ref()).await? {
+        Some(delivery) => Ok(Json(webhook(&delivery))),
+        None if which.is_some() => Err(Problem::not_found("this job has no such delivery")),
+        None => Err(Problem::conflict(if job.webhook.is_none() {
+            "the job was submitted without a webhook"
+        } else {
+            "the job has not ended, so there is nothing to deliver yet"
+        })),
+    }
+}
+
 /// The secret, for whoever administers the server.
 pub(crate) async fn secret(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Admin, None)?;
-    let signer = manage.inner.engine.vault().signer();
-    Ok(Json(json!({"secret": signer.map(runyard_vault::Signer::secret)})))
+    Ok(Json(manage.secret()))
+}
+
+/// A new secret; the one before it goes on signing for a day.
+pub(crate) async fn rotate(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
+    auth.0.may(Access::Admin, None)?;
+    let engine = manage.inner.engine.clone();
+    let rotated = tokio::task::spawn_blocking(move || match engine.vault().signer() {
+        Some(signer) => signer.rotate(&**engine.env()).map_err(|error| Problem::internal(&error)),
+        None => Err(Problem::conflict("this server has no secret to sign webhooks with")),
+    });
+    rotated.await.map_err(|error| Problem::internal(&error))??;
+    tracing::info!(by = auth.0.name(), "the secret that webhooks are signed with was replaced");
+    Ok(Json(manage.secret()))
+}
+
+impl Manage {
+    fn secret(&self) -> Value {
+        let engine = &self.inner.engine;
+        let Some(signer) = engine.vault().signer() else { return json!({"secret": null}) };
+        let before = signer.replaced(engine.env().wall().0.div_euclid(1_000));
+        let before = before.map(|(secret, until_s)| json!({"secret": secret, "endsAt": until_s * 1_000}));
+        json!({"secret": signer.secret(), "replaced": before})
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use runyard_domain::{DeliveryId, Outcome, Phase, Timestamp};
+    use runyard_domain::{Outcome, Phase, Timestamp};
 
     #[test]
     fn a_delivery_is_shown_with_its_tries() {

@@ -196,6 +196,9 @@ pub enum Command {
         /// When to try again, where it failed.
         again: Option<Timestamp>,
     },
+    /// Delivers a webhook once more from the start. Reply: [`Reply::Tried`], or [`Reply::Nothing`] where there is no
+    /// such delivery.
+    Redeliver(DeliveryId),
     /// Makes a draft of a batch, with its first requests; a batch whose id is there already is not made again. Reply: [`Reply::Batch`] with the new jobs, or
     /// [`Reply::BatchRefused`].
     MakeBatch {
@@ -296,7 +299,7 @@ pub enum Reply {
     Job(Box<Job>),
     /// The jobs that changed, as they are now.
     Jobs(Vec<Job>),
-    /// A delivery after a try.
+    /// A delivery after a try, or begun anew.
     Tried {
         /// It, as it is now.
         delivery: Box<Delivery>,

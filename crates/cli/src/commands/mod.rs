@@ -29,6 +29,7 @@ pub mod serving;
 mod settings;
 mod status;
 mod up;
+mod webhooks;
 mod why;
 mod workers;
 
@@ -59,6 +60,7 @@ pub enum Command {
     #[command(visible_alias = "ep")]
     Endpoints(Box<endpoints::Endpoints>),
     Workers(workers::Workers),
+    Webhooks(webhooks::Webhooks),
     Keys(keys::Keys),
     Login(login::Login),
     Doctor(doctor::Doctor),
@@ -97,6 +99,7 @@ impl Command {
             Self::Why(c) => c.run(context).await,
             Self::Endpoints(c) => c.run(context).await,
             Self::Workers(c) => c.run(context).await,
+            Self::Webhooks(c) => c.run(context).await,
             Self::Keys(c) => c.run(context).await,
             Self::Login(c) => c.run(context).await,
             Self::Doctor(c) => c.run(context).await,

@@ -9,4 +9,5 @@ mod lists;
 mod run;
 mod sandbox;
 mod sign_in;
+mod webhooks;
 mod wrong;

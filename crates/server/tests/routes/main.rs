@@ -55,7 +55,7 @@ const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-const MANAGE: [(&str, &str, Opens); 35] = [
+const MANAGE: [(&str, &str, Opens); 38] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
@@ -83,7 +83,10 @@ const MANAGE: [(&str, &str, Opens); 35] = [
     ("/api/v1/jobs/{id}/why", "GET", OfJob(Read)),
     ("/api/v1/jobs/{id}/cancel", "POST", OfJob(Run)),
     ("/api/v1/jobs/{id}/retry", "POST", OfJob(Run)),
+    ("/api/v1/jobs/{id}/webhooks", "GET", OfJob(Read)),
+    ("/api/v1/jobs/{id}/webhooks/redeliver", "POST", OfJob(Run)),
     ("/api/v1/webhooks/secret", "GET", All(Admin)),
+    ("/api/v1/webhooks/secret/rotate", "POST", All(Admin)),
     ("/api/v1/logs", "GET", Any(Read)),
     ("/api/v1/keys", "GET", All(Admin)),
     ("/api/v1/keys", "POST", All(Admin)),

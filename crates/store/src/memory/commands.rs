@@ -70,6 +70,7 @@ impl State {
                 self.decide_all(now, &waiting, &job::Command::Cancel { by: by.clone() })
             }
             Command::Tried { delivery, tried, again } => self.tried(now, delivery, tried, *again),
+            Command::Redeliver(delivery) => self.redeliver(now, delivery),
             Command::Retry { job } => self.retry(now, job),
             Command::SetTtl { job, ttl_ms } => {
                 self.decide_one(now, job, &job::Command::SetTtl { ttl_ms: *ttl_ms })
@@ -235,6 +236,16 @@ impl State {
             return Reply::Nothing;
         };
         let Some(next) = delivery.after(tried, again, now) else { return Reply::Nothing };
+        *delivery = next.clone();
+        let Some(entry) = self.jobs.get(&next.job) else { return Reply::Nothing };
+        Reply::Tried { due_at: self.due_at(&entry.job), delivery: Box::new(next) }
+    }
+
+    fn redeliver(&mut self, now: Timestamp, id: &DeliveryId) -> Reply {
+        let Some(delivery) = self.deliveries.values_mut().find(|d| d.id == *id) else {
+            return Reply::Nothing;
+        };
+        let next = delivery.again(now);
         *delivery = next.clone();
         let Some(entry) = self.jobs.get(&next.job) else { return Reply::Nothing };
         Reply::Tried { due_at: self.due_at(&entry.job), delivery: Box::new(next) }

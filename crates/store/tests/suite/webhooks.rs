@@ -16,6 +16,7 @@ conformance!(
     a_pending_delivery_holds_its_job_for_a_day,
     a_settled_delivery_lets_its_job_go,
     deliveries_go_with_their_jobs,
+    a_settled_delivery_begins_anew,
 );
 
 fn hooked(b: &mut Bench, id: &str) {
@@ -196,4 +197,23 @@ fn deliveries_go_with_their_jobs(b: &mut Bench) {
     b.one(Command::DropEndpoint(e("e")));
     assert_eq!(pending(b, &[], 9), ["b"]);
     assert_eq!(b.reader.deliveries(&j("a")).unwrap(), []);
+}
+
+fn a_settled_delivery_begins_anew(b: &mut Bench) {
+    hooked(b, "a");
+    b.job(cancel("a"));
+    let id = only(b, "a").id;
+    b.one(tried(&id, b.now, 500, None));
+    assert_eq!(pending(b, &[], 9), [""; 0]);
+    let due = b.reader.next_due().unwrap();
+    b.now += 1_500;
+    let Reply::Tried { delivery, due_at } = b.one(Command::Redeliver(id.clone())) else { panic!() };
+    assert_eq!(delivery.state, DeliveryState::Pending { next_at: Timestamp(b.now) });
+    assert_eq!((delivery.tried, delivery.tries.len(), only(b, "a")), (0, 1, *delivery));
+    assert_eq!(pending(b, &[], 9), ["a"]);
+    assert_eq!(b.reader.next_due().unwrap(), Some(due_at), "it holds its job");
+    assert!(Some(due_at) > due);
+    b.one(tried(&id, b.now, 200, None));
+    assert_eq!((only(b, "a").tried, b.reader.next_due().unwrap()), (1, due));
+    assert_eq!(b.one(Command::Redeliver(DeliveryId::new("msg_none"))), Reply::Nothing);
 }

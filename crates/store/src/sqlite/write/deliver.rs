@@ -34,24 +34,38 @@ impl Batch<'_> {
         tried: &Try,
         again: Option<Timestamp>,
     ) -> Result<Reply, StoreError> {
+        let Some((job, delivery)) = self.find_delivery(id)? else { return Ok(Reply::Nothing) };
+        match delivery.after(tried, again, self.now) {
+            Some(next) => self.put_delivery(&job, next),
+            None => Ok(Reply::Nothing),
+        }
+    }
+
+    pub(super) fn redeliver(&self, id: &DeliveryId) -> Result<Reply, StoreError> {
+        let Some((job, delivery)) = self.find_delivery(id)? else { return Ok(Reply::Nothing) };
+        self.put_delivery(&job, delivery.again(self.now))
+    }
+
+    fn find_delivery(&self, id: &DeliveryId) -> Result<Option<(JobRow, Delivery)>, StoreError> {
         const FIND: &str = "SELECT jobs.n, jobs.header, deliveries.record FROM deliveries
                             JOIN jobs ON jobs.n = deliveries.job WHERE deliveries.id = ?1";
-        const KEEP: &str = "UPDATE deliveries SET next_at = ?2, record = ?3 WHERE n = ?1";
-        let found = first(self.conn, "load a delivery", FIND, [id.as_str()], |row| {
+        first(self.conn, "load a delivery", FIND, [id.as_str()], |row| {
             Ok((job_row(row)?, document::<Delivery>(row, 2, "delivery")?))
-        })?;
-        let Some((job, delivery)) = found else { return Ok(Reply::Nothing) };
-        let Some(next) = delivery.after(tried, again, self.now) else { return Ok(Reply::Nothing) };
+        })
+    }
+
+    fn put_delivery(&self, job: &JobRow, next: Delivery) -> Result<Reply, StoreError> {
+        const KEEP: &str = "UPDATE deliveries SET next_at = ?2, record = ?3 WHERE n = ?1";
         let columns = (next.seq as i64, next.next_at().map(|at| at.0), to_document(&next, "delivery")?);
         run(self.conn, "keep a try", KEEP, columns)?;
-        let due_at = self.settle_due(&job, &next)?;
+        let due_at = self.settle_due(job, &next)?;
         Ok(Reply::Tried { delivery: Box::new(next), due_at })
     }
 
-    /// A job whose delivery was settled is not held by it any more.
+    /// A job whose delivery was settled is not held by it any more; one whose delivery begins anew is again.
     fn settle_due(&self, row: &JobRow, delivery: &Delivery) -> Result<Timestamp, StoreError> {
         let due_at = row.job.due_while_held(self.held_until(row.n)?);
-        if row.job.is_done() && delivery.next_at().is_none() {
+        if row.job.is_done() && (delivery.next_at().is_none() || delivery.tried == 0) {
             run(self.conn, "let go of a job", "UPDATE jobs SET due_at = ?2 WHERE n = ?1", (row.n, due_at.0))?;
         }
         Ok(due_at)

@@ -80,6 +80,7 @@ impl<'a> Batch<'a> {
             Command::Cancel { job, by } => self.cancel(job, by),
             Command::Purge { endpoint, by } => self.purge(endpoint, by),
             Command::Tried { delivery, tried, again } => self.tried(delivery, tried, *again),
+            Command::Redeliver(delivery) => self.redeliver(delivery),
             Command::Retry { job } => self.retry(job),
             Command::SetTtl { job, ttl_ms } => self.set_ttl(job, *ttl_ms),
             Command::Expire { job } => self.expire(job),
