@@ -20,6 +20,7 @@ from conftest import missing
 
 from support.base_image import BASE
 from support.engine import archive
+from support.forge import git
 from support.wire import until
 
 HELLO = "examples/docker-hello"
@@ -264,6 +265,21 @@ def test_a_build_that_fails_is_told(yard, project):
     assert not yard.wire.do("broken", {})["output"]["node"].startswith("runyard-")
 
 
+def test_a_pushed_dockerfile_is_built(yard, project):
+    image(project, more="RUN echo built from a commit")
+    yard.cli("endpoints", "create", "pushed")
+    git(project, "init", "--quiet", "--initial-branch=main")
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message", "in a container")
+    git(project, "push", "--quiet", f"http://git:{yard.key()}@127.0.0.1:{yard.port}/git/pushed.git", "main")
+    build = until(lambda: next(
+        (b for b in yard.cli("git", "show", "pushed", "--json").json["builds"] if b["state"] in ("deployed", "failed")), None
+    ), 120)
+    assert build["state"] == "deployed", build
+    assert yard.wire.do("pushed", {})["output"]["node"].startswith("runyard-")
+    assert "built from a commit" in yard.cli("logs", "pushed", "--build", 1).out
+
+
 def test_one_image_two_lives(yard, engine, project):
     image(project, start=START, command='["./start.sh"]')
     # The variable forgotten: it fails by its own words.
@@ -313,11 +329,13 @@ def test_gpus_are_asked_for(make_yard, engine, project):
     assert "12.6" in done.err and "12.4" in done.err, done
 
 
-def test_the_case_studys_dockerfile_builds_with_a_secret(yard, engine, tmp_path):
+def test_the_case_studys_dockerfile_builds_with_a_secret(make_yard, engine, tmp_path):
     """Where its base image is there. Here that is a stand-in: pip has nothing to do, and the download writes down the
     secret that it was shown."""
-    if not builds_by_kit():
-        missing("Docker's command line builds without BuildKit here")
+    path = path_to_kit()
+    if path is None:
+        missing("no command line of Docker's builds by BuildKit here")
+    yard = make_yard(env={"RUNYARD_DOCKER_HOST": engine.address, "PATH": path}).start()
     stand_in = tmp_path / "base"
     stand_in.mkdir()
     (stand_in / "python").write_text('#!/bin/sh\n[ "$1" = download_model.py ] || exec python3 "$@"\n'
@@ -340,14 +358,17 @@ def test_the_case_studys_dockerfile_builds_with_a_secret(yard, engine, tmp_path)
     assert not any(f"/{place}/" in kept.stdout for place in ("run", "bundles", "logs")), kept.stdout
 
 
-def builds_by_kit():
-    """Whether there is a command line that builds by BuildKit."""
-    try:
-        said = subprocess.run(["docker", "build", "--help"], env={**os.environ, "DOCKER_BUILDKIT": "1"},
-                              capture_output=True, text=True, check=False).stdout
-    except FileNotFoundError:
-        return False
-    return "--secret" in said
+def path_to_kit():
+    """The path with a command line first that builds by BuildKit. There may be several, with and without."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    for folder in folders:
+        docker = os.path.join(folder, "docker")
+        if os.access(docker, os.X_OK) and "--secret" in subprocess.run(
+            [docker, "build", "--help"], env={**os.environ, "DOCKER_BUILDKIT": "1"}, capture_output=True, text=True,
+            check=False,
+        ).stdout:
+            return os.pathsep.join([folder, *folders])
+    return None
 
 
 def test_without_an_engine_everything_else_works(make_yard, project, tmp_path):

@@ -321,7 +321,8 @@ def test_a_killed_server_builds_what_was_wanted(open_yard, forge):
     yard.kill()
     yard.start()
     build = deployed(yard, first)
-    assert says(yard) == "one" and build["release"] == 2
+    # Its first release had begun, or not yet.
+    assert says(yard) == "one" and build["release"] in (1, 2)
     assert [r["state"] for r in releases(yard)] == ["ready", "failed"]
     until(lambda: not list((yard.data / "git/work").iterdir()))
 

@@ -15,8 +15,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::tell::News;
 use super::views::spoken;
-use crate::Manage;
 use crate::deploy::Request;
+use crate::{Manage, container};
 
 /// How often it is looked whether the deploy before has ended.
 const TURN: Duration = Duration::from_millis(500);
@@ -96,10 +96,12 @@ impl Manage {
     ) -> Result<Option<Outcome>, String> {
         let part = &connection.part;
         let folder = checkout.folder(part.path.as_deref()).map_err(|error| error.to_string())?;
-        refuse_dockerfile(part, &folder)?;
         let hub = hub_of(&folder).map_err(|error| error.to_string())?;
-        let handler = handler_of(part, &folder);
-        let bundle = self.bundle(folder).await?;
+        let dockerfile = dockerfile_of(part, &folder)?;
+        let handler = if dockerfile.is_none() { handler_of(part, &folder) } else { None };
+        let bundle = self.bundle(folder, dockerfile.clone()).await?;
+        let container = dockerfile
+            .map(|file| container::Request { dockerfile: Some(file), ..container::Request::default() });
         let endpoint = self.endpoint_of(connection, build.target).await?;
         let first = endpoint.next_release == 1;
         let env = self.env_of(connection, &endpoint, hub.as_ref())?;
@@ -111,6 +113,7 @@ impl Manage {
             let request = Request {
                 bundle: Some(bundle.clone()),
                 handler: handler.clone(),
+                container: container.clone(),
                 env: env.clone(),
                 settings: settings.clone(),
                 note: Some(format!("{} {}", commit.short(), commit.title()).chars().take(200).collect()),
@@ -147,11 +150,14 @@ impl Manage {
         gave_way.await.map(|gave_way| gave_way != Some(false)).map_err(|error| error.to_string())
     }
 
-    /// The folder as a bundle, as if it had been uploaded.
-    async fn bundle(&self, folder: PathBuf) -> Result<String, String> {
+    /// The folder as a bundle, as if it had been uploaded; with a Dockerfile, as the context of its build.
+    async fn bundle(&self, folder: PathBuf, dockerfile: Option<String>) -> Result<String, String> {
         let bundles = self.inner.bundles.clone();
         let work = move || {
-            let bundle = bundle::pack(&folder)?;
+            let bundle = match dockerfile {
+                Some(file) => runyard_build::pack_context(&folder, &file)?,
+                None => bundle::pack(&folder)?,
+            };
             bundle::unpack(&bundle.bytes[..], &bundles.join(&bundle.sha256), &Limits::default())?;
             Ok::<_, bundle::BundleError>(bundle.sha256)
         };
@@ -234,16 +240,16 @@ impl Manage {
     }
 }
 
-/// A Dockerfile that was asked for is not passed over in silence.
-fn refuse_dockerfile(part: &Part, folder: &Path) -> Result<(), String> {
-    let Some(file) = &part.dockerfile else { return Ok(()) };
-    if !folder.join(file).is_file() {
-        return Err(format!("the Dockerfile '{file}' is not in this commit"));
+/// The Dockerfile that its image is built from: the one that was asked for, else the folder's own, unless a handler was.
+fn dockerfile_of(part: &Part, folder: &Path) -> Result<Option<String>, String> {
+    match &part.dockerfile {
+        Some(file) if folder.join(file).is_file() => Ok(Some(file.clone())),
+        Some(file) => Err(format!("the Dockerfile '{file}' is not in this commit")),
+        None if part.handler.is_none() && folder.join("Dockerfile").is_file() => {
+            Ok(Some("Dockerfile".to_owned()))
+        }
+        None => Ok(None),
     }
-    Err(format!(
-        "the Dockerfile '{file}' cannot be built: this server builds folders with a handler only; connect the \
-         repository without --dockerfile"
-    ))
 }
 
 /// The handler's file, where it is said: `.runpod/handler.py` stands in for the root's.
