@@ -18,7 +18,6 @@ use runyard_fleet::{FleetError, Followed, TestRequest};
 use runyard_logs::{Level, Origin, Source, Writer};
 use runyard_vault::Caller;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -74,22 +73,6 @@ pub(crate) async fn create(
 }
 
 impl Manage {
-    /// A body of a call that deploys to an endpoint, or makes it: who may not learns nothing of what is wrong with it.
-    pub(crate) fn read_to_deploy<T: DeserializeOwned>(
-        &self,
-        caller: &Caller,
-        ep: &str,
-        body: Body<T>,
-    ) -> Result<T, Problem> {
-        body.read().or_else(|problem| {
-            let is_known = self.inner.engine.endpoint(ep).is_some_and(|e| caller.sees(&e.id));
-            if is_known || caller.may(Access::Deploy, None).is_err() {
-                self.endpoint(caller, Access::Deploy, ep)?;
-            }
-            Err(problem)
-        })
-    }
-
     /// Begins a deploy, which goes on by itself and tells `lines` how it goes.
     pub(crate) async fn deploy(
         &self,

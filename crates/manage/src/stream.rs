@@ -8,12 +8,14 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
+use runyard_domain::Access;
+use runyard_vault::Caller;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::fields;
 use crate::problem::Problem;
+use crate::{Manage, fields};
 
 /// The largest JSON body of a management call, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
@@ -45,6 +47,24 @@ impl<T: DeserializeOwned> Body<T> {
         fields::check::<T>(text)?;
         serde_json::from_str(text)
             .map_err(|error| Problem::invalid(format!("the body is not what this call takes: {error}")))
+    }
+}
+
+impl Manage {
+    /// A body of a call that deploys to an endpoint, or makes it: who may not learns nothing of what is wrong with it.
+    pub(crate) fn read_to_deploy<T: DeserializeOwned>(
+        &self,
+        caller: &Caller,
+        ep: &str,
+        body: Body<T>,
+    ) -> Result<T, Problem> {
+        body.read().or_else(|problem| {
+            let is_known = self.inner.engine.endpoint(ep).is_some_and(|e| caller.sees(&e.id));
+            if is_known || caller.may(Access::Deploy, None).is_err() {
+                self.endpoint(caller, Access::Deploy, ep)?;
+            }
+            Err(problem)
+        })
     }
 }
 
