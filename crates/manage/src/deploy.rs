@@ -1,7 +1,10 @@
 //! A deploy: environment, release, test, traffic, rollout; told line by line. It goes on when its client goes
 //! away, and a release that fails leaves the one before it serving.
 
-use std::collections::BTreeMap;
+mod request;
+
+pub(crate) use request::{Request, check_env};
+
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -10,14 +13,12 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use runyard_build::{Environment, environment, source};
 use runyard_domain::endpoint::WEEK_MS;
-use runyard_domain::git::Commit;
 use runyard_domain::release::{Launch, Release, ReleaseState};
 use runyard_domain::{Access, Endpoint, EndpointId, FailReason, Settings};
 use runyard_engine::Engine;
 use runyard_fleet::{FleetError, Followed, TestRequest};
 use runyard_logs::{Level, Origin, Source, Writer};
 use runyard_vault::Caller;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -29,36 +30,6 @@ use crate::{Manage, container, endpoints, views};
 
 /// How long a deploy watches the old workers drain before it leaves that to the background.
 const WATCH_ROLLOUT: Duration = Duration::from_secs(30);
-
-#[derive(Deserialize, Default)]
-pub(crate) struct Request {
-    pub(crate) bundle: Option<String>,
-    /// A folder on the server's machine, run in place: only for the owner of the data directory.
-    pub(crate) folder: Option<PathBuf>,
-    pub(crate) handler: Option<PathBuf>,
-    /// Its workers are containers.
-    pub(crate) container: Option<container::Request>,
-    #[serde(default)]
-    pub(crate) env: BTreeMap<String, String>,
-    #[serde(default)]
-    pub(crate) settings: Map<String, Value>,
-    pub(crate) note: Option<String>,
-    #[serde(default)]
-    pub(crate) create: bool,
-    /// The commit that it was made of; nobody says so but this server's own reading of a repository.
-    #[serde(skip)]
-    pub(crate) commit: Option<Commit>,
-    /// Whether the folder's test requests run before the release gets traffic; its worker has to come up
-    /// in any case.
-    #[serde(default = "yes")]
-    pub(crate) tests: bool,
-    /// It gets so many of a hundred jobs until it has proved itself.
-    pub(crate) canary: Option<u32>,
-}
-
-fn yes() -> bool {
-    true
-}
 
 pub(crate) async fn create(
     State(manage): State<Manage>,
@@ -165,20 +136,6 @@ pub async fn fail_interrupted(engine: &Engine) -> Result<(), Problem> {
                 };
                 engine.put_release(release).await?;
             }
-        }
-    }
-    Ok(())
-}
-
-/// What no environment can hold is refused before it keeps every worker from starting.
-pub(crate) fn check_env(env: &BTreeMap<String, String>) -> Result<(), Problem> {
-    for (name, value) in env {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            let name: String = name.chars().take(60).collect();
-            return Err(Problem::invalid(format!(
-                "{name:?} cannot be a variable: a name is not empty and holds no '=', and neither it nor its value \
-                 holds a zero byte"
-            )));
         }
     }
     Ok(())
