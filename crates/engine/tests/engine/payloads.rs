@@ -1,10 +1,13 @@
 //! Secrets and large payloads: sealed, spilled to files, read back whole, removed when nobody names them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use runyard_domain::Payload;
 use runyard_domain::job::Answer;
-use runyard_engine::{EngineError, NewJob, Take};
+use runyard_engine::{EngineError, InputRoom, NewJob, Take};
 use runyard_store::SPILL_ABOVE;
+use tokio::sync::Semaphore;
 
 use crate::stage::*;
 
@@ -38,6 +41,26 @@ async fn large_inputs_lie_in_files_and_come_back_whole() {
         panic!("jobs")
     };
     assert_eq!(handover.jobs[1].input, input);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_inputs_wait_for_room_and_cost_their_jobs_nothing() {
+    let stage = Stage::new().await;
+    let pieces = Arc::new(Semaphore::new(6));
+    stage.engine.bound_inputs(InputRoom { pieces: pieces.clone(), piece: 64 << 10, total: 6 });
+    let jobs: Vec<_> = [b'1', b'2'].map(|of| NewJob { input: large(of), ..stage.new_job() }).into();
+    let (first, second) = (stage.submit_as(jobs[0].clone()).await, stage.submit_as(jobs[1].clone()).await);
+    let Ok(Take::Jobs(mut handover)) = stage.engine.take(&stage.worker("w", 1), ask(1)).await else {
+        panic!("a job")
+    };
+    assert_eq!((&handover.jobs[0].job.id, pieces.available_permits()), (&first, 1));
+    let waits = stage.poll(&stage.worker("v", 1));
+    stage.advance(12_000).await;
+    assert!(!waits.is_finished(), "the memory is full of what the first one has not taken");
+    handover.delivered();
+    stage.advance(100).await;
+    assert_eq!(ids(answered(waits).await), [second.clone()]);
+    assert_eq!((stage.job(&second).attempt, pieces.available_permits()), (1, 6));
 }
 
 #[tokio::test(start_paused = true)]
