@@ -9,6 +9,7 @@ use runyard_domain::FailReason;
 use runyard_gateway::probe::{self, Posted};
 use runyard_runtime::wire::{Ending, Fault, Info, Notice, Started};
 use runyard_runtime::{Observed, WorkerSpec};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::jobs::is_part;
@@ -98,16 +99,27 @@ pub fn spool(data: &[u8]) {
     assert!(runyard_agent::probe::spool(dir.path(), false).expect("empty").is_empty());
 }
 
-/// What one side of the control socket reads it writes back as the same.
+/// What one side of the control socket reads it writes back as the same. Numbers with fractions are not on that wire,
+/// and those in what a newer side says are only kept roughly.
 pub fn runtime_wire(data: &[u8]) {
+    let is_exact = serde_json::from_slice(data).is_ok_and(|value| !has_fraction(&value));
     macro_rules! same_again {
         ($($kind:ty),*) => {$(
             if let Ok(read) = serde_json::from_slice::<$kind>(data) {
                 let written = serde_json::to_vec(&read).expect("plain data has a JSON form");
                 let again: $kind = serde_json::from_slice(&written).expect("what was written can be read");
-                assert_eq!(read, again);
+                assert!(!is_exact || read == again, "{read:?} became {again:?}");
             }
         )*};
     }
     same_again!(Info, Started, Ending, Notice, Fault, Observed, WorkerSpec);
+}
+
+fn has_fraction(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(values) => values.iter().any(has_fraction),
+        Value::Object(members) => members.values().any(has_fraction),
+        _ => false,
+    }
 }

@@ -146,7 +146,9 @@ fn has_possible_port(authority: &Authority) -> bool {
     let bare = authority.as_str().rsplit('@').next().unwrap_or_default();
     let after = bare.strip_prefix(authority.host()).unwrap_or_default();
     let alone = bare.parse::<Authority>().is_ok_and(|alone| alone.host() == authority.host());
-    alone && (matches!(after, "" | ":") || authority.port_u16().is_some())
+    let is_number = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let is_possible = |port: &str| port.is_empty() || is_number(port);
+    alone && (after.is_empty() || after.strip_prefix(':').is_some_and(is_possible))
 }
 
 /// The policy alone, in a submission without anything else.
