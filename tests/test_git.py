@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import time
 
 import pytest
 
@@ -124,7 +123,8 @@ def test_polling_finds_what_no_webhook_told(open_yard, forge):
     assert says(yard) == "two"
     # A rollback by hand stays: nothing new was pushed.
     yard.cli("rollback", "app")
-    time.sleep(3)
+    looked = len(forge.asked)
+    until(lambda: len(forge.asked) >= looked + 6, 30)
     assert says(yard) == "one" and len(releases(yard)) == 2
 
 

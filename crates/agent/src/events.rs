@@ -47,6 +47,7 @@ impl Events {
     }
 
     /// A worker's start is a step further.
+    #[cfg(feature = "docker")]
     pub fn progress(&self, worker: &WorkerId) {
         self.tell(|untold| {
             untold.progress.insert(worker.clone());

@@ -106,6 +106,7 @@ fn start_container(agent: &Arc<Agent>, spec: WorkerSpec) -> Result<u32, RuntimeE
 
 /// This build has no containers.
 #[cfg(not(feature = "docker"))]
+#[expect(clippy::needless_pass_by_value, reason = "with containers it is kept")]
 fn start_container(_agent: &Arc<Agent>, spec: WorkerSpec) -> Result<u32, RuntimeError> {
     let message = "this runyard was built without containers (feature `docker`)".to_owned();
     Err(refusal(&spec, message, Whose::Ours, false))

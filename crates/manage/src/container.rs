@@ -23,7 +23,6 @@ pub struct Containers {
 }
 
 /// The image of a release.
-#[cfg_attr(not(feature = "docker"), expect(dead_code, reason = "this build has no containers"))]
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Request {

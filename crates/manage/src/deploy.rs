@@ -222,6 +222,7 @@ pub(crate) struct Deploy {
     /// Until traffic has moved: a rollout that goes wrong can be rolled back while it is watched.
     turn: Option<Turn>,
     /// The image, where workers are containers.
+    #[cfg_attr(not(feature = "docker"), expect(dead_code, reason = "this build has no containers"))]
     container: Option<container::Request>,
     pub(crate) lines: UnboundedSender<Value>,
     pub(crate) log: Option<Writer>,

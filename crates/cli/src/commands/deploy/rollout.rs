@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use http::Method;
+use serde_json::json;
 
 use crate::client::{Call, Client, path};
 use crate::commands::releases::Listed;
+use crate::context::Context;
 use crate::errors::{Code, Failure};
-use crate::output::{Mark, Steps, Ui};
+use crate::output::{Mark, Steps, Ui, text};
 use crate::views::{DeployLine, Reason};
 
 /// How many lines of an installer's output are kept for the case that it fails without saying more.
@@ -25,6 +27,24 @@ pub struct Rollout<'a> {
     pub verbose: bool,
     /// The last lines of the installer.
     said: Vec<String>,
+}
+
+/// Has the server `promote` or `rollback` an endpoint, to release `to` where it is named, and shows how it goes.
+pub async fn move_traffic(
+    context: &Context,
+    endpoint: &str,
+    how: &str,
+    to: Option<u32>,
+) -> anyhow::Result<()> {
+    let client = context.client().await?;
+    let body = to.map_or(json!({}), |to| json!({"to": to}));
+    let call = Call::new(Method::POST, path::api(&["endpoints", endpoint, how])).json(&body);
+    let done = Rollout::new(&client, endpoint, context.ui).follow(call).await?;
+    if context.ui.json {
+        return Ok(());
+    }
+    let number = done.release.map_or(String::new(), |n| format!(" release #{n} of"));
+    context.ui.line(&format!("serving{number} {}", text::line(endpoint, 80)))
 }
 
 impl<'a> Rollout<'a> {
@@ -68,7 +88,7 @@ impl<'a> Rollout<'a> {
 
     fn output(&mut self, label: &str, message: &str) {
         if self.verbose {
-            self.steps.line(&format!("    | {}", crate::output::text::line(message, 2_000)));
+            self.steps.line(&format!("    | {}", text::line(message, 2_000)));
         } else {
             self.steps.now(label, message);
         }
