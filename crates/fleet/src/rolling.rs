@@ -142,7 +142,8 @@ impl Fleet {
         let is_canary = rollout.canary_percent().is_some();
         {
             let state = self.state();
-            for worker in state.of(id).filter(|w| !w.test) {
+            // The worker that ran the tests counts as soon as its release gets traffic, or another one is started for it.
+            for worker in state.of(id).filter(|w| !w.test || w.record.release == rollout.to) {
                 let (number, id) = (worker.record.release, &worker.record.id);
                 if worker.record.state == WorkerState::Draining {
                     view.leaving += u32::from(number != rollout.to);

@@ -74,6 +74,32 @@ async fn busy_workers_are_replaced_one_by_one_and_finish_their_jobs() {
     assert_eq!(stage.engine.endpoint_by_id(&ep()).unwrap().rollout, None);
 }
 
+/// Between the write that moves traffic and its own opening, the worker that ran the tests is there already.
+#[tokio::test(start_paused = true)]
+async fn no_worker_is_started_beside_the_one_that_ran_the_tests() {
+    let stage = Stage::new(kept(3)).await;
+    let old = busy(&stage, 3).await;
+    for _ in 0..9 {
+        stage.submit().await;
+    }
+    stage.release(&ep(), 2, 0, ReleaseState::Testing).await;
+    let (fleet, caller) = (stage.fleet.clone(), stage.caller.clone());
+    let tested =
+        tokio::spawn(async move { fleet.test_release(&caller, &ep(), 2, &kept(3), &[]).await.map(drop) });
+    stage.settle().await;
+    let tester = stage.last();
+    assert!(stage.take(&tester).await.is_empty());
+    tested.await.unwrap().unwrap();
+    let now = stage.engine.now();
+    stage.engine.change_endpoint(&ep(), |endpoint| endpoint.roll_to(2, 3, now)).await.unwrap();
+    stage.submit().await;
+    stage.settle().await;
+    let there = stage.runtime.running().iter().filter(|worker| !is_draining(&stage, worker)).count();
+    assert_eq!(there, 4, "one beyond those that serve");
+    assert!(!is_draining(&stage, &tester), "it is the first of the new ones");
+    assert_eq!(old.iter().filter(|(worker, _)| is_draining(&stage, worker)).count(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn on_a_full_machine_one_goes_before_one_comes() {
     let settings = Settings { gpus: 1, ..kept(2) };
