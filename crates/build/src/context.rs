@@ -8,7 +8,7 @@ use std::path::Path;
 use ignore::WalkBuilder;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use crate::bundle::{Bundle, BundleError, Limits, Look, archive_of, real};
+use crate::bundle::{Bundle, BundleError, Limits, Look, PROJECT, archive_of, real};
 
 /// The usual ignore file.
 const IGNORE_FILE: &str = ".dockerignore";
@@ -18,7 +18,8 @@ pub fn pack_context(folder: &Path, dockerfile: &str) -> Result<Bundle, BundleErr
     let limits = Limits::default();
     let root = real(folder)?;
     let ignored = Ignored::read(&root, dockerfile);
-    let keep = |name: &str| name == dockerfile || name == IGNORE_FILE || !ignored.hides(name);
+    let keep =
+        |name: &str| name != PROJECT && (name == dockerfile || name == IGNORE_FILE || !ignored.hides(name));
     let mut files = BTreeMap::new();
     Look { root: &root, limits: &limits, walk: everything, keep: &keep }.collect(&root, "", 0, &mut files)?;
     archive_of(&files, folder, &limits)

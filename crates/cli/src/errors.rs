@@ -23,6 +23,8 @@ pub enum Code {
     NotFound = 5,
     /// Waiting ended; the work goes on.
     TimedOut = 7,
+    /// What there is differs from what the file says (`--exit-code`).
+    Differs = 8,
     /// Interrupted by the user.
     Interrupted = 130,
 }

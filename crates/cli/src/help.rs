@@ -8,9 +8,10 @@ use clap::{Command, CommandFactory};
 use crate::Cli;
 
 /// The groups. A command that is in none is listed last.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("Start", &["dev", "up", "doctor"]),
     ("Ship", &["deploy", "releases", "rollback", "promote", "diff", "git"]),
+    ("Declare", &["plan", "apply", "validate", "export", "destroy"]),
     ("Call", &["run", "status", "cancel", "retry", "jobs", "purge", "batch"]),
     ("See", &["logs", "why", "workers", "webhooks"]),
     ("Things", &["endpoints", "keys", "login", "config", "disk", "completion"]),

@@ -108,6 +108,12 @@ pub struct InvalidSetting {
 }
 
 impl Settings {
+    /// Whether workers have to be replaced for another value of this setting: they are started with it. Parts of groups
+    /// are `group.name`.
+    pub fn replaces_workers(setting: &str) -> bool {
+        setting == "gpus" || setting.starts_with("container.")
+    }
+
     /// Checks every bound; the first one broken is named.
     pub fn check(&self) -> Result<(), InvalidSetting> {
         let bad = |field, found: String, allowed| Err(InvalidSetting { field, found, allowed });
@@ -192,6 +198,24 @@ pub struct Endpoint {
     /// Releases from which traffic was taken back, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withdrawn: Vec<Withdrawn>,
+    /// The file that says what it shall be, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<Box<Managed>>,
+}
+
+/// What a file made of an endpoint when it was applied last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Managed {
+    /// Where the file lies, as its user named it.
+    pub by: String,
+    /// When it was applied.
+    pub at: Timestamp,
+    /// The release that it asked for.
+    pub release: Option<u32>,
+    /// The settings that it asked for.
+    pub settings: Settings,
+    /// How its image is made, in the words of the API: what no release shows.
+    pub container: serde_json::Value,
 }
 
 impl Endpoint {
@@ -208,6 +232,7 @@ impl Endpoint {
             next_release: 1,
             rollout: None,
             withdrawn: Vec::new(),
+            managed: None,
         }
     }
 }

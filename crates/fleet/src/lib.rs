@@ -23,5 +23,5 @@ mod traffic;
 pub use error::FleetError;
 pub use fleet::{Fleet, Options};
 pub use reasons::{EndpointState, WorkerCounts};
-pub use rollout::{TestRequest, TestRun};
+pub use rollout::{Expected, TestRequest, TestRun};
 pub use traffic::{Followed, Progress};

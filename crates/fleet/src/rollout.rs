@@ -6,9 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use runyard_domain::placement::Placement;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{Endpoint, EndpointId, Exit, FailReason, Job, Outcome, Phase, Settings, WorkerId};
+use runyard_domain::{
+    Endpoint, EndpointId, Exit, FailReason, Job, JobId, Outcome, Phase, Settings, WorkerId,
+};
 use runyard_engine::NewJob;
 use runyard_vault::Caller;
+use serde_json::Value;
 
 use crate::exits::unknown_exit;
 use crate::spec::unset_env;
@@ -24,6 +27,17 @@ pub struct TestRequest {
     pub input: Bytes,
     /// How long it may take.
     pub timeout_ms: Option<i64>,
+    /// What has to come of it.
+    pub expected: Expected,
+}
+
+/// What has to come of a test.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Expected {
+    /// The handler is to fail.
+    pub failure: bool,
+    /// What the output has to be; of an object, what has to be in it.
+    pub output: Option<Value>,
 }
 
 /// What the tests of a release took.
@@ -140,22 +154,48 @@ impl Fleet {
             }
             let job = self.run_test(caller, id, number, settings, &worker, test).await?;
             let Phase::Done { outcome, execution_ms, .. } = &job.phase else { continue };
-            let message = match outcome {
-                Outcome::Completed => {
-                    run.passed += 1;
-                    run.execution_ms += execution_ms.unwrap_or(0);
-                    continue;
-                }
-                Outcome::Failed { reason: reason @ FailReason::WorkerLost { .. }, .. } => {
-                    return Err(FleetError::Release(Box::new(reason.clone())));
-                }
-                Outcome::Failed { reason, .. } | Outcome::TimedOut { reason } => reason.sentence(),
-                Outcome::Cancelled { by } => format!("cancelled by {by}"),
-            };
-            let reason = FailReason::TestFailed { test: test.name.clone(), message };
-            return Err(FleetError::Release(Box::new(reason)));
+            if let Some(reason) = self.wrong(test, &job.id, outcome).await? {
+                return Err(FleetError::Release(Box::new(reason)));
+            }
+            run.passed += 1;
+            run.execution_ms += execution_ms.unwrap_or(0);
         }
         Ok(run)
+    }
+
+    /// Why a test did not pass, where it did not.
+    async fn wrong(
+        &self,
+        test: &TestRequest,
+        job: &JobId,
+        outcome: &Outcome,
+    ) -> Result<Option<FailReason>, FleetError> {
+        let Expected { failure, output } = &test.expected;
+        let message = match outcome {
+            Outcome::Completed if *failure => "it completed, and was expected to fail".to_owned(),
+            Outcome::Failed { reason: FailReason::HandlerError { .. }, .. } if *failure => return Ok(None),
+            Outcome::Completed => match output {
+                Some(expected) => match unlike(expected, &self.output_of(job).await?) {
+                    Some(message) => message,
+                    None => return Ok(None),
+                },
+                None => return Ok(None),
+            },
+            Outcome::Failed { reason: reason @ FailReason::WorkerLost { .. }, .. } => {
+                return Ok(Some(reason.clone()));
+            }
+            Outcome::Failed { reason, .. } | Outcome::TimedOut { reason } => reason.sentence(),
+            Outcome::Cancelled { by } => format!("cancelled by {by}"),
+        };
+        Ok(Some(FailReason::TestFailed { test: test.name.clone(), message }))
+    }
+
+    async fn output_of(&self, job: &JobId) -> Result<Value, FleetError> {
+        let engine = &self.inner.engine;
+        let Some(output) = engine.reader().output(job).map_err(runyard_engine::EngineError::from)? else {
+            return Ok(Value::Null);
+        };
+        Ok(serde_json::from_slice(&engine.bytes(output).await?).unwrap_or_default())
     }
 
     /// Waits until the worker asked for a job, or says why it never will.
@@ -238,6 +278,30 @@ impl Fleet {
         FleetError::Release(Box::new(FailReason::TestFailed { test: test.name.clone(), message }))
     }
 }
+
+/// How an output is not what was expected: of an object, only what was expected in it counts.
+fn unlike(expected: &Value, found: &Value) -> Option<String> {
+    let (path, expected, found) = first_difference(String::from("output"), expected, found)?;
+    let short = |value: &Value| value.to_string().chars().take(SHOWN).collect::<String>();
+    Some(format!("{path} is {}, expected {}", short(found), short(expected)))
+}
+
+fn first_difference<'a>(
+    path: String,
+    expected: &'a Value,
+    found: &'a Value,
+) -> Option<(String, &'a Value, &'a Value)> {
+    match (expected, found) {
+        (Value::Object(parts), Value::Object(all)) => parts.iter().find_map(|(name, part)| {
+            first_difference(format!("{path}.{name}"), part, all.get(name).unwrap_or(&Value::Null))
+        }),
+        (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => None,
+        _ => (expected != found).then_some((path, expected, found)),
+    }
+}
+
+/// How much of a value an error shows, in characters.
+const SHOWN: usize = 200;
 
 /// While it lives, ordinary starts leave free GPUs to the release under test.
 struct TestWaits(Fleet);

@@ -16,26 +16,50 @@ pub(crate) const MAKES_ROOM: &str = "its GPU is needed to test a new release";
 impl Fleet {
     /// Moves traffic to a release that is ready, worker by worker. The one that ran its tests stays.
     pub async fn promote(&self, id: &EndpointId, number: u32) -> Result<(), FleetError> {
+        self.promote_with(id, number, |_| ()).await
+    }
+
+    /// The same, and in the same write what else changes of the endpoint.
+    pub async fn promote_with(
+        &self,
+        id: &EndpointId,
+        number: u32,
+        change: impl FnOnce(&mut Endpoint),
+    ) -> Result<(), FleetError> {
         let endpoint = self.endpoint(id)?;
         self.servable(id, number)?;
         let (goal, now) = (self.goal(&endpoint), self.now());
-        self.inner.engine.change_endpoint(id, |endpoint| endpoint.roll_to(number, goal, now)).await?;
+        let turn = |endpoint: &mut Endpoint| {
+            change(endpoint);
+            endpoint.roll_to(number, goal, now);
+        };
+        self.inner.engine.change_endpoint(id, turn).await?;
         self.open(id, number, true);
         Ok(())
     }
 
-    /// Gives a release that is ready a share of the jobs, of a hundred.
-    pub async fn canary(&self, id: &EndpointId, number: u32, percent: u32) -> Result<(), FleetError> {
+    /// Gives a release that is ready a share of the jobs, of a hundred, and changes what else does in the same write.
+    pub async fn canary(
+        &self,
+        id: &EndpointId,
+        number: u32,
+        percent: u32,
+        change: impl FnOnce(&mut Endpoint),
+    ) -> Result<(), FleetError> {
         let endpoint = self.endpoint(id)?;
         self.servable(id, number)?;
         if endpoint.serving.is_none_or(|serving| serving == number) {
-            return self.promote(id, number).await;
+            return self.promote_with(id, number, change).await;
         }
         if endpoint.rollout.as_ref().is_some_and(|rollout| rollout.replaces() && !rollout.from.is_empty()) {
             return Err(FleetError::NotServable(number, "the rollout before it is still replacing workers"));
         }
         let now = self.now();
-        self.inner.engine.change_endpoint(id, |endpoint| endpoint.try_canary(number, percent, now)).await?;
+        let turn = |endpoint: &mut Endpoint| {
+            change(endpoint);
+            endpoint.try_canary(number, percent, now);
+        };
+        self.inner.engine.change_endpoint(id, turn).await?;
         self.open(id, number, false);
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 mod request;
 
-pub(crate) use request::{Request, check_env};
+pub(crate) use request::{Case, Request, check_env};
 
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::PoisonError;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use runyard_build::{Environment, environment, source};
-use runyard_domain::endpoint::WEEK_MS;
+use runyard_domain::endpoint::Managed;
 use runyard_domain::release::{Launch, Release, ReleaseState};
 use runyard_domain::{Access, Endpoint, EndpointId, FailReason, Settings};
 use runyard_engine::Engine;
@@ -37,7 +37,7 @@ pub(crate) async fn create(
     Path(ep): Path<String>,
     body: Body<Request>,
 ) -> Result<Response, Problem> {
-    let request = manage.read_to_deploy(&auth.0, &ep, body)?;
+    let request = manage.read_to(&auth.0, Access::Deploy, &ep, body)?;
     let (lines, response) = lines();
     manage.deploy(auth.0, &ep, request, lines).await?;
     Ok(response)
@@ -60,10 +60,7 @@ impl Manage {
         } else {
             self.endpoint(&caller, Access::Deploy, ep)?;
         }
-        check_env(&request.env)?;
-        if let Some(container) = &request.container {
-            container.check(request.bundle.is_some())?;
-        }
+        request.check()?;
         let how = releases::first_move(request.canary)?;
         let code = self.code_of(&caller, &request)?;
         let endpoint = if creates {
@@ -71,16 +68,22 @@ impl Manage {
         } else {
             (*self.endpoint(&caller, Access::Deploy, ep)?).clone()
         };
-        let settings = endpoints::changed(&endpoint.settings, &request.settings)?;
+        let settings = match &request.managed {
+            Some(managed) => managed.settings.clone(),
+            None => endpoints::changed(&endpoint.settings, &request.settings)?,
+        };
         let turn = Some(self.take_turn(&endpoint)?);
         let release = self.new_release(&caller, &endpoint, &settings, &request).await?;
-        let (manage, changes, container) = (self.clone(), request.settings, request.container);
+        let Request { settings: changes, container, handler, cases, tests, managed, .. } = request;
+        let cases: Vec<TestRequest> = cases.into_iter().map(Case::request).collect();
+        let tests = if cases.is_empty() { Tests::Own(tests) } else { Tests::These(cases) };
         let deploy = Deploy {
-            manage,
+            manage: self.clone(),
             caller,
             endpoint,
             settings,
             changes,
+            managed,
             release,
             how,
             turn,
@@ -88,7 +91,7 @@ impl Manage {
             lines,
             log: None,
         };
-        tokio::spawn(deploy.run(code, request.handler, request.tests));
+        tokio::spawn(deploy.run(code, handler, tests));
         Ok(())
     }
 }
@@ -104,17 +107,17 @@ pub(crate) fn move_to(
     let turn = Some(manage.take_turn(endpoint)?);
     let (lines, response) = lines();
     let (endpoint, settings, changes) = (endpoint.clone(), endpoint.settings.clone(), Map::new());
-    let container = None;
     let mut deploy = Deploy {
         manage,
         caller,
         endpoint,
         settings,
         changes,
+        managed: None,
         release,
         how,
         turn,
-        container,
+        container: None,
         lines,
         log: None,
     };
@@ -209,6 +212,14 @@ impl Manage {
     }
 }
 
+/// What a release is tested with.
+enum Tests {
+    /// What the folder has, if it is to be run.
+    Own(bool),
+    /// These requests.
+    These(Vec<TestRequest>),
+}
+
 pub(crate) struct Deploy {
     pub(crate) manage: Manage,
     caller: Caller,
@@ -217,6 +228,8 @@ pub(crate) struct Deploy {
     pub(crate) settings: Settings,
     /// Those of them that this deploy changes.
     changes: Map<String, Value>,
+    /// What the endpoint's record says of the file that asked for it.
+    managed: Option<Managed>,
     pub(crate) release: Release,
     how: Move,
     /// Until traffic has moved: a rollout that goes wrong can be rolled back while it is watched.
@@ -240,14 +253,14 @@ fn broken(error: impl std::error::Error) -> FailReason {
 }
 
 impl Deploy {
-    async fn run(mut self, code: PathBuf, handler: Option<PathBuf>, test: bool) {
+    async fn run(mut self, code: PathBuf, handler: Option<PathBuf>, tests: Tests) {
         let origin =
             Origin { endpoint: self.endpoint.id.clone(), worker: None, release: self.release.number };
         self.log = Writer::open(&self.manage.inner.logs, origin).ok();
         if let Some(commit) = self.release.commit.clone() {
             self.note(&format!("commit {} by {}: {}", commit.id, commit.author, commit.title()));
         }
-        let outcome = self.steps(&code, handler, test).await;
+        let outcome = self.steps(&code, handler, tests).await;
         if let Err(reason) = &outcome {
             let serving = self.manage.inner.engine.endpoint_by_id(&self.endpoint.id).and_then(|e| e.serving);
             let served = matches!(reason, FailReason::RolledBack { .. });
@@ -260,11 +273,16 @@ impl Deploy {
         self.close(outcome);
     }
 
-    async fn steps(&mut self, code: &FsPath, handler: Option<PathBuf>, test: bool) -> Result<(), FailReason> {
+    async fn steps(
+        &mut self,
+        code: &FsPath,
+        handler: Option<PathBuf>,
+        tests: Tests,
+    ) -> Result<(), FailReason> {
         self.prepare(code, handler).await?;
         self.write_release(ReleaseState::Testing).await?;
         self.say("release", "done", &format!("#{}  {}", self.release.number, self.release.handler));
-        self.test(code, test).await?;
+        self.test(code, tests).await?;
         self.write_release(ReleaseState::Ready).await?;
         self.move_traffic().await
     }
@@ -336,18 +354,13 @@ impl Deploy {
             .map_err(|error| FailReason::Environment { message: error.message, last_lines: error.last_lines })
     }
 
-    async fn test(&mut self, code: &FsPath, requests: bool) -> Result<(), FailReason> {
+    async fn test(&mut self, code: &FsPath, tests: Tests) -> Result<(), FailReason> {
         let started = self.manage.inner.engine.now();
-        let requests = requests && !code.as_os_str().is_empty();
-        let cases = if requests { runyard_build::tests_of(code).map_err(broken)? } else { Vec::new() };
-        let tests: Vec<TestRequest> = cases
-            .into_iter()
-            .map(|case| TestRequest {
-                name: case.name,
-                input: case.input.into(),
-                timeout_ms: case.timeout_ms.map(|ms| ms.min(WEEK_MS as u64) as i64),
-            })
-            .collect();
+        let tests = match tests {
+            Tests::These(tests) => tests,
+            Tests::Own(true) if !code.as_os_str().is_empty() => request::own_tests(code).map_err(broken)?,
+            Tests::Own(_) => Vec::new(),
+        };
         let what =
             if tests.is_empty() { "no test request: the worker has to come up" } else { "starting a worker" };
         self.say("test", "running", what);
@@ -374,12 +387,17 @@ impl Deploy {
         let (engine, fleet) = (self.manage.inner.engine.clone(), self.manage.inner.fleet.clone());
         let started = engine.now();
         let (changes, tested) = (self.changes.clone(), self.settings.clone());
-        // What others changed meanwhile stays; what the request asked for was checked at its start.
-        let change = move |endpoint: &mut Endpoint| {
-            endpoint.settings = endpoints::changed(&endpoint.settings, &changes).unwrap_or(tested);
+        let managed = self.managed.take().map(|managed| Managed { release: Some(number), ..managed });
+        // Release and settings change in one write, so that a server that dies leaves all of it or nothing. A file says
+        // what every setting is. Else what others changed meanwhile stays; what was asked for was checked at the start.
+        let change = move |endpoint: &mut Endpoint| match managed {
+            Some(managed) => {
+                endpoint.settings = tested;
+                endpoint.managed = Some(Box::new(managed));
+            }
+            None => endpoint.settings = endpoints::changed(&endpoint.settings, &changes).unwrap_or(tested),
         };
-        engine.change_endpoint(&id, change).await.map_err(broken)?;
-        let message = releases::make(&fleet, &id, number, &self.how).await.map_err(reason_of)?;
+        let message = releases::make(&fleet, &id, number, &self.how, change).await.map_err(reason_of)?;
         self.turn = None;
         self.say_since("traffic", "done", &message, started);
         if engine.endpoint_by_id(&id).is_some_and(|endpoint| endpoint.serving != Some(number)) {

@@ -57,10 +57,7 @@ impl Manage {
     ) -> Result<Endpoint, Problem> {
         caller.may(Access::Deploy, None)?;
         if !is_valid_name(name) {
-            return Err(Problem::invalid(format!(
-                "'{name}' cannot name an endpoint: use 1 to 64 of a-z, 0-9, '-', '_' and '.', starting with a \
-                 letter or digit, and no word of the management API"
-            )));
+            return Err(bad_name(name));
         }
         let engine = &self.inner.engine;
         if engine.endpoint(name).is_some() {
@@ -71,6 +68,14 @@ impl Manage {
         engine.put_endpoint(endpoint.clone()).await?;
         Ok(endpoint)
     }
+}
+
+pub(crate) fn bad_name(name: &str) -> Problem {
+    let name: String = name.chars().take(80).collect();
+    Problem::invalid(format!(
+        "'{name}' cannot name an endpoint: use 1 to 64 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit, \
+         and no word of the management API"
+    ))
 }
 
 /// Settings with some of them changed; unknown names and broken bounds are named.
@@ -136,7 +141,7 @@ pub(crate) async fn change(
     let name = body.name.filter(|name| *name != endpoint.name);
     if let Some(name) = &name {
         if !is_valid_name(name) {
-            return Err(Problem::invalid(format!("'{name}' cannot name an endpoint")));
+            return Err(bad_name(name));
         }
         if manage.inner.engine.endpoint(name).is_some() {
             return Err(Problem::conflict(format!("there is an endpoint '{name}' already")));

@@ -16,6 +16,7 @@ mod jobs;
 mod keys;
 mod logs;
 mod patience;
+mod plan;
 #[doc(hidden)]
 pub mod probe;
 mod problem;
@@ -139,11 +140,12 @@ impl Manage {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The routes of forges and Git clients, which speak neither JSON nor keys in headers.
+    /// The routes of forges, Git clients and editors, which bring no keys in headers.
     pub fn doors(&self) -> Router {
         Router::new()
             .route(git::HOOK, post(git::hook::receive))
             .route(git::PUSH, any(git::push::serve))
+            .route(plan::SCHEMA, get(plan::schema))
             .with_state(self.clone())
     }
 
@@ -158,9 +160,10 @@ impl Manage {
     }
 }
 
-/// The paths that are opened by something else than a key in a header: messages of forges, and Git clients.
+/// The paths that are opened by something else than a key in a header, or by nothing: messages of forges, Git clients,
+/// the schema of a file.
 pub fn doors() -> Vec<&'static str> {
-    vec![git::HOOK, git::PUSH]
+    vec![git::HOOK, git::PUSH, plan::SCHEMA]
 }
 
 /// The paths of the management API, for tests that go over all of them.
@@ -178,6 +181,8 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/endpoints/{ep}/why", get(why::endpoint)),
         ("/api/v1/endpoints/{ep}/purge", post(endpoints::purge)),
         ("/api/v1/endpoints/{ep}/restart", post(endpoints::restart)),
+        ("/api/v1/endpoints/{ep}/plan", post(plan::plan)),
+        ("/api/v1/endpoints/{ep}/apply", post(plan::apply)),
         ("/api/v1/endpoints/{ep}/releases", get(releases::list).post(deploy::create)),
         ("/api/v1/endpoints/{ep}/rollback", post(releases::rollback)),
         ("/api/v1/endpoints/{ep}/promote", post(releases::promote)),

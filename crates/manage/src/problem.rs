@@ -72,6 +72,14 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
+    /// 409: what a plan was made of is another by now.
+    pub fn stale_plan(name: &str, plan: &str) -> Self {
+        let plan: String = plan.chars().take(40).collect();
+        let detail = format!("plan {plan} of '{name}' is stale: the endpoint or the file has changed since");
+        Self::new(StatusCode::CONFLICT, "stale_plan", "Stale plan", detail)
+            .hint("runyard plan shows what it would be now")
+    }
+
     /// 408: the body came too slowly.
     pub fn body_timeout() -> Self {
         let detail = "the body came too slowly: see slow_timeout_s and slow_rate in 'runyard config'";

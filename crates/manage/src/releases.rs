@@ -45,16 +45,18 @@ pub(crate) fn first_move(canary: Option<u32>) -> Result<Move, Problem> {
     }
 }
 
-/// Moves traffic; says so in a sentence.
+/// Moves traffic, and in the same write what else changes of the endpoint; says so in a sentence. What goes back
+/// changes nothing else.
 pub(crate) async fn make(
     fleet: &Fleet,
     id: &EndpointId,
     number: u32,
     how: &Move,
+    change: impl FnOnce(&mut Endpoint),
 ) -> Result<String, FleetError> {
     match how {
-        Move::Roll => fleet.promote(id, number).await?,
-        Move::Canary(percent) => fleet.canary(id, number, *percent).await?,
+        Move::Roll => fleet.promote_with(id, number, change).await?,
+        Move::Canary(percent) => fleet.canary(id, number, *percent, change).await?,
         Move::Back { bad, why } => fleet.go_back(id, number, *bad, why).await?,
     }
     let endpoint = fleet.engine().endpoint_by_id(id);

@@ -51,17 +51,19 @@ impl<T: DeserializeOwned> Body<T> {
 }
 
 impl Manage {
-    /// A body of a call that deploys to an endpoint, or makes it: who may not learns nothing of what is wrong with it.
-    pub(crate) fn read_to_deploy<T: DeserializeOwned>(
+    /// A body of a call about an endpoint, or about one that is made: who may not learns nothing of what is wrong with
+    /// it.
+    pub(crate) fn read_to<T: DeserializeOwned>(
         &self,
         caller: &Caller,
+        access: Access,
         ep: &str,
         body: Body<T>,
     ) -> Result<T, Problem> {
         body.read().or_else(|problem| {
             let is_known = self.inner.engine.endpoint(ep).is_some_and(|e| caller.sees(&e.id));
-            if is_known || caller.may(Access::Deploy, None).is_err() {
-                self.endpoint(caller, Access::Deploy, ep)?;
+            if is_known || caller.may(access, None).is_err() {
+                self.endpoint(caller, access, ep)?;
             }
             Err(problem)
         })

@@ -131,6 +131,9 @@ impl Manage {
             "state": state.word,
             "stateMessage": state.sentence,
             "rollout": self.rollout_view(endpoint),
+            "managed": endpoint.managed.as_ref().map(|managed| {
+                json!({"by": managed.by, "at": managed.at.0, "release": managed.release})
+            }),
             "workers": {
                 "starting": workers.starting, "idle": workers.idle,
                 "running": workers.running, "draining": workers.draining,

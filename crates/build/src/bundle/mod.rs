@@ -17,6 +17,9 @@ pub(crate) use pack::{Look, archive_of, real};
 pub use pack::{pack, pack_with};
 pub use unpack::{Unpacked, unpack};
 
+/// What says how the code is run is no part of it: another number of workers makes no other release.
+pub(crate) const PROJECT: &str = "runyard.toml";
+
 const MIB: u64 = 1024 * 1024;
 
 /// Below this much unpacked content the ratio does not matter: small texts of zeros do no harm.

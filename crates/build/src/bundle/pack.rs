@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use ignore::WalkBuilder;
 
-use super::{Bundle, BundleError, Limits, digest};
+use super::{Bundle, BundleError, Limits, PROJECT, digest};
 use crate::walk::walker;
 
 /// What goes along with a handler that is packed as a single file.
@@ -69,7 +69,7 @@ fn chosen(dir_or_file: &Path, limits: &Limits) -> Result<BTreeMap<String, PathBu
     let root = real(dir_or_file)?;
     let mut files = BTreeMap::new();
     if root.is_dir() {
-        let look = Look { root: &root, limits, walk: walker, keep: &|_| true };
+        let look = Look { root: &root, limits, walk: walker, keep: &|name| name != PROJECT };
         look.collect(&root, "", 0, &mut files)?;
         return Ok(files);
     }
@@ -218,6 +218,19 @@ mod tests {
 
     fn names(dir: &Path) -> Vec<String> {
         chosen(dir, &Limits::default()).unwrap().into_keys().collect()
+    }
+
+    #[test]
+    fn the_project_file_is_no_part_of_the_code() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        for name in ["handler.py", "sub/runyard.toml"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let before = pack(dir.path()).unwrap();
+        fs::write(dir.path().join(PROJECT), "name = \"x\"").unwrap();
+        assert_eq!(pack(dir.path()).unwrap().sha256, before.sha256);
+        assert_eq!(before.files, 2);
     }
 
     #[test]

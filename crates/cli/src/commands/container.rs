@@ -80,6 +80,20 @@ pub struct ImageArgs {
 struct Words(Vec<String>);
 
 impl ImageArgs {
+    /// Whether nothing was said of an image.
+    pub fn is_empty(&self) -> bool {
+        let words = [&self.image, &self.dockerfile, &self.target, &self.platform];
+        words.iter().all(|word| word.is_none())
+            && self.build_arg.is_empty()
+            && self.command.is_none()
+            && self.entrypoint.is_none()
+    }
+
+    /// Whether the build gets secrets.
+    pub fn has_secrets(&self) -> bool {
+        !self.secret.is_empty()
+    }
+
     /// The request's part about the image; `args` are the build's variables.
     pub fn request(&self, args: &BTreeMap<String, String>) -> Result<Value, Failure> {
         let secrets: BTreeMap<String, String> =

@@ -1,4 +1,5 @@
-//! `runyard diff EP [FROM] [TO]`: what distinguishes two releases.
+//! `runyard diff EP [FROM] [TO]`: what distinguishes two releases. `runyard diff [PATH]`: what distinguishes an endpoint
+//! from its file.
 
 use clap::Args;
 use serde::Deserialize;
@@ -6,21 +7,34 @@ use serde_json::Value;
 
 use crate::client::path;
 use crate::commands::deploy::rollout::release_number;
+use crate::commands::project::{ProjectArgs, plan};
 use crate::context::Context;
 use crate::output::text;
 
-/// Show what distinguishes two releases
+/// Show what distinguishes two releases, or an endpoint from its runyard.toml
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  runyard diff t2i               the newest release and the one before
+  runyard diff t2i 3 7
+  runyard diff                   this folder's runyard.toml and what the server has
+  runyard diff ./t2i --exit-code end with 8 where they differ")]
 pub struct Diff {
-    /// The endpoint's name or id
-    #[arg(value_name = "ENDPOINT")]
-    endpoint: String,
+    /// The endpoint's name or id; or a folder, with a '/' in it [default: .]
+    #[arg(value_name = "ENDPOINT|PATH")]
+    what: Option<String>,
     /// The older release; else the one before
     #[arg(value_name = "FROM", value_parser = release_number)]
     from: Option<u32>,
     /// The newer one; else the newest
     #[arg(value_name = "TO", value_parser = release_number)]
     to: Option<u32>,
+    /// Of a folder: the file's environment, [env.NAME]
+    #[arg(short, long, value_name = "NAME")]
+    environment: Option<String>,
+    /// Of a folder: end with 8 where something differs
+    #[arg(long)]
+    exit_code: bool,
 }
 
 #[derive(Deserialize)]
@@ -47,8 +61,16 @@ struct Files {
 
 impl Diff {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let endpoint = match self.what {
+            Some(what) if !is_path(&what) => what,
+            what => {
+                let path = what.unwrap_or_else(|| ".".to_owned()).into();
+                let project = ProjectArgs { path, environment: self.environment };
+                return plan::show(&project, self.exit_code, context).await;
+            }
+        };
         let number = |n: Option<u32>| n.map(|n| n.to_string());
-        let path = path::api(&["endpoints", &self.endpoint, "diff"]);
+        let path = path::api(&["endpoints", &endpoint, "diff"]);
         let path = path::query(&path, &[("from", number(self.from)), ("to", number(self.to))]);
         let reply = context.client().await?.get(path).await?;
         if context.ui.json {
@@ -56,6 +78,11 @@ impl Diff {
         }
         context.ui.write(&render(&reply.parse()?))
     }
+}
+
+/// Names of endpoints have no '/', and `.` is none.
+fn is_path(what: &str) -> bool {
+    what.contains('/') || what == "." || what == ".." || what.ends_with(runyard_project::FILE)
 }
 
 fn render(answer: &Answer) -> String {

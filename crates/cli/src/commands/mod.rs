@@ -19,6 +19,7 @@ mod jobs;
 mod keys;
 mod login;
 mod logs;
+mod project;
 mod promote;
 mod purge;
 mod releases;
@@ -46,6 +47,11 @@ pub enum Command {
     Releases(releases::Releases),
     Rollback(rollback::Rollback),
     Promote(promote::Promote),
+    Plan(project::plan::Plan),
+    Apply(project::apply::Apply),
+    Validate(project::validate::Validate),
+    Export(project::export::Export),
+    Destroy(project::destroy::Destroy),
     Diff(diff::Diff),
     Git(git::Git),
     Run(run::Run),
@@ -86,6 +92,11 @@ impl Command {
             Self::Releases(c) => c.run(context).await,
             Self::Rollback(c) => c.run(context).await,
             Self::Promote(c) => c.run(context).await,
+            Self::Plan(c) => c.run(context).await,
+            Self::Apply(c) => c.run(context).await,
+            Self::Validate(c) => c.run(context),
+            Self::Export(c) => c.run(context).await,
+            Self::Destroy(c) => c.run(context).await,
             Self::Diff(c) => c.run(context).await,
             Self::Git(c) => c.run(context).await,
             Self::Run(c) => c.run(context).await,

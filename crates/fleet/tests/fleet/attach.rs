@@ -3,7 +3,7 @@
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{Phase, ReleaseState, Settings, WorkerId};
 use runyard_engine::NewJob;
-use runyard_fleet::TestRequest;
+use runyard_fleet::{Expected, TestRequest};
 use runyard_runtime::{Runtime as _, Stop};
 
 use crate::stage::*;
@@ -177,7 +177,12 @@ async fn a_test_that_ran_ends_with_its_deploy() {
     let mut stage = Stage::new(patient()).await;
     stage.release(&ep(), 2, 0, ReleaseState::Testing).await;
     let (fleet, caller) = (stage.fleet.clone(), stage.caller.clone());
-    let tests = [TestRequest { name: "t".into(), input: "{}".into(), timeout_ms: None }];
+    let tests = [TestRequest {
+        name: "t".into(),
+        input: "{}".into(),
+        timeout_ms: None,
+        expected: Expected::default(),
+    }];
     let tested =
         tokio::spawn(
             async move { fleet.test_release(&caller, &ep(), 2, &patient(), &tests).await.map(drop) },

@@ -246,7 +246,7 @@ async fn a_canary_gets_its_share_and_then_everything() {
     let stable = stage.runtime.running().remove(0);
     assert!(stage.take(&stable).await.is_empty());
     stage.release(&ep(), 2, 0, ReleaseState::Ready).await;
-    stage.fleet.canary(&ep(), 2, 25).await.unwrap();
+    stage.fleet.canary(&ep(), 2, 25, |_| ()).await.unwrap();
     stage.settle().await;
     let canary = of_release(&stage, 2).remove(0);
     let mut shares = Vec::new();
@@ -273,7 +273,7 @@ async fn a_canary_that_does_not_start_goes_back_and_the_others_are_not_paused() 
     let stage = Stage::new(kept(1)).await;
     let (stable, job) = busy(&stage, 1).await.remove(0);
     stage.release(&ep(), 2, 0, ReleaseState::Ready).await;
-    stage.fleet.canary(&ep(), 2, 10).await.unwrap();
+    stage.fleet.canary(&ep(), 2, 10, |_| ()).await.unwrap();
     stage.settle().await;
     for _ in 0..3 {
         let canary = of_release(&stage, 2).remove(0);

@@ -2,7 +2,7 @@
 
 use runyard_domain::job::Answer;
 use runyard_domain::{FailReason, JobId, ReleaseState, Settings, WorkerId};
-use runyard_fleet::{FleetError, Followed, TestRequest, TestRun};
+use runyard_fleet::{Expected, FleetError, Followed, TestRequest, TestRun};
 use tokio::task::JoinHandle;
 
 use crate::stage::*;
@@ -10,7 +10,14 @@ use crate::stage::*;
 type Testing = JoinHandle<Result<TestRun, FleetError>>;
 
 fn requests(n: usize) -> Vec<TestRequest> {
-    (0..n).map(|n| TestRequest { name: format!("t{n}"), input: "{}".into(), timeout_ms: None }).collect()
+    (0..n)
+        .map(|n| TestRequest {
+            name: format!("t{n}"),
+            input: "{}".into(),
+            timeout_ms: None,
+            expected: Expected::default(),
+        })
+        .collect()
 }
 
 /// Release 2 is being tested with `n` requests.

@@ -10,7 +10,7 @@ use runyard_domain::{
     Endpoint, EndpointId, Env as _, JobId, Phase, Release, ReleaseState, Scaler, Settings, WaitReason,
 };
 use runyard_engine::NewJob;
-use runyard_fleet::TestRequest;
+use runyard_fleet::{Expected, TestRequest};
 use runyard_store::{Blobs, Filter, MemoryStore};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -260,7 +260,12 @@ impl Story {
         engine.put_endpoint(endpoint).await.unwrap();
         engine.put_release(release.clone()).await.unwrap();
         self.deploys.push(tokio::spawn(async move {
-            let test = TestRequest { name: "t".into(), input: "{}".into(), timeout_ms: None };
+            let test = TestRequest {
+                name: "t".into(),
+                input: "{}".into(),
+                timeout_ms: None,
+                expected: Expected::default(),
+            };
             let tested = fleet.test_release(&caller, &id, number, &settings, &[test]).await;
             let state = if tested.is_ok() {
                 ReleaseState::Ready
@@ -276,7 +281,7 @@ impl Story {
             let _ = engine.put_release(release).await;
             fleet.release_changed(&id, number);
             // Refused where the rollout before it still replaces workers.
-            if tested.is_ok() && (!canary || fleet.canary(&id, number, 20).await.is_err()) {
+            if tested.is_ok() && (!canary || fleet.canary(&id, number, 20, |_| ()).await.is_err()) {
                 let _ = fleet.promote(&id, number).await;
             }
         }));

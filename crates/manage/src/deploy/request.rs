@@ -1,16 +1,21 @@
 //! What a deploy is asked for, as it comes over the wire or from a repository.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use runyard_build::{CasesError, TestCase};
+use runyard_domain::endpoint::{Managed, WEEK_MS};
 use runyard_domain::git::Commit;
+use runyard_fleet::{Expected, TestRequest};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use crate::container;
 use crate::problem::Problem;
 
 #[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Request {
     pub(crate) bundle: Option<String>,
     /// A folder on the server's machine, run in place: only for the owner of the data directory.
@@ -32,8 +37,66 @@ pub(crate) struct Request {
     /// in any case.
     #[serde(default = "yes")]
     pub(crate) tests: bool,
+    /// Requests that run instead of the folder's own.
+    #[serde(default)]
+    pub(crate) cases: Vec<Case>,
     /// It gets so many of a hundred jobs until it has proved itself.
     pub(crate) canary: Option<u32>,
+    /// What the endpoint's record says of the file that it was made of.
+    #[serde(skip)]
+    pub(crate) managed: Option<Managed>,
+}
+
+/// A request that the release has to answer.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Case {
+    name: String,
+    input: Box<RawValue>,
+    timeout_ms: Option<i64>,
+    /// The handler is to fail.
+    #[serde(default)]
+    failure: bool,
+    output: Option<Value>,
+}
+
+/// The most requests that a release is tested with.
+const MOST_CASES: usize = 100;
+
+impl Request {
+    /// Refuses what no worker could be started or tested with.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        check_env(&self.env)?;
+        if let Some(container) = &self.container {
+            container.check(self.bundle.is_some())?;
+        }
+        if self.cases.len() > MOST_CASES {
+            return Err(Problem::invalid(format!("a release is tested with {MOST_CASES} requests at most")));
+        }
+        match self.cases.iter().find(|case| case.input.get() == "null") {
+            Some(case) => Err(Problem::invalid(format!("the test '{}' has no input", case.name))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Case {
+    /// As it was asked for.
+    pub(crate) fn view(&self) -> Value {
+        let Self { name, input, timeout_ms, failure, output } = self;
+        json!([name, input, timeout_ms, failure, output])
+    }
+
+    /// As the fleet runs it.
+    pub(crate) fn request(self) -> TestRequest {
+        let Self { name, input, timeout_ms, failure, output } = self;
+        TestRequest {
+            name,
+            input: String::from(Box::<str>::from(input)).into(),
+            timeout_ms: timeout_ms.map(|ms| ms.clamp(1, WEEK_MS)),
+            expected: Expected { failure, output },
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -52,4 +115,15 @@ pub(crate) fn check_env(env: &BTreeMap<String, String>) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// The test requests that come with the code.
+pub(super) fn own_tests(code: &Path) -> Result<Vec<TestRequest>, CasesError> {
+    let request = |case: TestCase| TestRequest {
+        name: case.name,
+        input: case.input.into(),
+        timeout_ms: case.timeout_ms.map(|ms| ms.min(WEEK_MS as u64) as i64),
+        expected: Expected::default(),
+    };
+    Ok(runyard_build::tests_of(code)?.into_iter().map(request).collect())
 }

@@ -66,7 +66,7 @@ pub(crate) async fn connect(
     Path(ep): Path<String>,
     body: Body<Connect>,
 ) -> Result<Json<Value>, Problem> {
-    let request = manage.read_to_deploy(&auth.0, &ep, body)?;
+    let request = manage.read_to(&auth.0, Access::Deploy, &ep, body)?;
     let known = manage.inner.engine.endpoint(&ep).filter(|e| auth.0.sees(&e.id));
     let creates = known.is_none() && request.create;
     // First of all: who may not deploy here learns nothing of what else is wrong.

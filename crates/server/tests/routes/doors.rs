@@ -1,4 +1,5 @@
-//! The doors of forges and Git clients: a signature, or a key as a password, and nothing else opens them.
+//! The doors of forges and Git clients: a signature, or a key as a password, and nothing else opens them. And the schema
+//! of `runyard.toml`, which everybody may read.
 
 use axum::body::Body;
 use axum::http::{Request, header};
@@ -17,7 +18,7 @@ fn git(path: &str, user: &str, password: &str) -> Request<Body> {
 
 #[test]
 fn every_door_is_tried_here() {
-    assert_eq!(runyard_manage::doors(), ["/hooks/git/{connection}", "/git/{*path}"]);
+    assert_eq!(runyard_manage::doors(), ["/hooks/git/{connection}", "/git/{*path}", "/schema/runyard.json"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,4 +64,13 @@ async fn nobody_learns_which_webhooks_there_are() {
         let (answer, body) = house.send(request.expect("a request")).await;
         assert!([400, 404].contains(&answer.status().as_u16()), "{path}: {body}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn editors_read_the_schema_without_a_key() {
+    let house = House::new().await;
+    let (answer, body) =
+        house.send(Request::get("/schema/runyard.json").body(Body::empty()).expect("a request")).await;
+    assert_eq!(answer.status(), 200);
+    assert!(body.contains("\"scale\"") && body.contains("Workers that are always kept"), "{body}");
 }

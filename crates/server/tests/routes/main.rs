@@ -55,7 +55,7 @@ const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-const MANAGE: [(&str, &str, Opens); 38] = [
+const MANAGE: [(&str, &str, Opens); 40] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
@@ -65,6 +65,8 @@ const MANAGE: [(&str, &str, Opens); 38] = [
     ("/api/v1/endpoints/{ep}/why", "GET", Key(Read)),
     ("/api/v1/endpoints/{ep}/purge", "POST", Key(Run)),
     ("/api/v1/endpoints/{ep}/restart", "POST", Key(Deploy)),
+    ("/api/v1/endpoints/{ep}/plan", "POST", Key(Read)),
+    ("/api/v1/endpoints/{ep}/apply", "POST", Key(Deploy)),
     ("/api/v1/endpoints/{ep}/releases", "GET", Key(Read)),
     ("/api/v1/endpoints/{ep}/releases", "POST", Key(Deploy)),
     ("/api/v1/endpoints/{ep}/rollback", "POST", Key(Deploy)),

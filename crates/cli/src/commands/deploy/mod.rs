@@ -1,7 +1,7 @@
 //! `runyard deploy [PATH]`: packs a folder, uploads it unless the server has it, makes a release of it and follows
 //! it until it serves, or until it is clear why it does not.
 
-mod pack;
+pub mod pack;
 pub mod plan;
 pub mod rollout;
 
@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use clap::Args;
 use http::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::client::{Call, Client, path};
 use crate::commands::container::ImageArgs;
+use crate::commands::project::Project;
 use crate::commands::settings::SettingsArgs;
 use crate::context::Context;
 use crate::output::{Mark, json as layout, text, time};
@@ -35,6 +36,7 @@ Examples:
   runyard deploy --image ghcr.io/me/worker:v1 --name worker --gpus 1
   runyard deploy --json                           each step as one line of JSON
 
+What a runyard.toml in the folder says holds where no flag says otherwise.
 A folder with a Dockerfile is built by the server's container engine, unless --handler says otherwise.
 Exit code 3 when the environment, the build, the start or a test failed: the release before goes on serving.")]
 pub struct Deploy {
@@ -59,6 +61,9 @@ pub struct Deploy {
     /// Print everything that the installer says
     #[arg(short, long)]
     verbose: bool,
+    /// The environment of the folder's runyard.toml: [env.NAME]
+    #[arg(short, long, value_name = "NAME")]
+    environment: Option<String>,
     #[command(flatten)]
     image: ImageArgs,
     #[command(flatten)]
@@ -68,7 +73,8 @@ pub struct Deploy {
 impl Deploy {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let ui = context.ui;
-        let plan = Plan::make(&self)?;
+        let project = self.project()?;
+        let plan = Plan::make(&self, project.as_ref())?;
         let started = Instant::now();
         let client = context.client().await?;
         let mut rollout = Rollout::new(&client, &plan.name, ui);
@@ -79,8 +85,14 @@ impl Deploy {
             Runs::Image => None,
             _ => Some(bundle(&plan, &client, &mut rollout, started).await?),
         };
-        let body = self.body(&plan, bundle, &client).await?;
-        let call = Call::new(Method::POST, path::api(&["endpoints", &plan.name, "releases"]));
+        let release = self.release(&plan, project.as_ref(), bundle, &client).await?;
+        let (call, body) = match &project {
+            Some(project) => {
+                ("apply", json!({"managedBy": project.place(), "always": true, "release": release}))
+            }
+            None => ("releases", release),
+        };
+        let call = Call::new(Method::POST, path::api(&["endpoints", &plan.name, call]));
         let done = rollout.follow(call.json(&body)).await?;
         if ui.json {
             return Ok(());
@@ -98,31 +110,68 @@ impl Deploy {
         ui.write(&closing(&done, &plan, &client, &took).await)
     }
 
-    async fn body(&self, plan: &Plan, bundle: Option<String>, client: &Client) -> anyhow::Result<Value> {
-        let mut body = Map::new();
+    /// The folder's file, where it has one. Of a handler or an image alone there is none.
+    fn project(&self) -> anyhow::Result<Option<Project>> {
+        let is_folder = self.path.is_dir() || self.path.ends_with(runyard_project::FILE);
+        if !is_folder || self.image.image.is_some() {
+            return Ok(None);
+        }
+        let project = Project::load(&self.path, self.environment.as_deref())?;
+        Ok(Some(project).filter(|project| project.has_file))
+    }
+
+    /// The release as the API takes it: what the file says, and over it what the flags say.
+    async fn release(
+        &self,
+        plan: &Plan,
+        project: Option<&Project>,
+        bundle: Option<String>,
+        client: &Client,
+    ) -> anyhow::Result<Value> {
+        let mut release = project.map(|project| project.release(bundle.as_deref())).unwrap_or_default();
         if let Some(bundle) = bundle {
-            body.insert("bundle".to_owned(), bundle.into());
+            release.insert("bundle".to_owned(), bundle.into());
         }
-        if plan.runs != Runs::Handler {
-            body.insert("container".to_owned(), self.image.request(&plan.build_args)?);
+        if plan.runs == Runs::Handler {
+            release.remove("container");
+        } else if !self.image.is_empty() || self.image.has_secrets() || !release.contains_key("container") {
+            let given = self.image.request(&plan.build_args)?;
+            over(release.entry("container").or_insert_with(|| json!({})), given);
         }
-        body.insert("create".to_owned(), true.into());
+        release.insert("create".to_owned(), true.into());
         if let Some(handler) = &plan.handler {
-            body.insert("handler".to_owned(), handler.clone().into());
+            release.insert("handler".to_owned(), handler.clone().into());
         }
         if !plan.env.is_empty() {
-            body.insert("env".to_owned(), json!(plan.env));
+            release.insert("env".to_owned(), json!(plan.env));
         }
         if !self.settings.is_empty() {
-            body.insert("settings".to_owned(), self.settings.resolve(client, &plan.name).await?);
+            let given = self.settings.resolve(client, &plan.name).await?;
+            over(release.entry("settings").or_insert_with(|| json!({})), given);
         }
         if let Some(percent) = self.canary {
-            body.insert("canary".to_owned(), percent.into());
+            release.insert("canary".to_owned(), percent.into());
         }
         if let Some(note) = &self.note {
-            body.insert("note".to_owned(), note.clone().into());
+            release.insert("note".to_owned(), note.clone().into());
         }
-        Ok(Value::Object(body))
+        Ok(Value::Object(release))
+    }
+}
+
+/// Lays one object over another, also where both have an object below.
+fn over(base: &mut Value, given: Value) {
+    match (base, given) {
+        (Value::Object(base), Value::Object(given)) => {
+            for (name, value) in given {
+                // A scaler is one thing: its value means something else with another type.
+                match base.get_mut(&name).filter(|_| name != "scaler") {
+                    Some(below) => over(below, value),
+                    None => drop(base.insert(name, value)),
+                }
+            }
+        }
+        (base, given) => *base = given,
     }
 }
 
@@ -149,7 +198,7 @@ async fn bundle(
 }
 
 /// Uploads the bundle unless the server has it; says whether it did.
-async fn upload(client: &Client, packed: &Packed) -> anyhow::Result<bool> {
+pub async fn upload(client: &Client, packed: &Packed) -> anyhow::Result<bool> {
     let path = path::api(&["bundles", &packed.sha256]);
     match client.get(path.clone()).await {
         Ok(_) => return Ok(false),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::commands::deploy::Deploy;
+use crate::commands::project::Project;
 use crate::errors::Failure;
 use crate::output::json;
 
@@ -42,7 +43,7 @@ pub struct Plan {
 
 impl Plan {
     /// Works it out from the flags.
-    pub fn make(args: &Deploy) -> anyhow::Result<Self> {
+    pub fn make(args: &Deploy, project: Option<&Project>) -> anyhow::Result<Self> {
         let path = std::path::absolute(&args.path)?;
         let is_file = path.is_file();
         if !is_file && !path.is_dir() {
@@ -54,13 +55,20 @@ impl Plan {
             _ => path.clone(),
         };
         let handler = args.handler.clone().or(file_name.filter(|_| is_file));
-        let runs = runs(args, &path, handler.is_some())?;
-        let name = match (&args.name, &args.image.image) {
-            (Some(name), _) => name.clone(),
-            (None, Some(image)) => name_of(Path::new(&image_name(image)))?,
-            (None, None) => name_of(&folder)?,
+        let of_project = project.filter(|_| handler.is_none() && args.image.is_empty()).map(Project::runs);
+        let runs = match of_project {
+            Some(runs) => runs,
+            None => runs(args, &path, handler.is_some())?,
         };
-        let (env, build_args) = (variables(&args.env)?, variables(&args.image.build_arg)?);
+        let name = match (&args.name, project, &args.image.image) {
+            (Some(name), ..) => name.clone(),
+            (None, Some(project), _) => project.name.clone(),
+            (None, None, Some(image)) => name_of(Path::new(&image_name(image)))?,
+            (None, None, None) => name_of(&folder)?,
+        };
+        let mut env = project.map(|project| project.wanted.env.clone()).unwrap_or_default();
+        env.extend(variables(&args.env)?);
+        let build_args = variables(&args.image.build_arg)?;
         Ok(Self { source: path, folder, name: checked(name)?, handler, env, runs, build_args })
     }
 
@@ -98,7 +106,7 @@ fn image_name(image: &str) -> String {
 }
 
 /// A folder's name as an endpoint's: lowercase, and `-` for what a name cannot have.
-fn name_of(folder: &Path) -> Result<String, Failure> {
+pub fn name_of(folder: &Path) -> Result<String, Failure> {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     name_from(&folder.file_name().unwrap_or_default().to_string_lossy()).ok_or_else(|| {
         Failure::usage(format!("{} has no name for an endpoint", folder.display())).hint("--name NAME")
@@ -114,7 +122,8 @@ pub fn name_from(text: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-fn checked(name: String) -> Result<String, Failure> {
+/// A name that can be an endpoint's.
+pub fn checked(name: String) -> Result<String, Failure> {
     if runyard_domain::endpoint::is_valid_name(&name) {
         return Ok(name);
     }

@@ -1,0 +1,76 @@
+//! `runyard export ENDPOINT`: the `runyard.toml` of an endpoint that is there.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use runyard_domain::Settings;
+use runyard_project::{Live, write};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::client::path;
+use crate::context::Context;
+
+/// Print the runyard.toml of an endpoint
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  runyard export t2i > runyard.toml
+
+Only what is not as usual is written. Of secrets there are the names alone.")]
+pub struct Export {
+    /// The endpoint's name or id
+    #[arg(value_name = "ENDPOINT")]
+    endpoint: String,
+}
+
+#[derive(Deserialize)]
+struct Endpoint {
+    name: String,
+    settings: Settings,
+    serving: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    releases: Vec<Release>,
+}
+
+#[derive(Deserialize)]
+struct Release {
+    number: u32,
+    #[serde(default)]
+    handler: String,
+    #[serde(default)]
+    bundle: String,
+    image: Option<Image>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    name: String,
+}
+
+impl Export {
+    pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let client = context.client().await?;
+        let endpoint: Endpoint = client.get(path::api(&["endpoints", &self.endpoint])).await?.parse()?;
+        let listed: Listed =
+            client.get(path::api(&["endpoints", &self.endpoint, "releases"])).await?.parse()?;
+        let serving = listed.releases.into_iter().find(|release| Some(release.number) == endpoint.serving);
+        let (handler, image, env) = match serving {
+            Some(Release { image: Some(image), bundle, env, .. }) => {
+                (None, Some(image.name).filter(|_| bundle.is_empty()), env)
+            }
+            Some(Release { handler, env, .. }) => (Some(handler).filter(|file| !file.is_empty()), None, env),
+            None => (None, None, BTreeMap::new()),
+        };
+        let text = write(&Live { name: endpoint.name, settings: endpoint.settings, handler, image, env });
+        if context.ui.json {
+            return context.ui.document(&json!({"file": "runyard.toml", "text": text}).to_string());
+        }
+        context.ui.write(&text)
+    }
+}

@@ -1,0 +1,238 @@
+//! The file as it is written. Every key is optional; one that there is not is refused where it stands. The comments are
+//! what editors show of each key.
+
+use std::collections::BTreeMap;
+
+use runyard_domain::rollout::Portion;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::units::{Gpus, Size, Span};
+
+/// An endpoint: its code, how it runs, how it scales.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct File {
+    /// The endpoint's name; else the folder's.
+    pub(crate) name: Option<String>,
+    /// What it takes.
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<Kind>,
+    /// What is run: at most one of `handler`, `dockerfile` and `image`.
+    pub(crate) build: Build,
+    /// What each worker gets.
+    pub(crate) run: Run,
+    /// How many workers there are.
+    pub(crate) scale: Scale,
+    /// What jobs and workers may take.
+    pub(crate) limits: Limits,
+    /// How releases follow each other.
+    pub(crate) rollout: Rollout,
+    /// Requests that a release has to answer before it gets traffic.
+    pub(crate) test: Vec<Case>,
+    /// What is another in an environment: `[env.staging]`, chosen by `--env staging`.
+    pub(crate) env: BTreeMap<String, Part>,
+}
+
+/// What an environment changes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[allow(dead_code, reason = "it is read for its mistakes; what counts is the file that it is laid over")]
+pub(crate) struct Part {
+    name: Option<String>,
+    build: Build,
+    run: Run,
+    scale: Scale,
+    limits: Limits,
+    rollout: Rollout,
+    test: Vec<Case>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// Jobs.
+    Queue,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Build {
+    /// The file that calls runpod.serverless.start, below the folder; else it is found.
+    pub(crate) handler: Option<String>,
+    /// The Dockerfile, below the folder; else `Dockerfile` where there is one and no handler is named.
+    pub(crate) dockerfile: Option<String>,
+    /// A ready image.
+    pub(crate) image: Option<String>,
+    /// Values for the Dockerfile's ARGs.
+    pub(crate) args: BTreeMap<String, String>,
+    /// The Dockerfile's stage.
+    pub(crate) target: Option<String>,
+    /// The image's platform, as linux/amd64.
+    pub(crate) platform: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Run {
+    /// GPUs of each worker: a number, "none" or "any".
+    pub(crate) gpu: Option<Gpus>,
+    /// Environment variables that everybody may see.
+    pub(crate) env: BTreeMap<String, String>,
+    /// Secrets of the server by their names; workers get each as the variable of that name.
+    pub(crate) secrets: Vec<String>,
+    /// Volumes of containers: name = "/path", or "/path:ro".
+    pub(crate) volumes: BTreeMap<String, String>,
+    /// Processors of a container, as 1.5.
+    pub(crate) cpu: Option<f64>,
+    /// Memory of a container.
+    pub(crate) memory: Option<Size>,
+    /// Shared memory of a container.
+    pub(crate) shm: Option<Size>,
+    /// Processes and threads of a container.
+    pub(crate) pids: Option<u32>,
+    /// What is run instead of the image's entrypoint.
+    pub(crate) entrypoint: Option<Vec<String>>,
+    /// What is run instead of the image's command.
+    pub(crate) command: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Scale {
+    /// Workers that are always kept.
+    pub(crate) min: Option<u32>,
+    /// The most workers there may be; 0 stops the endpoint.
+    pub(crate) max: Option<u32>,
+    /// A worker without a job for so long is stopped.
+    pub(crate) idle: Option<Span>,
+    /// When a worker is added: one of `queue_delay` and `requests`.
+    pub(crate) target: Target,
+    /// Jobs that one worker is expected to run at once.
+    pub(crate) concurrency: Option<u32>,
+    /// Whether short jobs are handed out in lists.
+    pub(crate) prefetch: Option<Prefetch>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Prefetch {
+    /// Where jobs are short and many wait.
+    Auto,
+    /// Never.
+    Off,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Target {
+    /// When a job has waited for so long.
+    pub(crate) queue_delay: Option<Span>,
+    /// So that each worker has so many jobs.
+    pub(crate) requests: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// The longest a handler may run; 0 means no limit.
+    pub(crate) execution: Option<Span>,
+    /// The longest a job may wait and run together.
+    pub(crate) ttl: Option<Span>,
+    /// How often a job is queued again after its worker was lost.
+    pub(crate) retries: Option<u32>,
+    /// How long a worker may take until it asks for its first job.
+    pub(crate) start: Option<Span>,
+    /// How long finished jobs are kept.
+    pub(crate) result_retention: Option<Span>,
+    /// The most jobs that may wait; 0 means no limit.
+    pub(crate) queue: Option<u32>,
+    /// How often one key may call, by group: run = "1000/200", or "off".
+    pub(crate) rates: BTreeMap<String, String>,
+    /// After a job was stopped, how long its worker may go on.
+    pub(crate) stop_grace: Option<Span>,
+    /// Where a worker is replaced to stop one job, how long its other jobs may run.
+    pub(crate) replace_grace: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Rollout {
+    /// Workers beyond those that serve: a number, or "25%".
+    #[schemars(schema_with = "portion")]
+    pub(crate) surge: Option<Portion>,
+    /// Workers that may be missing: a number, or "25%".
+    #[schemars(schema_with = "portion")]
+    pub(crate) max_unavailable: Option<Portion>,
+    /// For so long its errors are compared with those before.
+    pub(crate) watch: Option<Span>,
+    /// So many failed starts in a row take traffic back; 0: none does.
+    pub(crate) failed_starts: Option<u32>,
+    /// By how many of a hundred jobs more may fail.
+    pub(crate) error_margin: Option<u32>,
+    /// So many jobs have to end before errors count; 0: they never do.
+    pub(crate) error_jobs: Option<u32>,
+    /// A canary is promoted or taken back after so long.
+    pub(crate) canary: Option<Span>,
+    /// The same after so many of its jobs.
+    pub(crate) canary_jobs: Option<u32>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Case {
+    /// Its name, for messages.
+    pub(crate) name: Option<String>,
+    /// The job's input.
+    #[schemars(schema_with = "anything")]
+    pub(crate) input: Value,
+    /// How long it may take.
+    pub(crate) timeout: Option<Span>,
+    /// What has to come of it.
+    #[serde(default)]
+    pub(crate) expect: Expect,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Expect {
+    /// How it has to end; else COMPLETED.
+    pub(crate) status: Option<Status>,
+    /// What its output has to be; of a table, what has to be in it.
+    #[schemars(schema_with = "anything")]
+    pub(crate) output: Option<Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum Status {
+    /// The handler answered.
+    Completed,
+    /// The handler failed, as it should.
+    Failed,
+}
+
+fn portion(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+%?$"}]})
+}
+
+fn anything(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!(true)
+}
+
+/// Lays `over` over `base`: tables key by key, anything else as a whole. Where `over` names another source or target, that
+/// of `base` is gone.
+pub(crate) fn lay_over(base: &mut Table, over: Table) {
+    const EITHER: [&str; 5] = ["handler", "dockerfile", "image", "queue_delay", "requests"];
+    if let Some(chosen) = EITHER.iter().find(|key| over.contains_key(**key)) {
+        let rivals = if EITHER[..3].contains(chosen) { &EITHER[..3] } else { &EITHER[3..] };
+        base.retain(|key, _| !rivals.contains(&key));
+    }
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => lay_over(below, above),
+            (_, value) => drop(base.insert(key, value)),
+        }
+    }
+}
