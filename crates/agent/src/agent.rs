@@ -191,7 +191,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         room: Room::default(),
         events: Events::default(),
         #[cfg(feature = "docker")]
-        engines: crate::container::Engines::new(paths.engines(), data_name.clone()),
+        engines: crate::container::Engines::new(&paths, &data),
         ended: Notify::new(),
         key,
         worker_url: format!("http://127.0.0.1:{port}"),

@@ -16,8 +16,12 @@ pub struct Containers {
     pub engine: Option<String>,
     /// The GPU driver.
     pub driver: Option<Driver>,
-    /// The data directory's name, which is on everything that is made.
-    pub data_name: String,
+    /// The data directory by its real path: its name is on everything that is made.
+    pub data: PathBuf,
+    /// A file that names the engines in use.
+    pub engines: PathBuf,
+    /// Notes of images that were pulled.
+    pub pulled: PathBuf,
     /// A folder that only the server reads.
     pub private: PathBuf,
 }

@@ -30,6 +30,8 @@ pub struct DiskItem {
 pub struct DiskAccount {
     /// `environments`, `bundles`, `logs`.
     pub kind: &'static str,
+    /// Why not all of them are known, where that is so.
+    pub unknown: Option<String>,
     /// All of them.
     pub items: Vec<DiskItem>,
 }
@@ -102,7 +104,7 @@ fn view(accounts: &[DiskAccount], counts: impl Fn(&DiskItem) -> bool) -> Value {
             going += gone;
             let listed = &items[..items.len().min(LISTED)];
             json!({
-                "kind": account.kind, "bytes": bytes, "things": items.len(),
+                "kind": account.kind, "unknown": account.unknown, "bytes": bytes, "things": items.len(),
                 "goesBytes": gone, "goesThings": goes.len(), "items": listed,
             })
         })

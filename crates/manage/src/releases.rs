@@ -159,7 +159,7 @@ pub(crate) async fn rollback(
             Problem::not_found(format!("endpoint '{ep}' has no {which}"))
                 .hint(format!("runyard releases {ep}"))
         })?;
-    check_ready(&release)?;
+    manage.check_ready(&release).await?;
     let why = format!("rolled back by {}", auth.0.name());
     let canary = endpoint.rollout.as_ref().filter(|rollout| rollout.canary_percent().is_some());
     let bad = canary.map(|rollout| rollout.to).or(endpoint.serving);
@@ -184,23 +184,33 @@ fn before(endpoint: &Endpoint, releases: &[Release]) -> Option<u32> {
     comes_from.or_else(|| releases.iter().find(fits).map(|release| release.number))
 }
 
-/// Whether what a release runs is still there: old releases are pruned.
+/// Whether what a release runs is still there: old releases are pruned. What an image runs is in the image.
 fn has_code(release: &Release) -> bool {
     release.launch.as_ref().is_some_and(|launch| {
         let mut dirs = std::iter::once(&launch.code_dir).chain(&launch.read_dirs);
-        dirs.all(|dir| std::path::Path::new(dir).is_dir())
+        launch.image.is_some() || dirs.all(|dir| std::path::Path::new(dir).is_dir())
     })
 }
 
-fn check_ready(release: &Release) -> Result<(), Problem> {
-    if release.state != ReleaseState::Ready {
-        return Err(Problem::conflict(format!("release {} never passed its tests", release.number)));
+impl Manage {
+    #[cfg_attr(
+        not(feature = "docker"),
+        expect(clippy::unused_async, reason = "an engine is asked, where there is one")
+    )]
+    async fn check_ready(&self, release: &Release) -> Result<(), Problem> {
+        let number = release.number;
+        if release.state != ReleaseState::Ready {
+            return Err(Problem::conflict(format!("release {number} never passed its tests")));
+        }
+        let what = match release.launch.as_ref().and_then(|launch| launch.image.as_ref()) {
+            None if !has_code(release) => "code",
+            #[cfg(feature = "docker")]
+            Some(image) if !self.has_image(image).await => "image",
+            _ => return Ok(()),
+        };
+        let detail = format!("the {what} of release {number} is no longer kept");
+        Err(Problem::conflict(detail).hint("deploy it again"))
     }
-    if !has_code(release) {
-        let detail = format!("the code of release {} is no longer kept", release.number);
-        return Err(Problem::conflict(detail).hint("deploy it again"));
-    }
-    Ok(())
 }
 
 pub(crate) async fn promote(
@@ -221,7 +231,7 @@ pub(crate) async fn promote(
         Problem::not_found(format!("endpoint '{ep}' has no release {number}"))
             .hint(format!("runyard releases {ep}"))
     })?;
-    check_ready(&release)?;
+    manage.check_ready(&release).await?;
     move_to(manage, auth.0, &endpoint, release, Move::Roll)
 }
 
@@ -263,6 +273,7 @@ pub(crate) async fn diff(
 
 /// The folder of a release's code, where it is kept as it was.
 fn code_dir(release: &Release) -> Option<std::path::PathBuf> {
-    let launch = release.launch.as_ref().filter(|launch| !launch.in_place && has_code(release))?;
-    Some(launch.code_dir.clone().into())
+    let launch = release.launch.as_ref().filter(|launch| !launch.in_place)?;
+    let dir = std::path::PathBuf::from(&launch.code_dir);
+    dir.is_dir().then_some(dir)
 }

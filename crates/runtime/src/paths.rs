@@ -92,6 +92,10 @@ impl Paths {
     pub fn engines(&self) -> PathBuf {
         self.data.join("engines")
     }
+    /// Notes of images that were pulled for this directory; mode 0700.
+    pub fn pulled(&self) -> PathBuf {
+        self.data.join("pulled")
+    }
     /// Unpacked bundles, one folder per content hash; readable by workers.
     pub fn bundles(&self) -> PathBuf {
         self.data.join("bundles")

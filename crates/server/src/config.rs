@@ -95,6 +95,7 @@ struct File {
     keep_releases: Option<u64>,
     keep_releases_days: Option<u64>,
     cache_mib: Option<u64>,
+    build_cache_mib: Option<u64>,
     webhook_tries: Option<u32>,
     webhook_max_age_s: Option<u64>,
     webhook_allow_private: Option<bool>,

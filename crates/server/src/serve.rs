@@ -233,7 +233,9 @@ pub(crate) fn manage(
             engine: config.docker_host.clone(),
             driver: config.driver(),
             private: paths.run().to_owned(),
-            data_name: runyard_runtime::name_of(&real(&paths.data)),
+            data: real(&paths.data),
+            engines: paths.engines(),
+            pulled: paths.pulled(),
         },
         info: Info {
             data: paths.data.display().to_string(),

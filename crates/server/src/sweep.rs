@@ -1,6 +1,6 @@
 //! What nobody needs any more goes: logs of workers that are forgotten or long gone, the code of releases that are
 //! not kept, environments that none of them names, working directories and temporary files that were left behind,
-//! caches beyond their bound, and the tokens of workers that ended. Looks after each start and every hour at what is
+//! caches beyond their bound, images of releases that are not kept, and the tokens of workers that ended. Looks after each start and every hour at what is
 //! there and at what is known, and removes a bounded number of things; what it leaves, it sees again. `runyard disk`
 //! shows the same judgement, and `prune` acts on it at once.
 //!
@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "docker")]
+use runyard_domain::Release;
 use runyard_domain::keep::{self, KeepRules};
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{EndpointId, Timestamp, WorkerId};
@@ -25,10 +27,12 @@ use crate::config::Keep;
 
 mod account;
 mod accounts;
+#[cfg(feature = "docker")]
+mod engines;
 mod files;
 mod house;
 
-use account::Look;
+use account::{Account, Look};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_hours(1);
@@ -79,6 +83,12 @@ struct Known {
     bundles: HashMap<String, String>,
     /// The same of environments.
     environments: HashMap<String, String>,
+    /// The same of images, by what the engine knows them by.
+    #[cfg(feature = "docker")]
+    images: HashMap<String, String>,
+    /// The same of images by the names that their builds gave them: what is being built has no id yet.
+    #[cfg(feature = "docker")]
+    built: HashMap<String, String>,
     /// Records of workers: when those that are gone ended.
     workers: HashMap<WorkerId, Option<Timestamp>>,
     /// Workers that the runtime knows: they run, or something of theirs waits.
@@ -110,22 +120,37 @@ impl Sweeper {
         let _turn = self.turn.lock().await;
         // Tokens first: whoever has one by now has a record when those are read.
         let tokens = self.engine.vault().tokens();
+        #[cfg(feature = "docker")]
+        engines::clear_peeks(&self.paths, self.started).await;
+        let accounts = self.accounts().await;
         let known = self.known().await?;
         for (hash, worker) in tokens {
             if known.has_ended(&worker) {
                 self.engine.vault().dismiss_worker(&hash);
             }
         }
-        let (paths, keep) = (self.paths.clone(), self.keep);
-        let clear = move || house::clear(&accounts::all(&paths, keep), &Look::new(&known, now));
+        let clear = move || house::clear(&accounts, &Look::new(&known, now));
         Ok(tokio::task::spawn_blocking(clear).await?)
     }
 
     async fn look(&self) -> Result<Vec<DiskAccount>, SweepError> {
+        let accounts = self.accounts().await;
         let known = self.known().await?;
-        let (paths, keep) = (self.paths.clone(), self.keep);
-        let usage = move || house::usage(&accounts::all(&paths, keep), &Look::new(&known, true));
+        let usage = move || house::usage(&accounts, &Look::new(&known, true));
         Ok(tokio::task::spawn_blocking(usage).await?)
+    }
+
+    /// Every account; what engines have is looked at here, before it is known what is needed.
+    #[cfg_attr(
+        not(feature = "docker"),
+        expect(clippy::unused_async, reason = "engines are asked, where there are any")
+    )]
+    async fn accounts(&self) -> Vec<Box<dyn Account>> {
+        #[cfg(feature = "docker")]
+        let engines = engines::accounts(&self.paths, self.keep, self.engine.env().wall()).await;
+        #[cfg(not(feature = "docker"))]
+        let engines = Vec::new();
+        accounts::all(&self.paths, self.keep, engines)
     }
 
     async fn known(&self) -> Result<Known, SweepError> {
@@ -155,6 +180,15 @@ fn report(swept: &[DiskAccount]) {
 }
 
 impl Known {
+    #[cfg(feature = "docker")]
+    fn keep_image(&mut self, release: &Release, why: &str) {
+        if let Some(image) = release.launch.as_ref().and_then(|launch| launch.image.as_ref()) {
+            self.images.entry(image.id.clone()).or_insert_with(|| why.to_owned());
+        }
+        let name = runyard_runtime::docker::name_of_build(&release.endpoint, release.number);
+        self.built.insert(name, why.to_owned());
+    }
+
     /// Whether nothing of a worker can come any more.
     fn has_ended(&self, worker: &WorkerId) -> bool {
         if self.observed.contains(worker) {
@@ -192,6 +226,8 @@ fn known(engine: &Engine, observed: &[Observed], rules: KeepRules) -> Result<Kno
         for release in &releases {
             let Some(why) = kept.get(&release.number) else { continue };
             let why = format!("{} #{} {why}", endpoint.name, release.number);
+            #[cfg(feature = "docker")]
+            known.keep_image(release, &why);
             known.bundles.entry(release.bundle.clone()).or_insert_with(|| why.clone());
             known.environments.entry(release.environment.clone()).or_insert(why);
         }

@@ -3,16 +3,15 @@
 //! the next agent finds what this one left behind.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use runyard_domain::image::Fault;
-use runyard_runtime::docker::{Bridge, Engine, Labels};
+use runyard_runtime::Paths;
+use runyard_runtime::docker::{Bridge, Engine, Labels, Pulled, Used};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
@@ -32,7 +31,8 @@ const BACKLOG: u32 = 1024;
 /// The engines in use.
 #[derive(Debug)]
 pub struct Engines {
-    file: PathBuf,
+    used: Used,
+    pulled: Pulled,
     labels: Labels,
     state: Mutex<State>,
 }
@@ -56,9 +56,10 @@ pub struct Door {
 }
 
 impl Engines {
-    /// None is in use yet.
-    pub fn new(file: PathBuf, data_name: String) -> Self {
-        Self { file, labels: Labels { data: data_name }, state: Mutex::default() }
+    /// None is in use yet. `data` is the data directory by its real path.
+    pub fn new(paths: &Paths, data: &Path) -> Self {
+        let (used, pulled) = (Used::new(paths.engines()), Pulled::new(paths.pulled()));
+        Self { used, pulled, labels: Labels::of(data), state: Mutex::default() }
     }
 
     /// The labels of what is ours.
@@ -71,10 +72,10 @@ impl Engines {
         let mut state = self.state.lock().await;
         let engine = match state.doors.get(address) {
             Some(door) if door.engine.answers().await => door.engine.clone(),
-            _ => Engine::connect(address).await?,
+            _ => Engine::connect(address).await?.noting(self.pulled.clone()),
         };
         if !state.swept.contains(address) {
-            self.note(address).map_err(|error| refused("note the engine in use", &error))?;
+            self.used.note(address).map_err(|error| refused("note the engine in use", &error))?;
             self.clean(&engine).await?;
             state.swept.insert(address.to_owned());
         }
@@ -115,25 +116,12 @@ impl Engines {
         engine.remove_networks(&self.labels).await;
         Ok(())
     }
-
-    fn known(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(&self.file).unwrap_or_default();
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
-    }
-
-    fn note(&self, address: &str) -> io::Result<()> {
-        if self.known().iter().any(|line| line == address) {
-            return Ok(());
-        }
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.file)?;
-        writeln!(file, "{address}")
-    }
 }
 
 /// Removes what an earlier agent left, on each engine that had something of ours, as soon as that answers.
 pub async fn sweep(agent: Arc<Agent>) {
     let engines = &agent.engines;
-    let mut left = engines.known();
+    let mut left = engines.used.known();
     while !left.is_empty() {
         let mut away = Vec::new();
         for address in left {

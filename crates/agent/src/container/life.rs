@@ -11,7 +11,7 @@ use runyard_logs::{Level, Source};
 use runyard_runtime::docker::{End, Engine, Making, Output, Piece, Progress};
 use runyard_runtime::{ImageSpec, StartPhase, Stop, WorkerSpec};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::doors::Door;
 use crate::agent::Agent;
@@ -25,6 +25,9 @@ const BACK: Duration = Duration::from_mins(1);
 
 /// How often it is looked for meanwhile, and how often a removal that failed is tried again.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How long an engine that is asked whether it is there may take.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// How often the bytes of a pull are told.
 const TELL: Duration = Duration::from_millis(500);
@@ -202,9 +205,14 @@ impl Life {
         loop {
             let fault = match self.listen(&mut running).await {
                 Ok(code) => {
-                    let seen = running.engine.look(&self.name).await.ok().flatten();
+                    let seen = running.engine.look(&self.name).await.ok().flatten().unwrap_or_default();
                     self.drain(&mut running).await;
-                    return self.exit(code, &seen.unwrap_or_default());
+                    let exit = self.exit(code, &seen);
+                    if exit.out_of_memory || !self.engine_ends().await {
+                        return exit;
+                    }
+                    let message = "it was told to end, and ended its containers".to_owned();
+                    return Exit { fault: Some(Box::new(Fault::EngineAway { message })), ..exit };
                 }
                 Err(fault) => fault,
             };
@@ -265,6 +273,13 @@ impl Life {
                 Err(_) => return,
             }
         }
+    }
+
+    /// Whether an engine is on its way out, where nobody told the container to end: such an engine takes no new
+    /// connections, and ends its containers before itself.
+    async fn engine_ends(&self) -> bool {
+        let told = self.orders.borrow().is_some();
+        !told && matches!(timeout(ANSWER, Engine::connect(&self.address)).await, Ok(Err(_)))
     }
 
     /// Looks for the container on an engine that went away. `None` where that does not come back.

@@ -9,7 +9,7 @@ use crate::client::{Call, path};
 use crate::context::Context;
 use crate::output::{Cell, Table, Tone, json as layout, text};
 
-/// Show what takes space in the data directory, and remove what nobody needs
+/// Show what takes space in the data directory and on its container engine, and remove what nobody needs
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -48,6 +48,8 @@ struct Usage {
 #[serde(rename_all = "camelCase")]
 struct Account {
     kind: String,
+    #[serde(default)]
+    unknown: Option<String>,
     bytes: u64,
     things: usize,
     goes_bytes: u64,
@@ -79,6 +81,7 @@ async fn show(context: &Context, all: bool) -> anyhow::Result<()> {
     }
     let usage: Usage = reply.parse()?;
     context.ui.table(&if all { items(&usage.accounts) } else { kinds(&usage.accounts) })?;
+    say_unknown(context, &usage.accounts)?;
     let free = usage.free_bytes.map_or(String::new(), |free| format!(", {} free", size(free)));
     let total = format!("{} in all{free}", size(usage.bytes));
     match usage.goes_bytes {
@@ -98,8 +101,33 @@ async fn prune(context: &Context, dry_run: bool) -> anyhow::Result<()> {
     if things > 0 {
         context.ui.table(&items(&usage.accounts))?;
     }
+    say_unknown(context, &usage.accounts)?;
     let would = if dry_run { "would go" } else { "removed" };
     context.ui.line(&format!("{things} things, {} {would}", size(usage.bytes)))
+}
+
+impl Account {
+    /// Nothing of it is known.
+    fn is_unknown(&self) -> bool {
+        self.unknown.is_some() && self.things == 0
+    }
+}
+
+/// Why not all is known, once where it is the same of several kinds.
+fn say_unknown(context: &Context, accounts: &[Account]) -> anyhow::Result<()> {
+    let mut said: Vec<(&str, Vec<&str>)> = Vec::new();
+    for account in accounts {
+        let Some(why) = account.unknown.as_deref() else { continue };
+        match said.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, kinds)) => kinds.push(&account.kind),
+            None => said.push((why, vec![&account.kind])),
+        }
+    }
+    for (why, kinds) in said {
+        let why = text::line(why, 300);
+        context.ui.line(&format!("{} unknown: {why}", kinds.join(" and ")))?;
+    }
+    Ok(())
 }
 
 fn kinds(accounts: &[Account]) -> Table {
@@ -108,8 +136,8 @@ fn kinds(accounts: &[Account]) -> Table {
         let none = account.goes_things == 0;
         table.row(vec![
             account.kind.as_str().into(),
-            size(account.bytes).into(),
-            account.things.to_string().into(),
+            if account.is_unknown() { "?".to_owned() } else { size(account.bytes) }.into(),
+            if account.is_unknown() { "?".to_owned() } else { account.things.to_string() }.into(),
             if none { "–".to_owned() } else { size(account.goes_bytes) }.into(),
             if none { "–".to_owned() } else { account.goes_things.to_string() }.into(),
         ]);

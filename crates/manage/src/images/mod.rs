@@ -10,7 +10,7 @@ use runyard_domain::FailReason;
 use runyard_domain::image::{Fault, Image, Needs, check};
 use runyard_domain::release::Launch;
 use runyard_logs::{Level, Source};
-use runyard_runtime::docker::{self, Build, Engine, Found, Labels};
+use runyard_runtime::docker::{self, Build, Engine, Found, Labels, Pulled, Used};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -45,13 +45,33 @@ impl Manage {
                       in server.toml"
                 .to_owned(),
         })?;
-        let engine = Engine::connect(&address).await?;
+        let engine = Engine::connect(&address).await?.noting(self.pulled());
+        let noted = Used::new(self.inner.containers.engines.clone()).note(&address);
+        noted.map_err(|error| Fault::EngineRefused {
+            operation: "be noted as in use".to_owned(),
+            message: error.to_string(),
+        })?;
         *known = Some(engine.clone());
         Ok(engine)
     }
 
     fn labels(&self) -> Labels {
-        Labels { data: self.inner.containers.data_name.clone() }
+        Labels::of(&self.inner.containers.data)
+    }
+
+    /// Whether an image can still be had: it is there, or a registry has it. Where the engine cannot say, the start
+    /// of the first worker will.
+    pub(crate) async fn has_image(&self, image: &Image) -> bool {
+        match self.engine().await {
+            Ok(engine) if image.digest.is_none() && engine.address() == image.engine => {
+                !matches!(engine.image(&image.id).await, Ok(None))
+            }
+            _ => true,
+        }
+    }
+
+    fn pulled(&self) -> Pulled {
+        Pulled::new(self.inner.containers.pulled.clone())
     }
 }
 
@@ -113,6 +133,8 @@ impl Deploy {
             }
         };
         let (found, instead) = engine.resolve(name, on_progress).await.map_err(image)?;
+        // It is no leftover, although no release names it yet.
+        self.manage.pulled().touch(engine.address(), &found.id);
         if let Some(fault) = instead {
             self.output("image", &format!("taking the image that is here: {}", fault.sentence()));
         }
@@ -137,7 +159,7 @@ impl Deploy {
             return Err(FailReason::Build { message: message.to_owned(), last_lines: Vec::new() });
         }
         self.say("build", "running", &dockerfile);
-        let tag = format!("runyard/{}:{}", self.endpoint.id.as_str().to_lowercase(), self.release.number);
+        let tag = docker::name_of_build(&self.endpoint.id, self.release.number);
         let build = Build {
             folder: code.to_owned(),
             dockerfile,

@@ -2,6 +2,7 @@
 //! whose they are, so that those of a dead agent are found and removed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 
@@ -31,20 +32,33 @@ const PIDS: u32 = 8192;
 /// What a container has no use for.
 const DROPPED: [&str; 2] = ["NET_RAW", "MKNOD"];
 
-/// Whose things are: the label of a data directory's containers, networks and volumes.
+/// Whose things are: the labels of a data directory's images, containers, networks and volumes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
     /// The data directory's name.
     pub data: String,
+    /// Where it is, so that things of one that was deleted are told.
+    pub path: String,
 }
 
 /// The label that names the data directory.
-const DATA: &str = "runyard.data";
+pub(super) const DATA: &str = "runyard.data";
+
+/// The label that says where it is.
+pub(super) const PATH: &str = "runyard.path";
+
+/// The label of containers that are never started.
+pub(super) const PEEK: &str = "runyard.peek";
 
 impl Labels {
+    /// Those of a data directory, which has to be told by its real path.
+    pub fn of(data: &Path) -> Self {
+        Self { data: crate::name_of(data), path: data.display().to_string() }
+    }
+
     /// The labels, with further ones.
     pub(super) fn with(&self, more: &[(&str, String)]) -> HashMap<String, String> {
-        let own = [(DATA.to_owned(), self.data.clone())];
+        let own = [(DATA.to_owned(), self.data.clone()), (PATH.to_owned(), self.path.clone())];
         let more = more.iter().map(|(name, value)| (format!("runyard.{name}"), value.clone()));
         own.into_iter().chain(more).collect()
     }

@@ -1,10 +1,11 @@
 //! Images: looked for on the engine, pulled once for all who wait, looked at.
 
+use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use bollard::models::{CreateImageInfo, ImageInspect};
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptions};
 use futures_util::StreamExt as _;
 use runyard_domain::image::{Facts, Fault, Image};
 use tokio::sync::watch;
@@ -128,8 +129,29 @@ impl Engine {
 
     async fn pull_now(&self, name: &str, progress: &watch::Sender<Pull>) -> Result<(), Fault> {
         let name = with_tag(name);
-        let options = CreateImageOptionsBuilder::default().from_image(&name).build();
-        let known = credentials::of(&name);
+        // Where it is not known what was there before, nothing counts as brought.
+        let before = self.ids().await.ok();
+        self.bring(&name, progress).await?;
+        let (Some(pulled), Some(before)) = (self.inner.pulled.get(), before) else { return Ok(()) };
+        if let Some(found) = self.image(&name).await?
+            && !before.contains(&found.id)
+            && let Err(error) = pulled.note(self.address(), &found.id)
+        {
+            tracing::warn!(%error, image = name, "an image that was pulled could not be noted; it will not be pruned");
+        }
+        Ok(())
+    }
+
+    /// All images that are there.
+    async fn ids(&self) -> Result<HashSet<String>, Fault> {
+        let listed = self.docker().list_images(None::<ListImagesOptions>).await;
+        let listed = listed.map_err(|error| error::plain("list images", &error))?;
+        Ok(listed.into_iter().map(|image| image.id).collect())
+    }
+
+    async fn bring(&self, name: &str, progress: &watch::Sender<Pull>) -> Result<(), Fault> {
+        let options = CreateImageOptionsBuilder::default().from_image(name).build();
+        let known = credentials::of(name);
         let mut lines = Box::pin(self.docker().create_image(Some(options), None, known));
         let mut layers = Layers::default();
         loop {
@@ -140,12 +162,12 @@ impl Engine {
                     }
                 }
                 Ok(Some(Err(error))) => {
-                    return Err(error::pulling(&name, &self.about().platform, &error));
+                    return Err(error::pulling(name, &self.about().platform, &error));
                 }
                 Ok(None) => return Ok(()),
                 Err(_) => {
                     let message = format!("nothing came for {} minutes", SILENCE.as_secs() / 60);
-                    return Err(Fault::RegistryUnreachable { image: name, message });
+                    return Err(Fault::RegistryUnreachable { image: name.to_owned(), message });
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! A container engine that speaks Docker's API on a socket of this machine: Docker itself, or Podman. Images come
-//! and are looked at (`image`), are built (`build`), and run (`container`) on a network of their own (`network`).
+//! and are looked at (`image`), are built (`build`), and run (`container`) on a network of their own (`network`). What
+//! of that takes space is counted and removed (`stock`, `cache`, by what was noted in `notes`).
 //! What goes wrong is a [`Fault`], the enumerated reason that people get to see.
 //!
 //! The agent supervises containers with it; the server resolves and builds images with it before a deploy. Nothing
@@ -7,17 +8,20 @@
 
 mod build;
 mod buildkit;
+mod cache;
 mod container;
 mod credentials;
 mod error;
 mod image;
 mod network;
+mod notes;
 mod peek;
+mod stock;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -25,10 +29,13 @@ use runyard_domain::image::Fault;
 use tokio::sync::watch;
 
 pub use build::Build;
+pub use cache::{BuildCache, Excess, Part};
 pub use container::{End, Labels, Making, Output, Piece};
 pub use image::{Found, Progress};
 pub use network::Bridge;
+pub use notes::{Pulled, Used};
 pub use peek::Peek;
+pub use stock::{BUILT, Gone, Layer, Origin, Stock, Stored, name_of_build, share};
 
 /// How long the engine may take to begin an answer; images and builds have their own limits.
 const ANSWER_S: u64 = 120;
@@ -48,6 +55,8 @@ struct Inner {
     about: About,
     /// Pulls under way: whoever wants the same image waits for the same one.
     pulls: Mutex<HashMap<String, watch::Receiver<image::Pull>>>,
+    /// Where images that a pull brings are noted.
+    pulled: OnceLock<Pulled>,
     /// The engine has no init to put in front of a command.
     no_init: AtomicBool,
 }
@@ -106,9 +115,17 @@ impl Engine {
             docker,
             about,
             pulls: Mutex::default(),
+            pulled: OnceLock::new(),
             no_init: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Notes the images that its pulls bring from now on: nobody else's are ever removed.
+    #[must_use]
+    pub fn noting(self, pulled: Pulled) -> Self {
+        let _ = self.inner.pulled.set(pulled);
+        self
     }
 
     /// Where it listens.

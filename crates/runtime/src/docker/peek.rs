@@ -24,7 +24,7 @@ impl Engine {
             image: Some(image.to_owned()),
             // Any command will do, and an image without one has to have one.
             cmd: Some(vec!["true".to_owned()]),
-            labels: Some(labels.with(&[])),
+            labels: Some(labels.with(&[("peek", "1".to_owned())])),
             ..ContainerCreateBody::default()
         };
         let made = self.docker().create_container(None::<CreateContainerOptions>, body).await;

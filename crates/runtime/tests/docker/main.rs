@@ -17,7 +17,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use runyard_domain::image::Image;
-use runyard_runtime::docker::{Engine, Progress};
+use runyard_runtime::docker::{Engine, Progress, Pulled};
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
 
@@ -54,6 +54,7 @@ fn answer(fake: Arc<Fake>, request: &Request<Incoming>) -> Response<Body> {
             text(200, r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12","Os":"linux","Arch":"amd64"}"#.into())
         }
         "/info" => text(200, "{}".into()),
+        "/images/json" => text(200, list(fake.has_image.load(Ordering::SeqCst))),
         "/images/create" => {
             fake.pulls.fetch_add(1, Ordering::SeqCst);
             pull(fake)
@@ -67,6 +68,17 @@ fn answer(fake: Arc<Fake>, request: &Request<Incoming>) -> Response<Body> {
         ),
         _ => text(404, r#"{"message":"No such image"}"#.into()),
     }
+}
+
+/// The images that are there.
+fn list(has_image: bool) -> String {
+    if !has_image {
+        return "[]".to_owned();
+    }
+    format!(
+        r#"[{{"Id":"{ID}","ParentId":"","RepoTags":[],"RepoDigests":["reg.example/w@sha256:ff"],"Created":0,"Size":1,
+        "SharedSize":-1,"Labels":{{}},"Containers":-1}}]"#
+    )
 }
 
 /// A layer in two halves; the second one when the test says so.
@@ -149,6 +161,19 @@ async fn many_wait_for_one_pull_and_see_its_bytes() {
         assert_eq!((found.facts.env("A"), found.facts.platform.as_str()), (Some("1"), "linux/amd64"));
     }
     assert_eq!(fake.pulls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_image_is_ours_when_a_pull_brought_it() {
+    for was_there in [false, true] {
+        let (fake, address, dir) = serve(Fake::default());
+        let pulled = Pulled::new(dir.path().join("pulled"));
+        let engine = Engine::connect(&address).await.unwrap().noting(pulled.clone());
+        fake.has_image.store(was_there, Ordering::SeqCst);
+        fake.go_on.notify_one();
+        engine.resolve("reg.example/w:v1", |_| ()).await.unwrap();
+        assert_eq!(pulled.at(&address, ID).is_none(), was_there);
+    }
 }
 
 #[tokio::test]

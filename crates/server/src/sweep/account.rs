@@ -12,14 +12,18 @@ use super::{Known, files};
 pub(super) const YOUNG: Duration = Duration::from_hours(1);
 
 /// Things of one kind: bundles, logs, images of an engine. Everything here blocks and is called on a thread of its own.
-pub(super) trait Account {
+pub(super) trait Account: Send {
     /// What people call them.
     fn kind(&self) -> &'static str;
+    /// Why not all of them are known, where that is so.
+    fn unknown(&self) -> Option<String> {
+        None
+    }
     /// All that are there, judged.
     fn things(&self, look: &Look<'_>) -> Vec<Thing>;
     /// How many bytes one takes.
     fn size(&self, thing: &Thing) -> u64 {
-        files::size(&thing.path)
+        thing.bytes.unwrap_or_else(|| files::size(&thing.path))
     }
     /// Removes one, unless somebody uses it now; says whether it is gone.
     fn remove(&self, thing: &Thing) -> io::Result<bool> {
@@ -34,6 +38,8 @@ pub(super) struct Thing {
     pub(super) name: String,
     /// Where it lies; accounts of other things than files have something of their own here.
     pub(super) path: PathBuf,
+    /// What it takes, where that is not what its files take.
+    pub(super) bytes: Option<u64>,
     /// What becomes of it.
     pub(super) fate: Fate,
 }
@@ -49,11 +55,11 @@ pub(super) enum Fate {
 
 impl Thing {
     pub(super) fn stays(path: PathBuf, why: impl Into<String>) -> Self {
-        Self { name: name_of(&path), path, fate: Fate::Stays(why.into()) }
+        Self { name: name_of(&path), path, bytes: None, fate: Fate::Stays(why.into()) }
     }
 
     pub(super) fn goes(path: PathBuf, why: &'static str) -> Self {
-        Self { name: name_of(&path), path, fate: Fate::Goes(why) }
+        Self { name: name_of(&path), path, bytes: None, fate: Fate::Goes(why) }
     }
 }
 

@@ -1,7 +1,9 @@
-//! Every kind of thing that takes space in a data directory.
+//! Every kind of thing that takes space: in a data directory, and on the container engines that it uses.
 
 mod caches;
 mod code;
+#[cfg(feature = "docker")]
+pub(super) mod images;
 mod left_behind;
 mod logs;
 
@@ -12,11 +14,18 @@ use runyard_runtime::Paths;
 use super::account::{Account, Look, Thing};
 use crate::config::Keep;
 
-/// All of them, in the order in which they are shown.
-pub(super) fn all(paths: &Paths, keep: Keep) -> Vec<Box<dyn Account>> {
-    vec![
+/// All of them, in the order in which they are shown; `engines` are those of container engines.
+pub(super) fn all(paths: &Paths, keep: Keep, engines: Vec<Box<dyn Account>>) -> Vec<Box<dyn Account>> {
+    let code: [Box<dyn Account>; 2] = [
         Box::new(code::Environments { dir: paths.envs() }),
         Box::new(code::Bundles { dir: paths.bundles() }),
+    ];
+    code.into_iter().chain(engines).chain(own(paths, keep)).collect()
+}
+
+/// Those of the data directory that are no code.
+fn own(paths: &Paths, keep: Keep) -> Vec<Box<dyn Account>> {
+    vec![
         Box::new(caches::Caches { dir: paths.cache(), most: keep.cache_bytes }),
         Box::new(logs::Logs { dir: paths.logs() }),
         Box::new(left_behind::LeftBehind {

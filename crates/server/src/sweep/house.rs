@@ -27,7 +27,7 @@ pub(super) fn clear(accounts: &[Box<dyn Account>], look: &Look<'_>) -> Vec<DiskA
                 }
             }
         }
-        DiskAccount { kind: account.kind(), items }
+        DiskAccount { kind: account.kind(), unknown: account.unknown(), items }
     };
     accounts.iter().map(|account| clear(&**account)).collect()
 }
@@ -36,6 +36,7 @@ pub(super) fn clear(accounts: &[Box<dyn Account>], look: &Look<'_>) -> Vec<DiskA
 pub(super) fn usage(accounts: &[Box<dyn Account>], look: &Look<'_>) -> Vec<DiskAccount> {
     let usage = |account: &dyn Account| DiskAccount {
         kind: account.kind(),
+        unknown: account.unknown(),
         items: account.things(look).iter().map(|thing| item(account, thing)).collect(),
     };
     accounts.iter().map(|account| usage(&**account)).collect()

@@ -15,7 +15,8 @@ struct Scratch {
     dir: tempfile::TempDir,
 }
 
-const KEEP: Keep = Keep { releases: KeepRules { newest: 1, age_ms: 0 }, cache_bytes: 0 };
+const KEEP: Keep =
+    Keep { releases: KeepRules { newest: 1, age_ms: 0 }, cache_bytes: 0, build_cache_bytes: 0 };
 
 impl Scratch {
     fn new() -> Self {
@@ -23,7 +24,7 @@ impl Scratch {
     }
 
     fn clear(&self, known: &Known, is_asked: bool) -> BTreeMap<&'static str, usize> {
-        let accounts = accounts::all(&Paths::new(self.dir.path()), KEEP);
+        let accounts = accounts::all(&Paths::new(self.dir.path()), KEEP, Vec::new());
         let swept = house::clear(&accounts, &Look::new(known, is_asked)).into_iter();
         swept.filter(|a| !a.items.is_empty()).map(|a| (a.kind, a.items.len())).collect()
     }
@@ -165,7 +166,7 @@ fn what_is_shown_to_go_is_what_goes() {
     let scratch = Scratch::new();
     fill(&scratch);
     finish(&scratch, &['a', 'b', 'c']);
-    let (accounts, known) = (accounts::all(&Paths::new(scratch.dir.path()), KEEP), known());
+    let (accounts, known) = (accounts::all(&Paths::new(scratch.dir.path()), KEEP, Vec::new()), known());
     let names = |accounts: &[DiskAccount]| -> BTreeSet<String> {
         let items = accounts.iter().flat_map(|account| &account.items).filter(|item| item.goes);
         items.map(|item| item.name.clone()).collect()
@@ -238,8 +239,9 @@ fn caches_are_emptied_the_longest_unused_first_and_never_under_a_build() {
         scratch.age(name, age);
         scratch.age(name.trim_end_matches("uv/"), age);
     }
-    let accounts =
-        |mib: u64| accounts::all(&Paths::new(scratch.dir.path()), Keep { cache_bytes: mib << 20, ..KEEP });
+    let accounts = |mib: u64| {
+        accounts::all(&Paths::new(scratch.dir.path()), Keep { cache_bytes: mib << 20, ..KEEP }, Vec::new())
+    };
     let gone = |mib: u64| {
         let swept = house::clear(&accounts(mib), &Look::new(&known(), false)).into_iter();
         swept.flat_map(|account| account.items).map(|item| item.name).collect::<Vec<_>>()

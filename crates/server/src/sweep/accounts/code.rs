@@ -15,7 +15,7 @@ use crate::sweep::files::{self, entries, is_digest, name};
 const UNUSED: Duration = Duration::from_hours(7 * 24);
 
 /// Why everything stays while a worker of an unknown release runs.
-const STRANGERS: &str = "a worker of a removed endpoint still runs";
+pub(super) const STRANGERS: &str = "a worker of a removed endpoint still runs";
 
 /// Unpacked bundles.
 pub(super) struct Bundles {

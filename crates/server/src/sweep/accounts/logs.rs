@@ -34,7 +34,7 @@ impl Account for Logs {
                     Fate::Goes(_) if !look.is_older(&path, YOUNG) => Fate::Stays("it is new".to_owned()),
                     fate => fate,
                 };
-                things.push(Thing { name: format!("{label}/{of}"), path, fate });
+                things.push(Thing { name: format!("{label}/{of}"), path, bytes: None, fate });
             }
             if !look.known.endpoints.contains_key(&endpoint) && look.is_older(&folder.path(), YOUNG) {
                 things.push(Thing::goes(folder.path(), "its endpoint is gone"));
