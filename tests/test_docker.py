@@ -159,12 +159,13 @@ def test_servers_and_agents_are_killed(yard, engine):
     assert not [n for n in engine.networks() if n["Labels"].get("runyard.data") == name_of(yard)]
 
 
-def test_the_engine_dies_under_a_job(yard, engine):
+@pytest.mark.parametrize("end", ["crash", "stop"])
+def test_the_engine_ends_under_a_job(yard, engine, end):
     yard.deploy(HELLO, "dh", *WARM)
     # Long enough that the next daemon finds the container at work and ends it.
     job = yard.wire.run("dh", {"sleep": 20})
     running = until(lambda: yard.wire.job(job)["status"] == "IN_PROGRESS" and yard.wire.job(job), 20)
-    engine.crash()
+    getattr(engine, end)()
     engine.start()
     done = yard.wire.wait("dh", job, 90)
     assert done["status"] == "COMPLETED", done
@@ -255,6 +256,9 @@ def test_a_build_that_fails_is_told(yard, project):
     assert "so far so good" in done.err and "7" in done.err, done
     assert "so far so good" in yard.cli("logs", "broken", "--build", 1).out
     assert "build_failed" in [cause["code"] for cause in why(yard, "broken")["causes"]]
+    # One for other machines is not even begun.
+    done = yard.deploy(project, "broken", "--platform", "linux/arm64", code=3)
+    assert "is for linux/arm64" in done.err and "so far so good" not in done.err, done
     # The ignored file never came along.
     image(project, more="RUN test ! -e secret.txt")
     yard.deploy(project, "broken", *WARM)

@@ -28,6 +28,7 @@ def keeps_one(make_yard, engine):
     made = make_yard(env=env)
     yield made.start()
     made.close()
+    assert not engine.containers(data=name_of(made))
 
 
 def account(yard, kind):
@@ -289,7 +290,7 @@ def test_what_a_deleted_data_directory_left_is_told(yard_alone, engine, tmp_path
     gone = tmp_path / "gone"
     gone.mkdir()
     with neighbour(engine, gone):
-        assert not account(yard, "deleted")[0], "it is there, and may be in use"
+        assert str(gone) not in account(yard, "deleted")[0], "it is there, and may be in use"
         gone.rmdir()
         items, _ = account(yard, "deleted")
         assert not items[str(gone)]["goes"] and "1 containers, 1 networks" in items[str(gone)]["why"], items

@@ -27,8 +27,12 @@ impl Exit {
         if self.out_of_memory {
             return "was killed for using too much memory".to_owned();
         }
-        if let Some(fault) = &self.fault {
-            return format!("could not run: {}", fault.sentence());
+        match self.fault.as_deref() {
+            Some(Fault::EngineAway { message }) if self.code.is_some() || self.signal.is_some() => {
+                return format!("was ended by its container engine: {message}");
+            }
+            Some(fault) => return format!("could not run: {}", fault.sentence()),
+            None => {}
         }
         match (self.code, self.signal) {
             (_, Some(signal)) => format!("was killed by signal {signal} ({})", signal_name(signal)),

@@ -91,15 +91,18 @@ impl Engines {
         Ok(door)
     }
 
-    /// Removes our networks: no container is left.
+    /// Removes our networks, and containers whose removal has to be tried again: nobody would go on with it.
     pub async fn close(&self) {
         let all = async {
             for door in self.state.lock().await.doors.values() {
+                if let Err(fault) = door.engine.sweep(&self.labels).await {
+                    tracing::debug!(fault = fault.sentence(), "An engine cannot be swept");
+                }
                 door.engine.remove_networks(&self.labels).await;
             }
         };
         if timeout(CLOSE, all).await.is_err() {
-            tracing::warn!("A network was not removed in time; the next agent does it");
+            tracing::warn!("Containers or networks were not removed in time; the next agent does it");
         }
     }
 

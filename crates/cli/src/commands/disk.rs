@@ -103,7 +103,8 @@ async fn prune(context: &Context, dry_run: bool) -> anyhow::Result<()> {
     }
     say_unknown(context, &usage.accounts)?;
     let would = if dry_run { "would go" } else { "removed" };
-    context.ui.line(&format!("{things} things, {} {would}", size(usage.bytes)))
+    let noun = if things == 1 { "thing" } else { "things" };
+    context.ui.line(&format!("{things} {noun}, {} {would}", size(usage.bytes)))
 }
 
 impl Account {
@@ -152,7 +153,7 @@ fn items(accounts: &[Account]) -> Table {
             let (word, tone) = if item.goes { ("goes", Tone::Warn) } else { ("stays", Tone::Plain) };
             table.row(vec![
                 account.kind.as_str().into(),
-                text::shorten(&text::line(&item.name, 200), 40).as_str().into(),
+                name(&item.name).as_str().into(),
                 size(item.bytes).into(),
                 Cell::toned(word, tone),
                 item.why.as_str().into(),
@@ -160,6 +161,12 @@ fn items(accounts: &[Account]) -> Table {
         }
     }
     table
+}
+
+/// What a thing is called, short enough to leave room for the reason: of a digest its beginning is enough.
+fn name(full: &str) -> String {
+    let is_digest = full.len() == 64 && full.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text::shorten(&text::line(full, 200), if is_digest { 13 } else { 40 })
 }
 
 fn size(bytes: u64) -> String {

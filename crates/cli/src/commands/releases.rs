@@ -62,7 +62,12 @@ pub fn under_way(rollout: &RolloutView, now: i64) -> Option<String> {
 }
 
 fn table(releases: &[Release], now: i64) -> Table {
-    let mut table = Table::new(&["RELEASE", "STATE", "WORKERS", "AGE", "BY", "HANDLER", "PYTHON", "REMARK"]);
+    // Where all of them are images nobody knows their Python.
+    let has_python = releases.iter().any(|release| release.python.as_ref().is_some_and(|v| !v.is_empty()));
+    let (python, remark) = (["PYTHON"], ["REMARK"]);
+    let python = if has_python { &python[..] } else { &[] };
+    let headings = [&["RELEASE", "STATE", "WORKERS", "AGE", "BY", "HANDLER"], python, &remark].concat();
+    let mut table = Table::new(&headings);
     for release in releases {
         let (state, tone) = match release.state.as_str() {
             _ if release.serving => ("serving", Tone::Good),
@@ -78,16 +83,19 @@ fn table(releases: &[Release], now: i64) -> Table {
             Some(commit) => format!("{commit}: {why}"),
             None => why.to_owned(),
         });
-        table.row(vec![
+        let mut row: Vec<Cell> = vec![
             format!("#{}", release.number).into(),
             Cell::toned(state, tone),
             release.worker_count.to_string().into(),
             time::age(release.created_at, now).into(),
             release.created_by.as_deref().unwrap_or("–").into(),
             release.handler.as_deref().unwrap_or("–").into(),
-            release.python.as_deref().unwrap_or("–").into(),
-            failed.as_deref().or(release.note.as_deref()).unwrap_or_default().into(),
-        ]);
+        ];
+        if has_python {
+            row.push(release.python.as_deref().filter(|v| !v.is_empty()).unwrap_or("–").into());
+        }
+        row.push(failed.as_deref().or(release.note.as_deref()).unwrap_or_default().into());
+        table.row(row);
     }
     table
 }

@@ -150,6 +150,10 @@ impl Deploy {
         code: &FsPath,
         request: &Request,
     ) -> Result<(String, Found), FailReason> {
+        let name = docker::name_of_build(&self.endpoint.id, self.release.number);
+        if let Some(wanted) = &request.platform {
+            fits(wanted, &engine.about().platform, &name).map_err(image)?;
+        }
         let started = self.manage.inner.engine.now();
         let dockerfile = request.dockerfile.clone().unwrap_or_else(|| DOCKERFILE.to_owned());
         let by_kit = engine.has_buildkit().await;
@@ -159,11 +163,10 @@ impl Deploy {
             return Err(FailReason::Build { message: message.to_owned(), last_lines: Vec::new() });
         }
         self.say("build", "running", &dockerfile);
-        let tag = docker::name_of_build(&self.endpoint.id, self.release.number);
         let build = Build {
             folder: code.to_owned(),
             dockerfile,
-            tag: tag.clone(),
+            tag: name.clone(),
             args: request.args.clone(),
             target: request.target.clone().unwrap_or_default(),
             platform: request.platform.clone().unwrap_or_default(),
@@ -191,7 +194,7 @@ impl Deploy {
         })?;
         let message = format!("{} MB · {}", found.size.div_ceil(1_000_000), short(&found));
         self.say_since("build", "done", &message, started);
-        Ok((tag, found))
+        Ok((name, found))
     }
 
     /// A line of the work under way: kept with the release, and for the client.
@@ -202,6 +205,19 @@ impl Deploy {
             let _ = log.note(now, Source::Build, Level::Info, None, line);
         }
     }
+}
+
+/// Whether what is built for a platform runs on an engine's: told before the build, which may take long.
+fn fits(wanted: &str, engine: &str, name: &str) -> Result<(), Fault> {
+    let said = wanted.to_lowercase().replace("x86_64", "amd64").replace("aarch64", "arm64");
+    // `linux/arm64/v8` is a variant, and `arm64` is short.
+    let mut parts = said.split('/');
+    let (first, second) = (parts.next().unwrap_or_default(), parts.next());
+    let platform = second.map_or_else(|| format!("linux/{first}"), |second| format!("{first}/{second}"));
+    if platform == engine {
+        return Ok(());
+    }
+    Err(Fault::WrongPlatform { image: name.to_owned(), has: wanted.to_owned(), needs: engine.to_owned() })
 }
 
 /// What to do about a build's failure, where that is known.
@@ -218,4 +234,19 @@ fn advice(said: &str) -> &'static str {
 fn short(found: &Found) -> String {
     let id = found.digest.as_deref().and_then(|digest| digest.split('@').nth(1)).unwrap_or(&found.id);
     id.chars().take("sha256:".len() + 12).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_of_other_machines_are_told_before_a_build() {
+        let says = |wanted: &str, engine: &str| fits(wanted, engine, "x:1").map_err(|fault| fault.code());
+        assert_eq!(says("linux/arm64", "linux/amd64"), Err("wrong_platform"));
+        for same in ["linux/amd64", "amd64", "linux/x86_64", "Linux/amd64/v2"] {
+            assert_eq!(says(same, "linux/amd64"), Ok(()), "{same}");
+        }
+        assert_eq!(says("linux/arm64/v8", "linux/arm64"), Ok(()));
+    }
 }

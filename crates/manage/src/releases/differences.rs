@@ -11,8 +11,20 @@ use serde_json::{Map, Value, json};
 use crate::views;
 
 /// Fields that are another in every release, or say nothing of what it does.
-const OTHERS: [&str; 9] =
-    ["number", "state", "serving", "createdAt", "createdBy", "note", "reason", "envRead", "env"];
+const OTHERS: [&str; 11] = [
+    "number",
+    "state",
+    "serving",
+    "createdAt",
+    "createdBy",
+    "note",
+    "reason",
+    "envRead",
+    "env",
+    "tookMs",
+    // It is the handler.
+    "image.name",
+];
 
 /// Files beyond this are not looked at.
 const MOST_FILES: usize = 20_000;
@@ -20,7 +32,7 @@ const MOST_FILES: usize = 20_000;
 /// What differs, as `{field, old, new}`; against nothing, everything that is set does.
 pub(super) fn fields(old: Option<&Release>, new: &Release) -> Vec<Value> {
     let object = |release: &Release| match views::release(release, None) {
-        Value::Object(fields) => fields,
+        Value::Object(fields) => part_by_part(fields),
         _ => Map::new(),
     };
     let (before, after) = (old.map(object).unwrap_or_default(), object(new));
@@ -41,6 +53,14 @@ pub(super) fn fields(old: Option<&Release>, new: &Release) -> Vec<Value> {
         }
     }
     found
+}
+
+/// The image as fields of its own, `image.id` and so on: of a whole object nobody sees what differs.
+fn part_by_part(mut fields: Map<String, Value>) -> Map<String, Value> {
+    if let Some(Value::Object(image)) = fields.remove("image") {
+        fields.extend(image.into_iter().map(|(name, value)| (format!("image.{name}"), value)));
+    }
+    fields
 }
 
 /// Files by what became of them.
@@ -89,6 +109,14 @@ fn listed(root: &Path) -> BTreeMap<String, PathBuf> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_differs_part_by_part() {
+        let fields = json!({"handler": "x", "image": {"id": "sha256:1", "command": null}});
+        let Value::Object(fields) = fields else { return };
+        let parts = part_by_part(fields);
+        assert_eq!(parts.keys().collect::<Vec<_>>(), ["handler", "image.command", "image.id"]);
+    }
 
     #[test]
     fn files_are_added_changed_and_removed() {

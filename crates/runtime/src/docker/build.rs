@@ -70,7 +70,10 @@ impl Engine {
                 match line {
                     Ok(line) => {
                         let said = line.stream.or(line.status).unwrap_or_default();
-                        said.lines()
+                        // What steps write to stderr comes in red.
+                        let plain = said.replace("\u{1b}[91m", "").replace("\u{1b}[0m", "");
+                        plain
+                            .lines()
                             .map(str::trim_end)
                             .filter(|text| !text.is_empty())
                             .for_each(&mut on_line);

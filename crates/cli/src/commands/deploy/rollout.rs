@@ -13,6 +13,19 @@ use crate::errors::{Code, Failure};
 use crate::output::{Mark, Steps, Ui, text};
 use crate::views::{DeployLine, Reason};
 
+/// Reasons of a deploy that failed before a worker could say anything.
+const BEFORE_A_WORKER: [&str; 9] = [
+    "environment_failed",
+    "build_failed",
+    "image_not_found",
+    "image_unauthorized",
+    "registry_unreachable",
+    "wrong_platform",
+    "no_command",
+    "cuda_too_old",
+    "engine_away",
+];
+
 /// How many lines of an installer's output are kept for the case that it fails without saying more.
 const KEPT_LINES: usize = 12;
 
@@ -132,7 +145,7 @@ impl<'a> Rollout<'a> {
             hints.extend(self.unset_variables(release).await);
         }
         hints.push(match (reason.code.as_str(), release) {
-            ("environment_failed" | "build_failed", Some(n)) => {
+            (code, Some(n)) if BEFORE_A_WORKER.contains(&code) => {
                 format!("runyard logs {} --build {n}", self.endpoint)
             }
             _ => format!("runyard logs {} --since 10m", self.endpoint),
