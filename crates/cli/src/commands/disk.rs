@@ -9,7 +9,9 @@ use crate::client::{Call, path};
 use crate::context::Context;
 use crate::output::{Cell, Table, Tone, json as layout, text};
 
-/// Show what takes space in the data directory and on its container engine, and remove what nobody needs
+/// Show what takes space in the data directory, and remove what nobody needs
+///
+/// Images that were built or pulled for it, and the build cache of its container engine, are shown too.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
