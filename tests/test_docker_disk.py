@@ -223,13 +223,13 @@ def test_leftovers_of_servers_killed_in_mid_rollout_are_gone(make_yard, engine, 
         yard.deploy(folder(1), "probe", *flags)
         dead, submitted = set(), []
         for number, with_agent in ((2, True), (3, False), (4, True)):
-            submitted += [yard.wire.run("probe", {"sleep": 4, "number": number}) for _ in range(4)]
-            until(lambda: sum(w["state"] == "running" for w in yard.wire.workers("probe")) == 2, 60)
+            until(lambda: sum(w["state"] == "idle" for w in yard.wire.workers("probe")) == 2, 120)
+            submitted += [yard.wire.run("probe", {"sleep": 10, "number": number}) for _ in range(3)]
             arguments = (folder(number), "probe", *flags)
             aside = threading.Thread(target=lambda a=arguments: yard.deploy(*a, code=None), daemon=True)
             aside.start()
             rolls = lambda n=number: (r := yard.wire.api("/endpoints/probe/releases")["rollout"]).get("stage") == "rolling" and r["to"] == n  # noqa: E731
-            until(rolls, 90)
+            until(rolls, 120)
             yard.kill()
             if with_agent:
                 os.kill(yard.agent_pid(), signal.SIGKILL)
@@ -240,13 +240,13 @@ def test_leftovers_of_servers_killed_in_mid_rollout_are_gone(make_yard, engine, 
         for job in submitted:
             end = yard.wire.wait("probe", job, 120)
             assert end["status"] == "COMPLETED", (end, yard.wire.why(job))
-        assert yard.wire.do("probe", {})["status"] == "COMPLETED"
+        assert yard.wire.do("probe", {}, 120)["status"] == "COMPLETED"
 
         def settled():
             workers = {w["id"] for w in yard.wire.workers("probe")}
             return len(workers) == 2 and workers == {c["Labels"]["runyard.worker"] for c in mine().values()}
 
-        until(settled, 60, say=lambda: (mine(), yard.wire.workers("probe")))
+        until(settled, 120, say=lambda: (mine(), yard.wire.workers("probe")))
         assert not dead & set(mine())
         networks = [n for n in engine.networks() if n["Labels"]["runyard.data"] == name_of(yard)]
         assert len(networks) == 1, networks
