@@ -14,7 +14,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Declare", &["plan", "apply", "validate", "export", "destroy"]),
     ("Call", &["run", "status", "cancel", "retry", "jobs", "purge", "batch"]),
     ("See", &["logs", "why", "workers", "webhooks"]),
-    ("Things", &["endpoints", "keys", "login", "config", "disk", "completion"]),
+    ("Things", &["endpoints", "keys", "registries", "login", "config", "disk", "completion"]),
 ];
 
 const EXAMPLES: &str = "\

@@ -14,6 +14,7 @@ mod job_ids;
 mod last;
 mod offline;
 mod output;
+mod secret;
 mod target;
 mod views;
 

@@ -66,6 +66,10 @@ view!(
         previews: Vec<Preview>, builds: Vec<Build>, }
 );
 view!(
+    /// A registry login.
+    Registry { name: String, server: String, username: String, created_at: i64, used_by: Vec<String>, }
+);
+view!(
     /// Where its forge sends messages.
     Hook { url: Option<String>, secret: Option<String>, }
 );

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::registry::is_valid_name;
+
 mod fault;
 mod fit;
 
@@ -24,6 +26,9 @@ pub struct Image {
     pub digest: Option<String>,
     /// Where its engine listens.
     pub engine: String,
+    /// The name of the registry login that it was pulled with, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
     /// What is run instead of the image's own entrypoint.
     #[serde(default)]
     pub entrypoint: Option<Vec<String>>,
@@ -46,6 +51,8 @@ pub struct Container {
     pub shm_mib: u32,
     /// Volumes that outlive containers.
     pub volumes: Vec<Volume>,
+    /// The name of the login that its image is pulled with; empty: the one for the image's registry.
+    pub registry: String,
 }
 
 impl Container {
@@ -56,6 +63,10 @@ impl Container {
         }
         if self.cpu_millis != 0 && self.cpu_millis < 10 {
             return Some(("container.cpu_millis", self.cpu_millis.to_string(), "at least 10, or 0"));
+        }
+        if !self.registry.is_empty() && !is_valid_name(&self.registry) {
+            let allowed = "the name of a registry login: a-z, 0-9, '-', '_', '.'; or empty";
+            return Some(("container.registry", self.registry.clone(), allowed));
         }
         let bad = self.volumes.iter().find(|volume| !volume.is_valid())?;
         Some(("container.volumes", bad.to_string(), "NAME[:/PATH[:ro]], the name of a-z, 0-9, '-', '_'"))

@@ -6,7 +6,7 @@
 //! - [`batch`] is how jobs are gathered, run and kept together.
 //! - [`git`] is how an endpoint follows a repository.
 //! - [`delivery`] is how the end of a job is told to its webhook.
-//! - [`image`] is what container workers run, and why one could not.
+//! - [`image`] is what container workers run, and why one could not; [`registry`] is with which login it is pulled.
 //! - [`scaling`] and [`placement`] decide how many workers there are and which GPUs they hold; [`rollout`] decides
 //!   how one release follows the other.
 //! - [`keep`] says which releases keep their code.
@@ -28,6 +28,7 @@ pub mod payload;
 pub mod placement;
 pub mod rates;
 pub mod reason;
+pub mod registry;
 pub mod release;
 pub mod rollout;
 pub mod scaling;

@@ -49,8 +49,8 @@ pub enum EngineError {
     /// The caller may not.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// A secret of the job cannot be sealed or opened.
-    #[error("cannot handle the job's s3Config")]
+    /// A secret (of a job's `s3Config`, of a registry login) cannot be sealed or opened.
+    #[error("cannot seal or open a secret: {0}")]
     Seal(#[from] runyard_vault::SealError),
     /// The store failed; the server stops.
     #[error("the store failed")]

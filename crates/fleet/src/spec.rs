@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use runyard_domain::image::Container;
+use runyard_domain::registry::Login;
 use runyard_domain::{Endpoint, Release, WorkerRecord};
 use runyard_runtime::{ImageSpec, Limits, WorkerSpec};
 
@@ -37,6 +38,7 @@ pub(crate) fn worker_spec(
     token: String,
     worker_url: &str,
     machine: &Machine,
+    login: Option<Login>,
 ) -> Option<WorkerSpec> {
     let launch = release.launch.as_ref()?;
     let threads = (machine.cpus / endpoint.settings.workers_max.max(1)).max(1);
@@ -52,6 +54,7 @@ pub(crate) fn worker_spec(
         image: image.clone(),
         container: endpoint.settings.container.clone(),
         gpus: record.gpus.clone(),
+        login,
     });
     if let Some(image) = &image {
         fit_inside(&mut env, image);

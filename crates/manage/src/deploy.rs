@@ -62,6 +62,11 @@ impl Manage {
         }
         request.check()?;
         let how = releases::first_move(request.canary)?;
+        if let Some(container) = &request.container {
+            let before = known.as_ref().map(|endpoint| endpoint.settings.clone()).unwrap_or_default();
+            let wanted = endpoints::changed(&before, &request.settings)?;
+            self.check_login(container.image.as_deref(), &wanted)?;
+        }
         let code = self.code_of(&caller, &request)?;
         let endpoint = if creates {
             self.create_endpoint(&caller, ep, &request.settings).await?

@@ -64,6 +64,7 @@ impl Manage {
             return Err(Problem::conflict(format!("there is an endpoint '{name}' already")));
         }
         let settings = changed(&Settings::default(), settings)?;
+        self.check_login(None, &settings)?;
         let endpoint = Endpoint::new(engine.env().endpoint_id(), name.to_owned(), engine.now(), settings);
         engine.put_endpoint(endpoint.clone()).await?;
         Ok(endpoint)
@@ -137,7 +138,10 @@ pub(crate) async fn change(
 ) -> Result<Json<Value>, Problem> {
     let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
     let body = body.read()?;
-    changed(&endpoint.settings, &body.settings)?;
+    let wanted = changed(&endpoint.settings, &body.settings)?;
+    if wanted.container.registry != endpoint.settings.container.registry {
+        manage.check_login(None, &wanted)?;
+    }
     let name = body.name.filter(|name| *name != endpoint.name);
     if let Some(name) = &name {
         if !is_valid_name(name) {

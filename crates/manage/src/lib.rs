@@ -20,6 +20,7 @@ mod plan;
 #[doc(hidden)]
 pub mod probe;
 mod problem;
+mod registries;
 mod releases;
 mod stream;
 mod views;
@@ -209,6 +210,8 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/logs", get(logs::read)),
         ("/api/v1/keys", get(keys::list).post(keys::create)),
         ("/api/v1/keys/{id}", delete(keys::revoke)),
+        ("/api/v1/registries", get(registries::list).post(registries::add)),
+        ("/api/v1/registries/{name}", delete(registries::remove)),
         ("/api/v1/{*rest}", any(problem::no_such_call)),
     ]
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use runyard_domain::image::{Container, Image};
+use runyard_domain::registry::Login;
 use runyard_domain::{EndpointId, Exit, JobId, Timestamp, WorkerId};
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,9 @@ pub struct ImageSpec {
     pub container: Container,
     /// Indexes of its GPUs.
     pub gpus: Vec<u32>,
+    /// What its registry is shown, where that is not left to the engine's user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
 }
 
 /// How far a container is that does not run yet.

@@ -2,6 +2,7 @@
 
 use runyard_domain::delivery::Try;
 use runyard_domain::git::Connection;
+use runyard_domain::registry::Registry;
 use runyard_domain::job::{Answer, Loss, Refusal};
 use runyard_domain::{
     Batch, BatchId, BatchRefusal, ConnectionId, Delivery, DeliveryId, Endpoint, EndpointId, Job, JobId,
@@ -254,6 +255,10 @@ pub enum Command {
     PutConnection(Box<Connection>),
     /// Removes a connection. Reply: [`Reply::Nothing`].
     DropConnection(ConnectionId),
+    /// Replaces the registry login of a name. Reply: [`Reply::Nothing`].
+    PutRegistry(Box<Registry>),
+    /// Removes the registry login of a name. Reply: [`Reply::Nothing`].
+    DropRegistry(String),
 }
 
 impl Command {

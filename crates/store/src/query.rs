@@ -1,6 +1,7 @@
 //! Queries. They read what the last finished batch wrote, beside the writer.
 
 use runyard_domain::git::Connection;
+use runyard_domain::registry::Registry;
 use runyard_domain::{
     Batch, BatchCounts, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord,
     Outcome, Payload, Phase, Release, Timestamp, WorkerId, WorkerRecord,
@@ -153,4 +154,6 @@ pub trait Reader: Send + Sync {
     fn connections(&self) -> Result<Vec<Connection>, StoreError>;
     /// One connection.
     fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError>;
+    /// Every registry login, by name.
+    fn registries(&self) -> Result<Vec<Registry>, StoreError>;
 }

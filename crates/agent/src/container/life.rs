@@ -139,7 +139,7 @@ impl Life {
                 self.step(inside, StartPhase::Pulling { done, total });
             }
         };
-        let found = door.engine.fetch(&image.image, on_progress).await?;
+        let found = door.engine.fetch(&image.image, image.login.as_ref(), on_progress).await?;
         let needs = Needs {
             image: &image.image.name,
             platform: &door.engine.about().platform,

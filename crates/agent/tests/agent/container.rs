@@ -14,7 +14,7 @@ fn spec(h: &Harness, id: &str) -> runyard_runtime::WorkerSpec {
         entrypoint: None,
         command: None,
     };
-    let image = ImageSpec { image, container: Container::default(), gpus: Vec::new() };
+    let image = ImageSpec { image, container: Container::default(), gpus: Vec::new(), login: None };
     runyard_runtime::WorkerSpec { image: Some(image), ..h.spec(id, &[]) }
 }
 

@@ -27,6 +27,9 @@ pub struct ContainerArgs {
     /// A volume that outlives containers, at /runpod-volume or where it says: models, data:/data, hub:/hub:ro
     #[arg(long, value_name = "NAME[:PATH[:ro]]")]
     volume: Vec<Volume>,
+    /// The registry login that the image is pulled with, where there are several for its registry; '' for none
+    #[arg(long, value_name = "NAME")]
+    registry: Option<String>,
 }
 
 impl ContainerArgs {
@@ -38,6 +41,7 @@ impl ContainerArgs {
             ("pids", self.pids.map(Value::from)),
             ("shm_mib", self.shm.map(Value::from)),
             ("volumes", (!self.volume.is_empty()).then(|| json!(self.volume))),
+            ("registry", self.registry.clone().map(Value::from)),
         ];
         let given: Map<String, Value> =
             fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();

@@ -1,16 +1,16 @@
 //! `runyard login [URL]`: checks a key and keeps it in the credentials file, and makes its server the one that
 //! commands talk to.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
 use clap::Args;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::client::{Client, ClientError, Key, path};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::errors::{Code, Failure};
 use crate::output::text;
+use crate::secret;
 use crate::target::DEFAULT_URL;
 use crate::views::Info;
 
@@ -92,26 +92,7 @@ fn ask_key(url: &str, context: &Context) -> anyhow::Result<String> {
             .hint("--key-stdin, with the key on stdin")
             .into());
     }
-    let mut err = std::io::stderr().lock();
-    let _ = write!(err, "API key of {}: ", text::line(url, 200));
-    let _ = err.flush();
-    let key = read_hidden();
-    let _ = writeln!(err);
-    non_empty(&key?)
-}
-
-/// Reads a line from the terminal without showing it.
-fn read_hidden() -> anyhow::Result<String> {
-    let stdin = std::io::stdin().lock();
-    let before = tcgetattr(&stdin)?;
-    let mut hidden = before.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
-    let mut key = String::new();
-    let read = std::io::stdin().lines().next().transpose();
-    tcsetattr(&stdin, OptionalActions::Now, &before)?;
-    key.push_str(&read?.unwrap_or_default());
-    Ok(key)
+    non_empty(&secret::ask(&format!("API key of {}", text::line(url, 200)))?)
 }
 
 fn non_empty(key: &str) -> anyhow::Result<String> {

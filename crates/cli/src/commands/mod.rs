@@ -22,6 +22,7 @@ mod logs;
 mod project;
 mod promote;
 mod purge;
+mod registries;
 mod releases;
 mod retry;
 mod rollback;
@@ -68,6 +69,7 @@ pub enum Command {
     Workers(workers::Workers),
     Webhooks(webhooks::Webhooks),
     Keys(keys::Keys),
+    Registries(registries::Registries),
     Login(login::Login),
     Doctor(doctor::Doctor),
     Disk(disk::Disk),
@@ -112,6 +114,7 @@ impl Command {
             Self::Workers(c) => c.run(context).await,
             Self::Webhooks(c) => c.run(context).await,
             Self::Keys(c) => c.run(context).await,
+            Self::Registries(c) => c.run(context).await,
             Self::Login(c) => c.run(context).await,
             Self::Doctor(c) => c.run(context).await,
             Self::Disk(c) => c.run(context).await,

@@ -20,6 +20,9 @@ pub enum Fault {
         image: String,
         /// What was said.
         message: String,
+        /// The registry login that was shown, where there was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        login: Option<String>,
     },
     /// The registry does not answer.
     RegistryUnreachable {
@@ -100,9 +103,15 @@ impl Fault {
             Self::ImageNotFound { image, message } => {
                 format!("the image {image} is not here and cannot be pulled: {message}")
             }
-            Self::ImageUnauthorized { image, message } => {
+            Self::ImageUnauthorized { image, message, login: Some(login) } => {
                 format!(
-                    "the registry does not give out the image {image}: {message}; log in there with 'docker login' as the user that runs the server"
+                    "the registry does not give out the image {image} to the registry login '{login}': {message}; replace its password with 'runyard registries add {login} --replace'"
+                )
+            }
+            Self::ImageUnauthorized { image, message, login: None } => {
+                format!(
+                    "the registry does not give out the image {image}: {message}; add a login for it with 'runyard registries add NAME --server {} --username USER'",
+                    crate::registry::host_of(image)
                 )
             }
             Self::RegistryUnreachable { image, message } => {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use runyard_domain::FailReason;
 use runyard_domain::image::{Fault, Image, Needs, check};
+use runyard_domain::registry::Login;
 use runyard_domain::release::Launch;
+use runyard_engine::LoginError;
 use runyard_logs::{Level, Source};
 use runyard_runtime::docker::{self, Build, Engine, Found, Labels, Pulled, Used};
 use serde_json::json;
@@ -79,9 +81,16 @@ impl Deploy {
     /// Finds or builds the image and looks at it.
     pub(crate) async fn prepare_image(&mut self, code: &FsPath, request: Request) -> Result<(), FailReason> {
         let engine = self.manage.engine().await.map_err(image)?;
-        let (name, found) = match &request.image {
-            Some(name) => (name.clone(), self.resolve(&engine, name).await?),
-            None => self.build(&engine, code, &request).await?,
+        let (name, found, registry) = match &request.image {
+            Some(name) => {
+                let login = self.login(|engine, named| engine.login_for(name, named))?;
+                let found = self.resolve(&engine, name, login.as_ref()).await?;
+                (name.clone(), found, login.map(|login| login.name))
+            }
+            None => {
+                let (name, found) = self.build(&engine, code, &request).await?;
+                (name, found, None)
+            }
         };
         let other = request.entrypoint.is_some() || request.command.is_some();
         let platform = engine.about().platform.clone();
@@ -109,6 +118,7 @@ impl Deploy {
                 id: found.id,
                 digest: found.digest,
                 engine: engine.address().to_owned(),
+                registry,
                 entrypoint: request.entrypoint,
                 command: request.command,
             }),
@@ -116,8 +126,25 @@ impl Deploy {
         Ok(())
     }
 
+    /// Logins for registries, by the name that the settings give.
+    fn login<T>(
+        &self,
+        find: impl FnOnce(&runyard_engine::Engine, &str) -> Result<T, LoginError>,
+    ) -> Result<T, FailReason> {
+        let named = self.settings.container.registry.as_str();
+        find(&self.manage.inner.engine, named).map_err(|error| {
+            let operation = "be shown a registry login".to_owned();
+            image(Fault::EngineRefused { operation, message: error.to_string() })
+        })
+    }
+
     /// The image as its name means it now, pulled with its bytes told.
-    async fn resolve(&mut self, engine: &Engine, name: &str) -> Result<Found, FailReason> {
+    async fn resolve(
+        &mut self,
+        engine: &Engine,
+        name: &str,
+        login: Option<&Login>,
+    ) -> Result<Found, FailReason> {
         let started = self.manage.inner.engine.now();
         self.say("image", "running", &format!("looking for {name}"));
         let lines = self.lines.clone();
@@ -132,7 +159,7 @@ impl Deploy {
                     lines.send(json!({"step": "image", "state": "running", "message": message, "ms": null}));
             }
         };
-        let (found, instead) = engine.resolve(name, on_progress).await.map_err(image)?;
+        let (found, instead) = engine.resolve(name, login, on_progress).await.map_err(image)?;
         // It is no leftover, although no release names it yet.
         self.manage.pulled().touch(engine.address(), &found.id);
         if let Some(fault) = instead {
@@ -171,7 +198,9 @@ impl Deploy {
             target: request.target.clone().unwrap_or_default(),
             platform: request.platform.clone().unwrap_or_default(),
             secrets: request.secrets.clone(),
+            logins: self.login(|engine, named| engine.logins_for_build(named))?,
         };
+        let logins: Vec<String> = build.logins.iter().map(|login| login.name.clone()).collect();
         let labels = self.manage.labels();
         let private = self.manage.inner.containers.private.clone();
         let mut last: Vec<String> = Vec::new();
@@ -189,7 +218,7 @@ impl Deploy {
         };
         let built = built.map_err(image)?;
         let found = built.map_err(|said| {
-            let message = format!("the image could not be built: {said}{}", advice(&said));
+            let message = format!("the image could not be built: {said}{}", advice(&said, &logins));
             FailReason::Build { message, last_lines: last }
         })?;
         let message = format!("{} MB · {}", found.size.div_ceil(1_000_000), short(&found));
@@ -221,13 +250,21 @@ fn fits(wanted: &str, engine: &str, name: &str) -> Result<(), Fault> {
 }
 
 /// What to do about a build's failure, where that is known.
-fn advice(said: &str) -> &'static str {
+fn advice(said: &str, logins: &[String]) -> String {
     let said = said.to_lowercase();
+    let closed = ["unauthorized", "authentication required", "no basic auth", "access denied", "authorization failed"];
+    if closed.iter().any(|words| said.contains(words)) {
+        return match logins {
+            [] => "; add a login for the base image's registry: runyard registries add".to_owned(),
+            shown => format!("; registries were shown the logins {}", shown.join(", ")),
+        };
+    }
     if said.contains("requires buildkit") || said.contains("unknown flag: mount") {
         return "; the engine builds without BuildKit here: install Docker's buildx on the server's machine, or build \
-                the image elsewhere and deploy it with --image";
+                the image elsewhere and deploy it with --image"
+            .to_owned();
     }
-    ""
+    String::new()
 }
 
 /// The beginning of an image's id.

@@ -11,11 +11,12 @@ use bollard::query_parameters::BuildImageOptionsBuilder;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use runyard_domain::image::Fault;
+use runyard_domain::registry::Login;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::container::Labels;
-use super::{Engine, Found, error};
+use super::{Engine, Found, credentials, error};
 
 /// How long a build may take, as on RunPod.
 pub(super) const LIMIT: Duration = Duration::from_mins(30);
@@ -40,6 +41,8 @@ pub struct Build {
     pub platform: String,
     /// Secrets of the build by their ids; only BuildKit has them.
     pub secrets: BTreeMap<String, String>,
+    /// What registries of base images are shown.
+    pub logins: Vec<Login>,
 }
 
 impl Engine {
@@ -61,10 +64,11 @@ impl Engine {
             .target(&build.target)
             .platform(&build.platform)
             .build();
+        let logins = Some(credentials::of_build(&build.logins)).filter(|all| !all.is_empty());
         // The answer begins when the engine has the folder.
         let docker = self.docker().clone().with_timeout(LIMIT);
         let mut lines =
-            Box::pin(docker.build_image(options, None, Some(body_try_stream(archive(&build.folder)))));
+            Box::pin(docker.build_image(options, logins, Some(body_try_stream(archive(&build.folder)))));
         let followed = timeout(LIMIT, async {
             while let Some(line) = lines.next().await {
                 match line {

@@ -1,7 +1,9 @@
 //! Builds by BuildKit, which speaks to its client in ways that only Docker's own command line has in full: caches and
 //! secrets of single steps, frontends by name, credential helpers. Where that is installed on this machine, it builds.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,7 +15,7 @@ use tokio::time::timeout;
 
 use super::build::{Build, LIMIT};
 use super::container::Labels;
-use super::{Engine, Found};
+use super::{Engine, Found, credentials};
 
 /// Docker's command line.
 const DOCKER: &str = "docker";
@@ -41,6 +43,59 @@ impl Drop for Secrets {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             tracing::warn!(%error, folder = %self.0.display(), "secrets of a build are still there");
+        }
+    }
+}
+
+/// Docker's configuration with logins of ours, for as long as a build runs. The passwords are in memory alone: in the
+/// folder lies a link to a file that has no other name, and that ends with us.
+struct Config {
+    folder: PathBuf,
+    memory: File,
+}
+
+impl Config {
+    /// `None` where there are no logins: the command line then finds its configuration by itself.
+    fn make(private: &Path, build: &Build) -> io::Result<Option<Self>> {
+        if build.logins.is_empty() {
+            return Ok(None);
+        }
+        let mut memory = File::from(rustix::fs::memfd_create("logins", rustix::fs::MemfdFlags::CLOEXEC)?);
+        io::Write::write_all(&mut memory, &serde_json::to_vec(&credentials::configuration(&build.logins))?)?;
+        let folder = private.join(format!("config-{}", build.tag.replace(['/', ':'], "-")));
+        let config = Self { folder, memory };
+        std::fs::create_dir_all(&config.folder)?;
+        let link = config.folder.join("config.json");
+        match std::fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let own = format!("/proc/{}/fd/{}", std::process::id(), config.memory.as_raw_fd());
+        std::os::unix::fs::symlink(own, link)?;
+        // Plugins are looked for beside the configuration.
+        let plugins = credentials::folder().map(|usual| usual.join("cli-plugins"));
+        if let Some(plugins) = plugins.filter(|plugins| plugins.is_dir()) {
+            let beside = config.folder.join("cli-plugins");
+            if !beside.exists() {
+                std::os::unix::fs::symlink(plugins, beside)?;
+            }
+        }
+        Ok(Some(config))
+    }
+
+    fn show(&self, command: &mut Command) {
+        command.env("DOCKER_CONFIG", &self.folder);
+        // Builders that were made by hand are kept with the usual configuration.
+        if let Some(usual) = credentials::folder() {
+            command.env("BUILDX_CONFIG", usual.join("buildx"));
+        }
+    }
+}
+
+impl Drop for Config {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+            tracing::warn!(%error, folder = %self.folder.display(), "the configuration of a build is still there");
         }
     }
 }
@@ -73,7 +128,11 @@ impl Engine {
             message: error.to_string(),
         };
         let secrets = Secrets::write(private, build).map_err(|error| refused(&error))?;
+        let config = Config::make(private, build).map_err(|error| refused(&error))?;
         let mut command = self.docker_command();
+        if let Some(config) = &config {
+            config.show(&mut command);
+        }
         command.args(["build", "--progress=plain", "--file"]).arg(build.folder.join(&build.dockerfile));
         command.args(["--tag", &build.tag]);
         for (name, value) in labels.with(&[]) {

@@ -3,6 +3,7 @@
 
 use bollard::errors::Error;
 use runyard_domain::image::Fault;
+use runyard_domain::registry::Login;
 
 /// The engine's own words.
 pub(super) fn words(error: &Error) -> String {
@@ -44,12 +45,17 @@ pub(super) fn plain(operation: &str, error: &Error) -> Fault {
 }
 
 /// A failure to pull an image.
-pub(super) fn pulling(image: &str, needs: &str, error: &Error) -> Fault {
+pub(super) fn pulling(image: &str, needs: &str, login: Option<&Login>, error: &Error) -> Fault {
     let message = words(error);
     if is_away(error) {
         return Fault::EngineAway { message };
     }
-    pull_words(image, needs, message)
+    match pull_words(image, needs, message) {
+        Fault::ImageUnauthorized { image, message, .. } => {
+            Fault::ImageUnauthorized { image, message, login: login.map(|login| login.name.clone()) }
+        }
+        other => other,
+    }
 }
 
 fn pull_words(image: &str, needs: &str, message: String) -> Fault {
@@ -70,7 +76,7 @@ fn pull_words(image: &str, needs: &str, message: String) -> Fault {
     }
     if has(&["unauthorized", "authentication required", "no basic auth", "denied", "forbidden", "401", "403"])
     {
-        return Fault::ImageUnauthorized { image, message };
+        return Fault::ImageUnauthorized { image, message, login: None };
     }
     let gone =
         ["no such host", "connection refused", "timeout", "timed out", "deadline", "unreachable", "tls:"];

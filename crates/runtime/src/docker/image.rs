@@ -8,6 +8,7 @@ use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptions};
 use futures_util::StreamExt as _;
 use runyard_domain::image::{Facts, Fault, Image};
+use runyard_domain::registry::Login;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -51,6 +52,7 @@ impl Engine {
     pub async fn resolve(
         &self,
         name: &str,
+        login: Option<&Login>,
         on_progress: impl FnMut(Progress),
     ) -> Result<(Found, Option<Fault>), Fault> {
         let fixed = name.contains("@sha256:") || name.starts_with("sha256:");
@@ -58,7 +60,7 @@ impl Engine {
         if fixed && let Some(found) = have {
             return Ok((found, None));
         }
-        match (self.pull(name, on_progress).await, have) {
+        match (self.pull(name, login, on_progress).await, have) {
             (Ok(()), _) => {
                 let message = "it was pulled and is not there".to_owned();
                 let missing = || Fault::ImageNotFound { image: name.to_owned(), message };
@@ -70,7 +72,12 @@ impl Engine {
     }
 
     /// The image of a release: looked for by its id, else pulled by its digest.
-    pub async fn fetch(&self, image: &Image, on_progress: impl FnMut(Progress)) -> Result<Found, Fault> {
+    pub async fn fetch(
+        &self,
+        image: &Image,
+        login: Option<&Login>,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<Found, Fault> {
         if let Some(found) = self.image(&image.id).await? {
             return Ok(found);
         }
@@ -79,7 +86,7 @@ impl Engine {
         let Some(digest) = &image.digest else {
             return Err(gone("it was built or loaded here and has been removed; deploy it again"));
         };
-        self.pull(digest, on_progress).await?;
+        self.pull(digest, login, on_progress).await?;
         self.image(digest).await?.ok_or_else(|| gone("it was pulled and is not there"))
     }
 
@@ -93,8 +100,13 @@ impl Engine {
     }
 
     /// Pulls an image, or waits for who does.
-    async fn pull(&self, name: &str, mut on_progress: impl FnMut(Progress)) -> Result<(), Fault> {
-        let mut pull = self.pull_of(name);
+    async fn pull(
+        &self,
+        name: &str,
+        login: Option<&Login>,
+        mut on_progress: impl FnMut(Progress),
+    ) -> Result<(), Fault> {
+        let mut pull = self.pull_of(name, login);
         loop {
             let now = pull.borrow_and_update().clone();
             match now {
@@ -108,30 +120,37 @@ impl Engine {
         }
     }
 
-    /// The pull of this image that is under way, or a new one. It goes on when nobody waits any more: the next who
+    /// The pull of this image with this login that is under way, or a new one. It goes on when nobody waits any more: the next who
     /// wants the image finds it further.
-    fn pull_of(&self, name: &str) -> watch::Receiver<Pull> {
+    fn pull_of(&self, name: &str, login: Option<&Login>) -> watch::Receiver<Pull> {
+        let which = (name.to_owned(), login.cloned());
         let mut pulls = self.inner.pulls.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pull) = pulls.get(name) {
+        if let Some(pull) = pulls.get(&which) {
             return pull.clone();
         }
         let (sender, receiver) = watch::channel(Pull::Going(Progress::default()));
-        pulls.insert(name.to_owned(), receiver.clone());
-        let (engine, name) = (self.clone(), name.to_owned());
+        pulls.insert(which.clone(), receiver.clone());
+        let engine = self.clone();
         tokio::spawn(async move {
-            let result = engine.pull_now(&name, &sender).await;
+            let (name, login) = &which;
+            let result = engine.pull_now(name, login.as_ref(), &sender).await;
             let mut pulls = engine.inner.pulls.lock().unwrap_or_else(PoisonError::into_inner);
-            pulls.remove(&name);
+            pulls.remove(&which);
             sender.send_replace(Pull::Ended(result));
         });
         receiver
     }
 
-    async fn pull_now(&self, name: &str, progress: &watch::Sender<Pull>) -> Result<(), Fault> {
+    async fn pull_now(
+        &self,
+        name: &str,
+        login: Option<&Login>,
+        progress: &watch::Sender<Pull>,
+    ) -> Result<(), Fault> {
         let name = with_tag(name);
         // Where it is not known what was there before, nothing counts as brought.
         let before = self.ids().await.ok();
-        self.bring(&name, progress).await?;
+        self.bring(&name, login, progress).await?;
         let (Some(pulled), Some(before)) = (self.inner.pulled.get(), before) else { return Ok(()) };
         if let Some(found) = self.image(&name).await?
             && !before.contains(&found.id)
@@ -149,9 +168,14 @@ impl Engine {
         Ok(listed.into_iter().map(|image| image.id).collect())
     }
 
-    async fn bring(&self, name: &str, progress: &watch::Sender<Pull>) -> Result<(), Fault> {
+    async fn bring(
+        &self,
+        name: &str,
+        login: Option<&Login>,
+        progress: &watch::Sender<Pull>,
+    ) -> Result<(), Fault> {
         let options = CreateImageOptionsBuilder::default().from_image(name).build();
-        let known = credentials::of(name);
+        let known = credentials::of(name, login);
         let mut lines = Box::pin(self.docker().create_image(Some(options), None, known));
         let mut layers = Layers::default();
         loop {
@@ -162,7 +186,7 @@ impl Engine {
                     }
                 }
                 Ok(Some(Err(error))) => {
-                    return Err(error::pulling(name, &self.about().platform, &error));
+                    return Err(error::pulling(name, &self.about().platform, login, &error));
                 }
                 Ok(None) => return Ok(()),
                 Err(_) => {

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
 use runyard_domain::image::Fault;
+use runyard_domain::registry::Login;
 use tokio::sync::watch;
 
 pub use build::Build;
@@ -53,8 +54,8 @@ struct Inner {
     address: String,
     docker: Docker,
     about: About,
-    /// Pulls under way: whoever wants the same image waits for the same one.
-    pulls: Mutex<HashMap<String, watch::Receiver<image::Pull>>>,
+    /// Pulls under way: whoever wants the same image with the same login waits for the same one.
+    pulls: Mutex<HashMap<(String, Option<Login>), watch::Receiver<image::Pull>>>,
     /// Where images that a pull brings are noted.
     pulled: OnceLock<Pulled>,
     /// The engine has no init to put in front of a command.

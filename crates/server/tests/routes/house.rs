@@ -123,8 +123,9 @@ impl House {
         let jobs = reader.jobs(&Filter::default()).expect("jobs");
         let keys = reader.keys().expect("keys");
         let connections = reader.connections().expect("connections");
+        let registries = reader.registries().expect("registries");
         let releases = [OWN, OTHER].map(|id| reader.releases(&EndpointId::new(id)).expect("releases"));
-        format!("{:?} {jobs:?} {keys:?} {releases:?} {connections:?}", self.engine.endpoints())
+        format!("{:?} {jobs:?} {keys:?} {releases:?} {connections:?} {registries:?}", self.engine.endpoints())
     }
 }
 

@@ -55,7 +55,7 @@ const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-const MANAGE: [(&str, &str, Opens); 40] = [
+const MANAGE: [(&str, &str, Opens); 43] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
@@ -93,6 +93,9 @@ const MANAGE: [(&str, &str, Opens); 40] = [
     ("/api/v1/keys", "GET", All(Admin)),
     ("/api/v1/keys", "POST", All(Admin)),
     ("/api/v1/keys/{id}", "DELETE", All(Admin)),
+    ("/api/v1/registries", "GET", All(Deploy)),
+    ("/api/v1/registries", "POST", All(Admin)),
+    ("/api/v1/registries/{name}", "DELETE", All(Admin)),
     ("/api/v1/{*rest}", "GET", Nobody),
     ("/api/v1/{*rest}", "POST", Nobody),
     ("/api/v1/{*rest}", "DELETE", Nobody),
@@ -134,6 +137,7 @@ fn path(house: &House, route: &str, endpoint: &str, job: &str) -> String {
         ("jobs/{id}", &format!("jobs/{job}")),
         ("keys/{id}", &format!("keys/{}", house.key_id)),
         ("{sha}", &"0".repeat(64)),
+        ("registries/{name}", "registries/none"),
         ("{*route}", "v1/models"),
         ("{*operation}", "no-such/operation"),
         ("{*rest}", "no-such/call"),

@@ -109,6 +109,14 @@ impl State {
                 self.connections.remove(id);
                 Reply::Nothing
             }
+            Command::PutRegistry(record) => {
+                self.registries.insert(record.name.clone(), (**record).clone());
+                Reply::Nothing
+            }
+            Command::DropRegistry(name) => {
+                self.registries.remove(name);
+                Reply::Nothing
+            }
         }
     }
 

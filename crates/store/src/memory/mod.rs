@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use runyard_domain::git::Connection;
+use runyard_domain::registry::Registry;
 use runyard_domain::{
     Batch, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyId, KeyRecord, Payload,
     Release, Timestamp, WorkerId, WorkerRecord,
@@ -75,6 +76,7 @@ struct State {
     workers: BTreeMap<WorkerId, WorkerRecord>,
     keys: BTreeMap<KeyId, KeyRecord>,
     connections: BTreeMap<ConnectionId, Connection>,
+    registries: BTreeMap<String, Registry>,
 }
 
 /// A job with all that belongs to it.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use runyard_domain::git::Connection;
+use runyard_domain::registry::Registry;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
     Batch, BatchCounts, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord,
@@ -183,5 +184,9 @@ impl Reader for MemoryReader {
 
     fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
         Ok(self.state().connections.get(id).cloned())
+    }
+
+    fn registries(&self) -> Result<Vec<Registry>, StoreError> {
+        Ok(self.state().registries.values().cloned().collect())
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use runyard_domain::git;
+use runyard_domain::registry::Registry;
 use runyard_domain::{
     Batch, BatchCounts, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord,
     Payload, Release, Timestamp, WorkerId, WorkerRecord,
@@ -258,6 +259,11 @@ impl Reader for Readers {
         const SQL: &str = "SELECT record FROM connections WHERE id = ?1";
         let read = |row: &Row<'_>| document(row, 0, "connection");
         self.with(|conn| first(conn, "load a connection", SQL, [id.as_str()], read))
+    }
+
+    fn registries(&self) -> Result<Vec<Registry>, StoreError> {
+        const SQL: &str = "SELECT record FROM registries ORDER BY name";
+        self.with(|conn| all(conn, "list registries", SQL, [], |row| document(row, 0, "registry")))
     }
 }
 

@@ -7,13 +7,14 @@ use super::sql::During;
 use crate::StoreError;
 
 /// Every step from an empty file to today's tables.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
     include_str!("schema/6.sql"),
+    include_str!("schema/7.sql"),
 ];
 
 /// Refuses a database that a newer program has made, before anything is changed in it.

@@ -1,13 +1,14 @@
 //! Records of the control plane: replaced as a whole, listed in their order, pruned.
 
 use runyard_domain::git::{Connection, Origin, Part, Target};
+use runyard_domain::registry::Registry;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{ConnectionId, Exit, FailReason, ReleaseState, Scaler, Timestamp};
 use runyard_store::{Command, Reply};
 
 use crate::bench::*;
 
-conformance!(endpoints, releases, workers, workers_that_are_gone_are_pruned, keys, connections);
+conformance!(endpoints, releases, workers, workers_that_are_gone_are_pruned, keys, connections, registries);
 
 fn endpoints(b: &mut Bench) {
     assert_eq!(b.reader.endpoints().unwrap(), []);
@@ -103,6 +104,24 @@ fn connections(b: &mut Bench) {
     b.one(Command::PutEndpoint(Box::new(endpoint("b", "b"))));
     b.one(Command::DropEndpoint(e("b")));
     assert_eq!(b.reader.connections().unwrap(), []);
+}
+
+fn registries(b: &mut Bench) {
+    let named = |name: &str, sealed: &str| Registry {
+        name: name.into(),
+        server: "ghcr.io".into(),
+        username: "me".into(),
+        created_at: Timestamp(1),
+        created_by: "local".into(),
+        sealed: sealed.into(),
+    };
+    b.one(Command::PutRegistry(Box::new(named("two", "b2xk"))));
+    b.one(Command::PutRegistry(Box::new(named("one", "c2VhbGVk"))));
+    b.one(Command::PutRegistry(Box::new(named("two", "bmV3"))));
+    assert_eq!(b.reader.registries().unwrap(), [named("one", "c2VhbGVk"), named("two", "bmV3")]);
+    b.one(Command::DropRegistry("one".into()));
+    b.one(Command::DropRegistry("none".into()));
+    assert_eq!(b.reader.registries().unwrap(), [named("two", "bmV3")]);
 }
 
 fn connection(id: &str, endpoint: &str) -> Connection {

@@ -101,6 +101,8 @@ impl<'a> Batch<'a> {
             Command::PutKey(record) => self.put_key(record),
             Command::PutConnection(record) => self.put_connection(record),
             Command::DropConnection(id) => self.drop_connection(id),
+            Command::PutRegistry(record) => self.put_registry(record),
+            Command::DropRegistry(name) => self.drop_registry(name),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Records of the control plane: replaced as a whole.
 
 use runyard_domain::git::Connection;
+use runyard_domain::registry::Registry;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{ConnectionId, Endpoint, KeyRecord, Release, WorkerRecord};
 
@@ -56,6 +57,18 @@ impl Batch<'_> {
 
     pub(super) fn drop_connection(&self, id: &ConnectionId) -> Result<Reply, StoreError> {
         run(self.conn, "drop a connection", "DELETE FROM connections WHERE id = ?1", [id.as_str()])?;
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn put_registry(&self, record: &Registry) -> Result<Reply, StoreError> {
+        const SQL: &str = "INSERT OR REPLACE INTO registries (name, record) VALUES (?1, ?2)";
+        let document = to_document(record, "registry")?;
+        run(self.conn, "keep a registry", SQL, (&record.name, document))?;
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn drop_registry(&self, name: &str) -> Result<Reply, StoreError> {
+        run(self.conn, "drop a registry", "DELETE FROM registries WHERE name = ?1", [name])?;
         Ok(Reply::Nothing)
     }
 }
