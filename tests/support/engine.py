@@ -156,11 +156,11 @@ class Engine:
 
     # Its API.
 
-    def call(self, method, path, body=None, content="application/json", limit=120):
+    def call(self, method, path, body=None, content="application/json", limit=120, headers=None):
         """One request: (status, text)."""
         connection = Socket(self.socket, limit)
         try:
-            headers = {"content-type": content} if body is not None else {}
+            headers = {**(headers or {}), **({"content-type": content} if body is not None else {})}
             connection.request(method, f"/v1.41{path}" if path != "/_ping" else path, body=body, headers=headers)
             response = connection.getresponse()
             return response.status, response.read().decode(errors="replace")

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::boundary::Boundary;
@@ -24,7 +24,7 @@ use crate::room::Room;
 use crate::spool::Spool;
 use crate::upstream::{Server, Upstream};
 use crate::worker::{Table, locked};
-use crate::{control, listener, lock, reap, replay, sandbox};
+use crate::{control, exec, listener, lock, reap, replay, sandbox};
 
 /// How long workers may take to be gone once they are killed.
 const END: Duration = Duration::from_secs(10);
@@ -96,6 +96,8 @@ pub struct Agent {
     /// The engines that have containers of ours.
     #[cfg(feature = "docker")]
     pub engines: crate::container::Engines,
+    /// Room for commands beside workers.
+    pub commands: Arc<Semaphore>,
     /// Told when a worker's end is known.
     pub ended: Notify,
     /// What opens the control socket.
@@ -192,6 +194,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         events: Events::default(),
         #[cfg(feature = "docker")]
         engines: crate::container::Engines::new(&paths, &data),
+        commands: Arc::new(Semaphore::new(exec::MOST)),
         ended: Notify::new(),
         key,
         worker_url: format!("http://127.0.0.1:{port}"),

@@ -20,10 +20,10 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::agent::Agent;
 use crate::events::Stream;
-use crate::spawn;
 use crate::worker::locked;
+use crate::{exec, spawn, stats};
 
-type ControlBody = Either<Full<Bytes>, Stream>;
+type ControlBody = Either<Full<Bytes>, Either<Stream, exec::Answer>>;
 
 /// Serves the server as long as the agent lives.
 pub async fn serve(agent: Arc<Agent>, listener: UnixListener) {
@@ -73,7 +73,7 @@ async fn answer(agent: &Arc<Agent>, request: Request<Incoming>) -> Response<Cont
             json(&agent.list())
         }
         (&Method::GET, ["events"]) => {
-            let mut response = Response::new(Either::Right(agent.events.subscribe()));
+            let mut response = Response::new(Either::Right(Either::Left(agent.events.subscribe())));
             response
                 .headers_mut()
                 .insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
@@ -90,6 +90,11 @@ async fn answer(agent: &Arc<Agent>, request: Request<Incoming>) -> Response<Cont
             }
             Err(error) => fault(StatusCode::BAD_REQUEST, error),
         },
+        (&Method::POST, ["workers", id, "exec"]) => match exec::open(agent, id, body).await {
+            Ok(frames) => Response::new(Either::Right(Either::Right(frames))),
+            Err(error) => fault(StatusCode::CONFLICT, error),
+        },
+        (&Method::GET, ["stats"]) => json(&stats::measure(agent).await),
         (&Method::DELETE, ["workers", id]) => result(forget(agent, id).await),
         (&Method::POST, ["shutdown"]) => {
             agent.end();

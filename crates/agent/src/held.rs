@@ -115,6 +115,7 @@ impl Held {
             command,
             env,
             dir: dir.to_owned(),
+            stdin: None,
             uid: self.fence.uid,
             reads: self.fence.reads,
             view: self.view.clone(),

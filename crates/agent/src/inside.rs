@@ -16,14 +16,20 @@ pub struct Inside {
     pid: AtomicU32,
     phase: Mutex<Option<StartPhase>>,
     orders: watch::Sender<Option<Stop>>,
+    engine: String,
 }
 
 impl Inside {
-    /// One that is looked for its image, and the end at which its orders arrive.
-    pub fn new() -> (Self, watch::Receiver<Option<Stop>>) {
+    /// One that is looked for its image, on the engine that listens there, and the end at which its orders arrive.
+    pub fn new(engine: String) -> (Self, watch::Receiver<Option<Stop>>) {
         let (orders, told) = watch::channel(None);
         let phase = Mutex::new(Some(StartPhase::Resolving));
-        (Self { pid: AtomicU32::new(0), phase, orders }, told)
+        (Self { pid: AtomicU32::new(0), phase, orders, engine }, told)
+    }
+
+    /// Where its engine listens.
+    pub fn engine(&self) -> &str {
+        &self.engine
     }
 
     /// Its main process, as this machine sees it.

@@ -41,6 +41,8 @@ pub struct Plan {
     pub env: BTreeMap<String, String>,
     /// Where it starts.
     pub dir: PathBuf,
+    /// What it reads as its standard input; nothing, where nothing is said.
+    pub stdin: Option<PathBuf>,
     /// The user and group to become.
     pub uid: Option<u32>,
     /// That user may read what is closed to it.
@@ -117,6 +119,10 @@ fn prepare() -> Result<(String, Command), LaunchError> {
     let plan: Plan =
         serde_json::from_slice(&text).map_err(|error| LaunchError::ReadPlan(io::Error::other(error)))?;
 
+    let stdin = match &plan.stdin {
+        Some(path) => Stdio::from(File::open(path).map_err(failed("open its standard input"))?),
+        None => Stdio::null(),
+    };
     rustix::process::setsid().map_err(failed("start a session"))?;
     limit(&plan)?;
     let rules = plan.view.as_ref().map(sandbox::rules).transpose().map_err(failed("write Landlock rules"))?;
@@ -138,7 +144,7 @@ fn prepare() -> Result<(String, Command), LaunchError> {
     }
     let program = plan.command.first().cloned().unwrap_or_default();
     let mut command = Command::new(&program);
-    command.args(plan.command.iter().skip(1)).env_clear().envs(&plan.env).stdin(Stdio::null());
+    command.args(plan.command.iter().skip(1)).env_clear().envs(&plan.env).stdin(stdin);
     std::env::set_current_dir(&plan.dir).map_err(failed("enter its folder"))?;
     Ok((program, command))
 }

@@ -86,6 +86,15 @@ struct Stat {
     dead: bool,
 }
 
+/// The mark of a process, and the leader of its session.
+pub fn mark_of(process: &Path) -> (Option<String>, Option<u32>) {
+    let environ = fs::read(process.join("environ")).unwrap_or_default();
+    let mut entries = environ.split(|byte| *byte == 0);
+    let mark = entries.find_map(|entry| entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="));
+    let mark = mark.map(|mark| String::from_utf8_lossy(mark).into_owned());
+    (mark, stat(process).map(|stat| stat.session))
+}
+
 fn stat(process: &Path) -> Option<Stat> {
     let text = fs::read_to_string(process.join("stat")).ok()?;
     // The name in parentheses may hold anything, also parentheses.

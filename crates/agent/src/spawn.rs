@@ -72,7 +72,7 @@ pub fn start(agent: &Arc<Agent>, spec: WorkerSpec) -> Result<u32, RuntimeError> 
         started_at: now,
         kills_before,
     };
-    let worker = Arc::new(Worker::new(birth, log));
+    let worker = Arc::new(Worker::new(birth, log).with_plan(plan));
     let (death, dead) = oneshot::channel();
     locked(&agent.table).add(Arc::clone(&worker), death);
     tokio::spawn(supervise(Arc::clone(agent), worker, pipes, dead));
@@ -188,6 +188,7 @@ fn plan(agent: &Agent, spec: &WorkerSpec, fence: &Fence, work: &Path) -> Plan {
         command: spec.command.clone(),
         env: environment(agent, spec, work),
         dir: if spec.in_place { code } else { work.join(START) },
+        stdin: None,
         uid: fence.uid,
         reads: fence.reads,
         view,

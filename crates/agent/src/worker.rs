@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::inside::Inside;
+use crate::launch::Plan;
 use crate::oom::Kills;
 use crate::post;
 
@@ -38,6 +39,8 @@ pub struct Worker {
     pub kills_before: Kills,
     /// Where it is a container, what stands for its process.
     pub container: Option<Inside>,
+    /// Where it is a process, what that was made of.
+    pub plan: Option<Plan>,
     /// Its log.
     pub log: Mutex<Writer>,
     life: Mutex<Life>,
@@ -111,12 +114,18 @@ impl Worker {
             started_at,
             kills_before,
             container: None,
+            plan: None,
             log: Mutex::new(log),
             life: Mutex::default(),
             settled: Notify::new(),
             room: Arc::new(Semaphore::new(post::MAX_BODY / 1024 + 1)),
             connections: AtomicUsize::new(0),
         }
+    }
+
+    /// The same worker, made of this.
+    pub fn with_plan(self, plan: Plan) -> Self {
+        Self { plan: Some(plan), ..self }
     }
 
     /// The same worker as a container.
@@ -261,6 +270,7 @@ pub struct Table {
     ids: HashMap<WorkerId, Arc<Worker>>,
     tokens: HashMap<String, Arc<Worker>>,
     pids: HashMap<u32, (Arc<Worker>, oneshot::Sender<Death>)>,
+    commands: HashMap<u32, oneshot::Sender<Death>>,
 }
 
 /// How a process died.
@@ -283,6 +293,11 @@ impl Table {
         self.pids.insert(worker.pid, (Arc::clone(&worker), death));
         self.tokens.insert(worker.token.clone(), Arc::clone(&worker));
         self.ids.insert(worker.id.clone(), worker);
+    }
+
+    /// Adds a command that runs beside a worker; `death` hears of its end.
+    pub fn add_command(&mut self, pid: u32, death: oneshot::Sender<Death>) {
+        self.commands.insert(pid, death);
     }
 
     /// Adds a worker that is a container: its end is seen otherwise.
@@ -308,6 +323,10 @@ impl Table {
             worker.set_dead();
             // The supervisor may be gone while the agent ends.
             let _ = supervisor.send(death);
+        }
+        if let Some(waits) = self.commands.remove(&pid) {
+            // Nobody waits where its client is gone.
+            let _ = waits.send(death);
         }
     }
 

@@ -54,6 +54,7 @@ fn arg(arg: Arg) -> Arg {
         Some("JOB") => &[JOB],
         Some("JOB|ENDPOINT") => &[ENDPOINTS, JOB],
         Some("WORKER") => &[WORKERS],
+        Some("ENDPOINT|WORKER") => &[ENDPOINTS, WORKERS],
         _ => return arg,
     };
     arg.add(ArgValueCompleter::new(move |typed: &OsStr| offer(kinds, &typed.to_string_lossy())))

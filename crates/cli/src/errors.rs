@@ -34,6 +34,11 @@ pub enum Code {
 #[error("stdout is closed")]
 pub struct OutputClosed;
 
+/// Something that ran elsewhere ended with this code, and has said itself what there is to say.
+#[derive(Debug, thiserror::Error)]
+#[error("it ended with code {0}")]
+pub struct Exit(pub u8);
+
 /// An error with an exit code of its own and with what to do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure(Box<Report>);
@@ -152,6 +157,9 @@ impl std::error::Error for Failure {}
 pub fn report(error: &anyhow::Error, ui: Ui) -> ExitCode {
     if error.chain().any(<dyn std::error::Error>::is::<OutputClosed>) {
         return ExitCode::SUCCESS;
+    }
+    if let Some(Exit(code)) = error.downcast_ref::<Exit>() {
+        return ExitCode::from(*code);
     }
     let Failure(report) = Failure::of(error);
     if ui.json {

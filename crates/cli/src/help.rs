@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Ship", &["deploy", "releases", "rollback", "promote", "diff", "git"]),
     ("Declare", &["plan", "apply", "validate", "export", "destroy"]),
     ("Call", &["run", "status", "cancel", "retry", "jobs", "purge", "batch"]),
-    ("See", &["logs", "why", "workers", "webhooks"]),
+    ("See", &["logs", "why", "workers", "exec", "webhooks"]),
     ("Things", &["endpoints", "keys", "registries", "login", "config", "disk", "completion"]),
 ];
 

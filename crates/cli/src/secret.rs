@@ -27,17 +27,22 @@ pub fn read(question: &str, context: &Context) -> anyhow::Result<String> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
         if !context.ui.err_terminal {
-            return Err(Failure::usage("the password is read from standard input, and nobody can be asked here")
-                .hint("pipe it in: command < FILE")
-                .into());
+            return Err(Failure::usage(
+                "the password is read from standard input, and nobody can be asked here",
+            )
+            .hint("pipe it in: command < FILE")
+            .into());
         }
         return ask(question);
     }
     let mut secret = String::new();
     stdin.lock().take(LONGEST).read_to_string(&mut secret)?;
-    let line = secret.strip_suffix('\n').map_or(secret.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    let line =
+        secret.strip_suffix('\n').map_or(secret.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     if line.is_empty() {
-        return Err(Failure::usage("standard input holds no password").hint("pipe it in: command < FILE").into());
+        return Err(Failure::usage("standard input holds no password")
+            .hint("pipe it in: command < FILE")
+            .into());
     }
     Ok(line.to_owned())
 }

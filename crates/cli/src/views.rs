@@ -93,6 +93,13 @@ view!(
         ended_at: Option<i64>, exit: Option<Exit>, stop_cause: Option<String>, }
 );
 view!(
+    /// What a worker uses.
+    Stats { worker: String, endpoint_name: Option<String>, kind: String, cpu_percent: Option<f64>,
+        memory_bytes: Option<u64>, memory_limit_bytes: Option<u64>, pids: Option<u64>,
+        received_bytes: Option<u64>, sent_bytes: Option<u64>, read_bytes: Option<u64>,
+        written_bytes: Option<u64>, }
+);
+view!(
     /// How a worker ended.
     Exit { code: Option<i32>, signal: Option<i32>, out_of_memory: bool, last_lines: Vec<String>,
         message: Option<String>, }

@@ -47,7 +47,10 @@ pub struct Login {
 
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("name", &self.name).field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Login")
+            .field("name", &self.name)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
     }
 }
 
@@ -148,9 +151,7 @@ pub fn choose<'a>(all: &'a [Registry], image: &str, named: &str) -> Result<Optio
 pub fn for_build<'a>(all: &'a [Registry], named: &str) -> Vec<&'a Registry> {
     let is_only = |one: &Registry| all.iter().filter(|other| other.server == one.server).count() == 1;
     let rival = all.iter().find(|registry| registry.name == named).map(|registry| &registry.server);
-    all.iter()
-        .filter(|one| one.name == named || (is_only(one) && rival != Some(&one.server)))
-        .collect()
+    all.iter().filter(|one| one.name == named || (is_only(one) && rival != Some(&one.server))).collect()
 }
 
 #[cfg(test)]

@@ -104,6 +104,11 @@ impl Fleet {
         Ok(self.inner.runtime.boundary().await?)
     }
 
+    /// What runs the workers.
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.inner.runtime
+    }
+
     /// What the runtime tells: exits and new output.
     pub fn watch_runtime(&self) -> tokio::sync::broadcast::Receiver<Event> {
         self.inner.runtime.watch()

@@ -166,9 +166,8 @@ impl Fleet {
         let image = release.launch.as_ref().and_then(|launch| launch.image.as_ref());
         // What was built here has no registry.
         let pulled = image.filter(|image| image.digest.is_some());
-        let login = pulled.and_then(|image| {
-            self.inner.engine.login_of_release(&image.name, image.registry.as_deref())
-        });
+        let login = pulled
+            .and_then(|image| self.inner.engine.login_of_release(&image.name, image.registry.as_deref()));
         let spec = worker_spec(endpoint, &release, &record, token, &url, &self.inner.machine, login)
             .ok_or(FleetError::NotServable(number, "its environment was never prepared"))?;
         let managed = Managed {

@@ -5,8 +5,9 @@ use std::fs;
 
 use bytes::Bytes;
 use http::Uri;
-use runyard_domain::FailReason;
+use runyard_domain::{FailReason, registry};
 use runyard_gateway::probe::{self, Posted};
+use runyard_runtime::session::{Reader, Way};
 use runyard_runtime::wire::{Ending, Fault, Info, Notice, Started};
 use runyard_runtime::{Observed, WorkerSpec};
 use serde_json::Value;
@@ -113,6 +114,48 @@ pub fn runtime_wire(data: &[u8]) {
         )*};
     }
     same_again!(Info, Started, Ending, Notice, Fault, Observed, WorkerSpec);
+}
+
+/// However the frames of a command's session are cut, they are the same; what was read is written as it came, up to
+/// where something cannot be read.
+pub fn session_frames(data: &[u8]) {
+    for way in [Way::In, Way::Out] {
+        let read = |cut: usize| {
+            let (mut reader, mut frames) = (Reader::new(way), Vec::new());
+            for piece in data.chunks(cut) {
+                reader.push(piece);
+                loop {
+                    match reader.next() {
+                        Ok(Some(frame)) => frames.push(frame),
+                        Ok(None) => break,
+                        Err(error) => return (frames, Some(error)),
+                    }
+                }
+            }
+            let ended = reader.finish().err();
+            (frames, ended)
+        };
+        let whole = read(data.len().max(1));
+        assert_eq!(read(1), whole, "cut in another way");
+        let written: Vec<u8> = whole.0.iter().flat_map(|frame| frame.encode().to_vec()).collect();
+        let mut reader = Reader::new(way);
+        reader.push(&written);
+        for frame in &whole.0 {
+            assert_eq!(reader.next().as_ref(), Ok(&Some(frame.clone())), "what was written can be read");
+        }
+        reader.finish().expect("nothing more was written");
+    }
+}
+
+/// The host of a registry has one spelling, and an image's name that begins with it points there.
+pub fn registry_names(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = registry::host_of(text);
+    if let Some(host) = registry::server_of(text) {
+        assert_eq!(registry::server_of(&host).as_ref(), Some(&host), "{text:?}");
+        assert!(!host.contains(['/', '@', ' ']), "{host:?}");
+        assert_eq!(registry::host_of(&format!("{host}/me/worker:v1")), host, "{text:?}");
+    }
 }
 
 fn has_fraction(value: &Value) -> bool {

@@ -22,6 +22,7 @@ pub mod probe;
 mod problem;
 mod registries;
 mod releases;
+mod sessions;
 mod stream;
 mod views;
 mod webhooks;
@@ -46,6 +47,9 @@ pub use disk::{DiskAccount, DiskItem, DiskKeeper};
 pub use git::Follower;
 pub use info::{ConfigValue, Info};
 pub use problem::{Problem, nothing_there};
+
+/// Where commands are run beside workers.
+const EXEC: &str = "/api/v1/workers/{worker}/exec";
 
 /// The largest bundle, packed, in bytes.
 pub const MAX_BUNDLE: usize = 512 * 1024 * 1024;
@@ -150,6 +154,15 @@ impl Manage {
             .with_state(self.clone())
     }
 
+    /// The routes whose bodies go on for as long as somebody works: what bounds other bodies does not bound theirs.
+    pub fn sessions(&self) -> Router {
+        Router::new()
+            .route(EXEC, post(sessions::exec))
+            .method_not_allowed_fallback(problem::wrong_method)
+            .layer(middleware::map_response(problem::in_shape))
+            .with_state(self.clone())
+    }
+
     /// Its routes.
     pub fn routes(&self) -> Router {
         let routes =
@@ -169,7 +182,7 @@ pub fn doors() -> Vec<&'static str> {
 
 /// The paths of the management API, for tests that go over all of them.
 pub fn paths() -> Vec<&'static str> {
-    table().into_iter().map(|(path, _)| path).collect()
+    table().into_iter().map(|(path, _)| path).chain([EXEC]).collect()
 }
 
 /// Every path and what answers there.
@@ -198,6 +211,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/disk", get(disk::show)),
         ("/api/v1/disk/prune", post(disk::prune)),
         ("/api/v1/workers", get(workers::list)),
+        ("/api/v1/workers/stats", get(sessions::stats)),
         ("/api/v1/jobs", get(jobs::list)),
         ("/api/v1/jobs/{id}", get(jobs::show)),
         ("/api/v1/jobs/{id}/why", get(why::job)),

@@ -87,7 +87,8 @@ fn login(
     let written = server.ok_or_else(|| missing("server"))?;
     let server = registry::server_of(&written).ok_or_else(|| {
         let written: String = written.chars().take(80).collect();
-        Problem::invalid(format!("{written:?} is no registry's host")).hint("as ghcr.io, or registry.lan:5000")
+        Problem::invalid(format!("{written:?} is no registry's host"))
+            .hint("as ghcr.io, or registry.lan:5000")
     })?;
     let username = username.ok_or_else(|| missing("username"))?;
     let odd = |text: &str| text.chars().any(char::is_control);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -78,6 +78,15 @@ impl Control {
 
     /// Sends a request and answers the body of a good answer as it comes.
     pub(crate) async fn open(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Incoming, Failure> {
+        self.stream(method, path, Full::new(Bytes::from(body))).await
+    }
+
+    /// The same with a body that goes on while the answer comes.
+    pub(crate) async fn stream<B>(&self, method: Method, path: &str, body: B) -> Result<Incoming, Failure>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let stream = UnixStream::connect(&self.socket).await.map_err(no_agent)?;
         let key = match std::fs::read_to_string(&self.key) {
             Ok(key) => key,
@@ -93,7 +102,7 @@ impl Control {
             .header(http::header::HOST, "agent")
             .header(KEY_HEADER, key.trim())
             .header(SERVER_HEADER, &self.server)
-            .body(Full::new(Bytes::from(body)))
+            .body(body)
             .map_err(no_agent)?;
         let answer = sender.send_request(request).await.map_err(no_agent)?;
         let status = answer.status();

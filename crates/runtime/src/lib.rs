@@ -10,11 +10,15 @@ pub mod docker;
 pub mod fake;
 mod paths;
 pub mod process;
+pub mod session;
 mod spec;
+pub mod stats;
 pub mod wire;
 
 pub use paths::{Paths, name_of};
+use session::Frames;
 pub use spec::{ImageSpec, Limits, Observed, StartPhase, WorkerSpec};
+use stats::Stats;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -92,6 +96,21 @@ pub trait Runtime: Send + Sync {
     /// What keeps workers away from the data directory, as one line for people (`Landlock`, `another user`,
     /// `not a boundary: …`).
     fn boundary(&self) -> Pending<'_, Result<String, RuntimeError>>;
+    /// What each worker uses, measured over a second.
+    fn stats(&self) -> Pending<'_, Result<Vec<Stats>, RuntimeError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+    /// Runs a command beside a worker, inside of what holds it: the frames of a [`session`] go in and come out. It
+    /// resolves when the command runs. The command ends when either side is dropped.
+    fn exec<'a>(&'a self, worker: &'a WorkerId, _input: Frames) -> Pending<'a, Result<Frames, RuntimeError>> {
+        let refused = RuntimeError {
+            operation: format!("run a command beside worker {worker}"),
+            message: "what runs the workers here runs no commands".to_owned(),
+            whose: Whose::User,
+            retryable: false,
+        };
+        Box::pin(std::future::ready(Err(refused)))
+    }
     /// Ends every worker and the agent itself, where there is one.
     fn shut_down(&self) -> Pending<'_, Result<(), RuntimeError>>;
 }

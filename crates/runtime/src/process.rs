@@ -19,6 +19,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::control::{Control, Failure};
+use crate::session::Frames;
+use crate::stats::Stats;
 use crate::wire::{Ending, Info, Notice, Started};
 use crate::{Event, Observed, Paths, Pending, Runtime, RuntimeError, Stop, Whose, WorkerSpec};
 
@@ -120,6 +122,23 @@ impl Runtime for ProcessRuntime {
 
     fn boundary(&self) -> Pending<'_, Result<String, RuntimeError>> {
         Box::pin(async move { Ok(self.info().await?.boundary) })
+    }
+
+    fn stats(&self) -> Pending<'_, Result<Vec<Stats>, RuntimeError>> {
+        Box::pin(self.shared.call(Method::GET, "/stats", NOTHING, "measure the workers"))
+    }
+
+    fn exec<'a>(&'a self, worker: &'a WorkerId, input: Frames) -> Pending<'a, Result<Frames, RuntimeError>> {
+        Box::pin(async move {
+            let operation = format!("run a command beside worker {worker}");
+            let path = format!("/workers/{worker}/exec");
+            match timeout(CALL, self.shared.control.stream(Method::POST, &path, input)).await {
+                Ok(answer) => answer
+                    .map(|body| body.map_err(std::io::Error::other).boxed_unsync())
+                    .map_err(|failure| failure.into_error(&operation)),
+                Err(_) => Err(self.shared.late(&operation, CALL)),
+            }
+        })
     }
 
     fn shut_down(&self) -> Pending<'_, Result<(), RuntimeError>> {

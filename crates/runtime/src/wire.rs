@@ -9,6 +9,8 @@
 //! | `POST /workers` | [`crate::WorkerSpec`] | [`Started`] |
 //! | `POST /workers/{id}/stop` | [`Ending`] | |
 //! | `DELETE /workers/{id}` | | |
+//! | `POST /workers/{id}/exec` | [`crate::session`] | [`crate::session`], once the command runs |
+//! | `GET /stats` | | list of [`crate::stats::Stats`], after a second |
 //! | `GET /events` | | [`Notice`], one a line |
 //! | `POST /shutdown` | | when the workers are gone |
 //!

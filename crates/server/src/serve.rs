@@ -161,6 +161,7 @@ pub(crate) fn routes(
                 .merge(manage.doors())
                 .layer(middleware::from_fn_with_state(gateway, edge::watch_body)),
         )
+        .merge(manage.sessions())
         .fallback(runyard_manage::nothing_there)
         .layer(middleware::from_fn_with_state(engine.clone(), edge::with_request_id));
     let agent = AgentGate { engine: engine.clone(), key_file: paths.agent_key() };

@@ -2,8 +2,8 @@
 
 use runyard_domain::delivery::Try;
 use runyard_domain::git::Connection;
-use runyard_domain::registry::Registry;
 use runyard_domain::job::{Answer, Loss, Refusal};
+use runyard_domain::registry::Registry;
 use runyard_domain::{
     Batch, BatchId, BatchRefusal, ConnectionId, Delivery, DeliveryId, Endpoint, EndpointId, Job, JobId,
     KeyRecord, Payload, Release, Timestamp, WorkerId, WorkerRecord,

@@ -91,6 +91,16 @@ impl Engines {
         Ok(door)
     }
 
+    /// The engine at an address, to ask it something: some take long to say what they are, and that is known of those
+    /// in use.
+    pub async fn engine(&self, address: &str) -> Result<Engine, Fault> {
+        let known = self.state.lock().await.doors.get(address).map(|door| door.engine.clone());
+        match known {
+            Some(engine) => Ok(engine),
+            None => Engine::connect(address).await,
+        }
+    }
+
     /// Removes our networks, and containers whose removal has to be tried again: nobody would go on with it.
     pub async fn close(&self) {
         let all = async {

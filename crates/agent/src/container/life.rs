@@ -82,7 +82,7 @@ pub async fn supervise(
     let mut life = Life {
         agent: Arc::clone(&agent),
         worker: Arc::clone(&worker),
-        name: format!("runyard-{}", worker.id),
+        name: super::name_of(&worker.id),
         image: image.image.name.clone(),
         address: image.image.engine.clone(),
         made: false,

@@ -9,15 +9,22 @@ pub use doors::{Engines, sweep};
 
 use std::sync::Arc;
 
+use runyard_domain::WorkerId;
 use runyard_runtime::WorkerSpec;
 
 use crate::agent::Agent;
 use crate::inside::Inside;
 use crate::worker::{Worker, locked};
 
+/// The name of a worker's container.
+pub fn name_of(worker: &WorkerId) -> String {
+    format!("runyard-{worker}")
+}
+
 /// Begins to start a worker.
 pub fn start(agent: &Arc<Agent>, worker: Worker, spec: WorkerSpec) {
-    let (inside, told) = Inside::new();
+    let engine = spec.image.as_ref().map(|image| image.image.engine.clone());
+    let (inside, told) = Inside::new(engine.unwrap_or_default());
     let worker = Arc::new(worker.inside(inside));
     locked(&agent.table).add_container(Arc::clone(&worker));
     tracing::info!(worker.id = %worker.id, endpoint.id = %worker.endpoint, "A container worker is being started");

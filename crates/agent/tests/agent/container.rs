@@ -11,6 +11,7 @@ fn spec(h: &Harness, id: &str) -> runyard_runtime::WorkerSpec {
         id: "sha256:00".into(),
         digest: None,
         engine: "unix:///nowhere/docker.sock".into(),
+        registry: None,
         entrypoint: None,
         command: None,
     };

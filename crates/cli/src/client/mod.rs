@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
+use runyard_runtime::session::{CONTENT_TYPE, Frames};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,7 +20,8 @@ pub use problem::ClientError;
 pub use transport::Transport;
 
 use problem::Problem;
-use transport::{AnswerBody, SendError};
+pub use transport::AnswerBody;
+use transport::SendError;
 
 /// How long an answer may take where nothing else is said.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -187,10 +189,23 @@ impl Client {
         Ok(Lines { target: self.target.clone(), body, buffer: BytesMut::new(), ended: false })
     }
 
-    /// Sends the request; an answer that is no success becomes an error.
+    /// Makes a request whose body goes on while its answer comes.
+    pub async fn session(&self, path: String, frames: Frames) -> Result<AnswerBody, ClientError> {
+        let call = Call { content_type: Some(CONTENT_TYPE), ..Call::new(Method::POST, path) };
+        let limit = call.timeout;
+        let request = self.request(call)?.map(|_| frames);
+        let answer = tokio::time::timeout(limit, self.exchange_request(request)).await;
+        answer.unwrap_or_else(|_| Err(self.silent(limit))).map(Response::into_body)
+    }
+
     async fn exchange(&self, call: Call) -> Result<Response<AnswerBody>, ClientError> {
+        self.exchange_request(self.request(call)?).await
+    }
+
+    /// Sends the request; an answer that is no success becomes an error.
+    async fn exchange_request(&self, request: Request<Frames>) -> Result<Response<AnswerBody>, ClientError> {
         let target = self.target.clone();
-        let answer = self.transport.send(self.request(call)?).await.map_err(|e| match e {
+        let answer = self.transport.send(request).await.map_err(|e| match e {
             SendError::Connect(source) => ClientError::Unreachable { target, source },
             SendError::Broken(source) => ClientError::Broken { target, source },
         })?;
@@ -217,7 +232,7 @@ impl Client {
         }
     }
 
-    fn request(&self, call: Call) -> Result<Request<Full<Bytes>>, ClientError> {
+    fn request(&self, call: Call) -> Result<Request<Frames>, ClientError> {
         let host = match &self.transport {
             Transport::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
             Transport::Tcp { host, port } => format!("{host}:{port}"),
@@ -236,7 +251,8 @@ impl Client {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
         // What can be wrong here is a key with a line break or an address with odd characters.
-        request.body(Full::new(call.body)).map_err(|_| ClientError::Address { url: self.target.clone() })
+        let body = Full::new(call.body).map_err(|never| match never {}).boxed_unsync();
+        request.body(body).map_err(|_| ClientError::Address { url: self.target.clone() })
     }
 
     async fn collect(&self, answer: Response<AnswerBody>) -> Result<Bytes, ClientError> {

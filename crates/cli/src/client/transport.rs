@@ -9,9 +9,10 @@ use std::time::Duration;
 use axum::Router;
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use runyard_runtime::session::Frames;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tower::ServiceExt;
@@ -52,7 +53,7 @@ pub enum SendError {
 
 impl Transport {
     /// Sends a request and returns the head of its answer, with the body still to come.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<AnswerBody>, SendError> {
+    pub async fn send(&self, request: Request<Frames>) -> Result<Response<AnswerBody>, SendError> {
         match self {
             Self::Tcp { host, port } => {
                 let stream = connect(TcpStream::connect((host.as_str(), *port))).await?;
@@ -89,7 +90,7 @@ async fn connect<S>(connecting: impl Future<Output = io::Result<S>>) -> Result<S
     connected.map_err(late).flatten().map_err(SendError::Connect)
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<AnswerBody>, SendError>
+async fn exchange<S>(stream: S, request: Request<Frames>) -> Result<Response<AnswerBody>, SendError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

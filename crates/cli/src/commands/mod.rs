@@ -14,6 +14,7 @@ mod diff;
 mod disk;
 mod doctor;
 mod endpoints;
+mod exec;
 mod git;
 mod jobs;
 mod keys;
@@ -67,6 +68,7 @@ pub enum Command {
     #[command(visible_alias = "ep")]
     Endpoints(Box<endpoints::Endpoints>),
     Workers(workers::Workers),
+    Exec(exec::Exec),
     Webhooks(webhooks::Webhooks),
     Keys(keys::Keys),
     Registries(registries::Registries),
@@ -112,6 +114,7 @@ impl Command {
             Self::Why(c) => c.run(context).await,
             Self::Endpoints(c) => c.run(context).await,
             Self::Workers(c) => c.run(context).await,
+            Self::Exec(c) => c.run(context).await,
             Self::Webhooks(c) => c.run(context).await,
             Self::Keys(c) => c.run(context).await,
             Self::Registries(c) => c.run(context).await,

@@ -252,7 +252,8 @@ fn fits(wanted: &str, engine: &str, name: &str) -> Result<(), Fault> {
 /// What to do about a build's failure, where that is known.
 fn advice(said: &str, logins: &[String]) -> String {
     let said = said.to_lowercase();
-    let closed = ["unauthorized", "authentication required", "no basic auth", "access denied", "authorization failed"];
+    let closed =
+        ["unauthorized", "authentication required", "no basic auth", "access denied", "authorization failed"];
     if closed.iter().any(|words| said.contains(words)) {
         return match logins {
             [] => "; add a login for the base image's registry: runyard registries add".to_owned(),

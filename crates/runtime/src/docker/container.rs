@@ -116,8 +116,18 @@ pub struct End {
 impl Engine {
     /// Makes a container; answers its id.
     pub async fn create(&self, making: &Making<'_>) -> Result<String, Fault> {
-        let options = CreateContainerOptionsBuilder::default().name(making.name).build();
-        let made = self.docker().create_container(Some(options), self.body(making)).await;
+        let create = || {
+            let options = CreateContainerOptionsBuilder::default().name(making.name).build();
+            self.docker().create_container(Some(options), self.body(making))
+        };
+        let made = match create().await {
+            // Podman says here what Docker says at the start.
+            Err(error) if self.has_init() && error::lacks_init(&error) => {
+                self.inner.no_init.store(true, Ordering::Relaxed);
+                create().await
+            }
+            made => made,
+        };
         made.map(|made| made.id).map_err(|error| match error::status(&error) {
             Some(404) => {
                 Fault::ImageNotFound { image: making.spec.image.name.clone(), message: error::words(&error) }
@@ -202,16 +212,7 @@ impl Engine {
         let options = AttachContainerOptionsBuilder::default().stream(true).stdout(true).stderr(true).build();
         let attached = self.docker().attach_container(container, Some(options)).await;
         let attached = attached.map_err(|error| error::plain("listen to the container", &error))?;
-        let pieces = attached.output.take_while(|piece| std::future::ready(piece.is_ok()));
-        Ok(Box::pin(pieces.filter_map(|piece| {
-            std::future::ready(match piece {
-                Ok(LogOutput::StdErr { message }) => Some(Piece::Err(message)),
-                Ok(LogOutput::StdOut { message } | LogOutput::Console { message }) => {
-                    Some(Piece::Out(message))
-                }
-                Ok(LogOutput::StdIn { .. }) | Err(_) => None,
-            })
-        })))
+        Ok(pieces(attached.output))
     }
 
     /// Starts a container. The flag of an error says that the engine has no init for it: made anew, it starts.
@@ -289,6 +290,18 @@ impl Engine {
         }
         Ok(ids.len())
     }
+}
+
+/// What an engine passes on, until it ends or breaks off.
+pub(super) fn pieces(output: impl Stream<Item = Result<LogOutput, Error>> + Send + 'static) -> Output {
+    let pieces = output.take_while(|piece| std::future::ready(piece.is_ok()));
+    Box::pin(pieces.filter_map(|piece| {
+        std::future::ready(match piece {
+            Ok(LogOutput::StdErr { message }) => Some(Piece::Err(message)),
+            Ok(LogOutput::StdOut { message } | LogOutput::Console { message }) => Some(Piece::Out(message)),
+            Ok(LogOutput::StdIn { .. }) | Err(_) => None,
+        })
+    }))
 }
 
 /// Volumes are named after their data directory, so that two do not share by chance, and stay when it is not used.

@@ -131,7 +131,8 @@ mod tests {
     #[test]
     fn logins_are_found_by_registry() {
         let config = config();
-        let user = |image: &str| left_for(&config, &registry::host_of(image)).and_then(|found| found.username);
+        let user =
+            |image: &str| left_for(&config, &registry::host_of(image)).and_then(|found| found.username);
         assert_eq!(user("me/image:1").as_deref(), Some("me"));
         assert_eq!(user("python").as_deref(), Some("me"));
         assert_eq!(user("ghcr.io/you/image").as_deref(), Some("you"));

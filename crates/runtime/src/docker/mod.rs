@@ -12,10 +12,12 @@ mod cache;
 mod container;
 mod credentials;
 mod error;
+mod exec;
 mod image;
 mod network;
 mod notes;
 mod peek;
+mod stats;
 mod stock;
 
 use std::collections::HashMap;
@@ -32,6 +34,7 @@ use tokio::sync::watch;
 pub use build::Build;
 pub use cache::{BuildCache, Excess, Part};
 pub use container::{End, Labels, Making, Output, Piece};
+pub use exec::{Exec, ExecEnd};
 pub use image::{Found, Progress};
 pub use network::Bridge;
 pub use notes::{Pulled, Used};
@@ -50,12 +53,15 @@ pub struct Engine {
     inner: Arc<Inner>,
 }
 
+/// An image's name, and the login that it is pulled with.
+type PullOf = (String, Option<Login>);
+
 struct Inner {
     address: String,
     docker: Docker,
     about: About,
     /// Pulls under way: whoever wants the same image with the same login waits for the same one.
-    pulls: Mutex<HashMap<(String, Option<Login>), watch::Receiver<image::Pull>>>,
+    pulls: Mutex<HashMap<PullOf, watch::Receiver<image::Pull>>>,
     /// Where images that a pull brings are noted.
     pulled: OnceLock<Pulled>,
     /// The engine has no init to put in front of a command.

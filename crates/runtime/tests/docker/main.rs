@@ -6,9 +6,10 @@
 
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{Request, Response, StatusCode};
@@ -17,6 +18,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use runyard_domain::image::Image;
+use runyard_domain::registry::Login;
 use runyard_runtime::docker::{Engine, Progress, Pulled};
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
@@ -34,6 +36,8 @@ struct Fake {
     go_on: Notify,
     /// What a pull fails with.
     fails: Option<&'static str>,
+    /// What pulls were to show to the registry, decoded.
+    shown: Mutex<Vec<String>>,
 }
 
 type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
@@ -57,6 +61,8 @@ fn answer(fake: Arc<Fake>, request: &Request<Incoming>) -> Response<Body> {
         "/images/json" => text(200, list(fake.has_image.load(Ordering::SeqCst))),
         "/images/create" => {
             fake.pulls.fetch_add(1, Ordering::SeqCst);
+            let shown = request.headers().get("x-registry-auth").map(|value| decoded(value.as_bytes()));
+            fake.shown.lock().unwrap().extend(shown);
             pull(fake)
         }
         _ if path.starts_with("/images/") && fake.has_image.load(Ordering::SeqCst) => text(
@@ -79,6 +85,11 @@ fn list(has_image: bool) -> String {
         r#"[{{"Id":"{ID}","ParentId":"","RepoTags":[],"RepoDigests":["reg.example/w@sha256:ff"],"Created":0,"Size":1,
         "SharedSize":-1,"Labels":{{}},"Containers":-1}}]"#
     )
+}
+
+fn decoded(text: &[u8]) -> String {
+    let text = base64::engine::general_purpose::URL_SAFE.decode(text).unwrap();
+    String::from_utf8(text).unwrap()
 }
 
 /// A layer in two halves; the second one when the test says so.
@@ -141,7 +152,9 @@ async fn many_wait_for_one_pull_and_see_its_bytes() {
             let engine = engine.clone();
             let (told, seen) = tokio::sync::mpsc::unbounded_channel();
             let asked = tokio::spawn(async move {
-                engine.resolve("reg.example/w:v1", move |progress| told.send(progress).unwrap_or(())).await
+                engine
+                    .resolve("reg.example/w:v1", None, move |progress| told.send(progress).unwrap_or(()))
+                    .await
             });
             (asked, seen)
         })
@@ -181,10 +194,10 @@ async fn what_is_here_is_taken_where_the_registry_is_away() {
     let fails = Some("dial tcp: lookup reg.example: no such host");
     let (fake, address, _dir) = serve(Fake { fails, ..Fake::default() });
     let engine = Engine::connect(&address).await.unwrap();
-    let fault = engine.resolve("reg.example/w:v1", |_| ()).await.unwrap_err();
+    let fault = engine.resolve("reg.example/w:v1", None, |_| ()).await.unwrap_err();
     assert_eq!(fault.code(), "registry_unreachable");
     fake.has_image.store(true, Ordering::SeqCst);
-    let (found, instead) = engine.resolve("reg.example/w:v1", |_| ()).await.unwrap();
+    let (found, instead) = engine.resolve("reg.example/w:v1", None, |_| ()).await.unwrap();
     assert_eq!((found.id.as_str(), instead.map(|fault| fault.code())), (ID, Some("registry_unreachable")));
 }
 
@@ -197,13 +210,56 @@ async fn a_release_needs_its_registry_only_for_what_is_gone() {
         id: ID.into(),
         digest: None,
         engine: address.clone(),
+        registry: None,
         entrypoint: None,
         command: None,
     };
     let pulled = Image { digest: Some("reg.example/w@sha256:ff".into()), ..built.clone() };
-    assert_eq!(engine.fetch(&built, |_| ()).await.unwrap_err().code(), "image_not_found");
+    assert_eq!(engine.fetch(&built, None, |_| ()).await.unwrap_err().code(), "image_not_found");
     assert_eq!(fake.pulls.load(Ordering::SeqCst), 0);
-    assert_eq!(engine.fetch(&pulled, |_| ()).await.unwrap_err().code(), "image_unauthorized");
+    assert_eq!(engine.fetch(&pulled, None, |_| ()).await.unwrap_err().code(), "image_unauthorized");
     fake.has_image.store(true, Ordering::SeqCst);
-    assert_eq!(engine.fetch(&built, |_| ()).await.unwrap().id, ID);
+    assert_eq!(engine.fetch(&built, None, |_| ()).await.unwrap().id, ID);
+}
+
+fn login(name: &str, password: &str) -> Login {
+    Login {
+        name: name.into(),
+        server: "reg.example".into(),
+        username: "me".into(),
+        password: password.into(),
+    }
+}
+
+#[tokio::test]
+async fn a_registry_is_shown_the_login_and_a_refusal_names_it() {
+    let (fake, address, _dir) = serve(Fake { fails: Some("unauthorized: who are you"), ..Fake::default() });
+    let engine = Engine::connect(&address).await.unwrap();
+    for (name, password) in [("one", "sesame"), ("two", "mustard")] {
+        let login = login(name, password);
+        let fault = engine.resolve("reg.example/w:v1", Some(&login), |_| ()).await.unwrap_err();
+        let says = fault.sentence();
+        assert!(says.contains(&format!("'{name}'")) && !says.contains(password), "{says}");
+        let shown = fake.shown.lock().unwrap().pop().unwrap();
+        assert!(shown.contains(password) && shown.contains("\"me\""), "{shown}");
+    }
+    let says = engine.resolve("reg.example/w:v1", None, |_| ()).await.unwrap_err().sentence();
+    assert!(says.contains("registries add NAME --server reg.example"), "{says}");
+}
+
+#[tokio::test]
+async fn pulls_with_different_logins_are_different_pulls() {
+    let (fake, address, _dir) = serve(Fake::default());
+    let engine = Engine::connect(&address).await.unwrap();
+    let mut asked = Vec::new();
+    for password in ["right", "wrong", "right"] {
+        let (engine, login) = (engine.clone(), login("one", password));
+        let (told, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        asked.push(tokio::spawn(async move {
+            engine.resolve("reg.example/w:v1", Some(&login), move |at| told.send(at).unwrap_or(())).await
+        }));
+        while seen.recv().await.unwrap() != (Progress { done: 50, total: 100 }) {}
+    }
+    assert_eq!(fake.pulls.load(Ordering::SeqCst), 2);
+    asked.iter().for_each(tokio::task::JoinHandle::abort);
 }

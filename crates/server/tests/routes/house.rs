@@ -62,6 +62,7 @@ impl House {
         let owner = engine.vault().local_caller();
         let endpoint = engine.endpoint(OWN).expect("just made");
         let job = engine.submit(&owner, NewJob::new(endpoint, "1")).await.expect("accepted").job.id;
+        engine.put_worker(worker("own-worker", OWN, "unused")).await.expect("kept");
         let routes = routes(&engine, &files);
         let job = job.to_string();
         let mut house = Self { engine, routes, job, key_id: String::new(), _files: files };
@@ -87,23 +88,7 @@ impl House {
     /// A worker's token.
     pub fn worker(&self, id: &str, endpoint: &str) -> String {
         let token = format!("token-of-{id}");
-        let record = WorkerRecord {
-            id: WorkerId::new(id),
-            endpoint: EndpointId::new(endpoint),
-            release: 1,
-            token_hash: hash(&token),
-            state: WorkerState::Ready,
-            cause: "queue".into(),
-            gpus: vec![],
-            created_at: Timestamp(0),
-            started_at: None,
-            ready_at: None,
-            ended_at: None,
-            pid: None,
-            exit: None,
-            stop_cause: None,
-            sdk: None,
-        };
+        let record = worker(id, endpoint, &token);
         self.engine.vault().admit_worker(&record);
         self.engine.register_worker(&record.id, &record.endpoint, 1, None);
         token
@@ -126,6 +111,27 @@ impl House {
         let registries = reader.registries().expect("registries");
         let releases = [OWN, OTHER].map(|id| reader.releases(&EndpointId::new(id)).expect("releases"));
         format!("{:?} {jobs:?} {keys:?} {releases:?} {connections:?} {registries:?}", self.engine.endpoints())
+    }
+}
+
+/// A worker's record.
+fn worker(id: &str, endpoint: &str, token: &str) -> WorkerRecord {
+    WorkerRecord {
+        id: WorkerId::new(id),
+        endpoint: EndpointId::new(endpoint),
+        release: 1,
+        token_hash: hash(token),
+        state: WorkerState::Ready,
+        cause: "queue".into(),
+        gpus: vec![],
+        created_at: Timestamp(0),
+        started_at: None,
+        ready_at: None,
+        ended_at: None,
+        pid: None,
+        exit: None,
+        stop_cause: None,
+        sdk: None,
     }
 }
 
@@ -195,6 +201,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
     runyard_gateway::job_routes(gateway.clone())
         .merge(runyard_gateway::worker_routes(gateway))
         .merge(manage.routes())
+        .merge(manage.sessions())
         .merge(manage.doors())
         .fallback(runyard_manage::nothing_there)
 }

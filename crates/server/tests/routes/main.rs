@@ -18,6 +18,8 @@ enum Opens {
     Key(Access),
     /// The same, where the path names a job instead.
     OfJob(Access),
+    /// The same, where it names a worker.
+    OfWorker(Access),
     /// A key with this access to everything.
     All(Access),
     /// A key with this access, whatever it is restricted to; what it may not see is left out.
@@ -27,7 +29,7 @@ enum Opens {
 }
 
 use Access::{Admin, Deploy, Read, Run};
-use Opens::{All, Any, Key, Nobody, OfJob};
+use Opens::{All, Any, Key, Nobody, OfJob, OfWorker};
 
 /// Path in the router, methods, and what opens them.
 const JOBS: [(&str, &str, Opens); 22] = [
@@ -80,6 +82,8 @@ const MANAGE: [(&str, &str, Opens); 43] = [
     ("/api/v1/git", "GET", Any(Read)),
     ("/api/v1/bundles/{sha}", "PUT GET", Any(Deploy)),
     ("/api/v1/workers", "GET", Any(Read)),
+    ("/api/v1/workers/stats", "GET", Any(Read)),
+    ("/api/v1/workers/{worker}/exec", "POST", OfWorker(Deploy)),
     ("/api/v1/jobs", "GET", Any(Read)),
     ("/api/v1/jobs/{id}", "GET", OfJob(Read)),
     ("/api/v1/jobs/{id}/why", "GET", OfJob(Read)),
@@ -138,6 +142,7 @@ fn path(house: &House, route: &str, endpoint: &str, job: &str) -> String {
         ("keys/{id}", &format!("keys/{}", house.key_id)),
         ("{sha}", &"0".repeat(64)),
         ("registries/{name}", "registries/none"),
+        ("workers/{worker}", if endpoint == OWN { "workers/own-worker" } else { "workers/no-worker" }),
         ("{*route}", "v1/models"),
         ("{*operation}", "no-such/operation"),
         ("{*rest}", "no-such/call"),
@@ -234,7 +239,7 @@ async fn a_key_opens_what_it_is_for_and_nothing_more() {
     let levels = [Read, Run, Deploy, Admin];
     for (method, route, opens) in rows() {
         let needed = match opens {
-            Key(access) | OfJob(access) | All(access) | Any(access) => access,
+            Key(access) | OfJob(access) | OfWorker(access) | All(access) | Any(access) => access,
             Nobody => continue,
         };
         let path = path(&house, route, OWN, &house.job);
@@ -257,7 +262,9 @@ async fn a_key_opens_what_it_is_for_and_nothing_more() {
     for (method, route, opens) in rows() {
         let house = House::new().await;
         let scope = if matches!(opens, All(_)) { &[][..] } else { &[OWN][..] };
-        let (Key(access) | OfJob(access) | All(access) | Any(access)) = opens else { continue };
+        let (Key(access) | OfJob(access) | OfWorker(access) | All(access) | Any(access)) = opens else {
+            continue;
+        };
         let key = house.key(access, scope, |_| {}).await.1;
         let path = path(&house, route, OWN, &house.job);
         // A stream of an OpenAI call or of logs would go on; what is asked here ends or is cut.
@@ -287,7 +294,7 @@ async fn a_key_for_another_endpoint_cannot_tell_what_is_there() {
     let house = House::new().await;
     for (method, route, opens) in rows() {
         let access = match opens {
-            Key(_) | OfJob(_) => Deploy,
+            Key(_) | OfJob(_) | OfWorker(_) => Deploy,
             Any(access) => access,
             All(_) | Nobody => continue,
         };
@@ -309,7 +316,8 @@ async fn a_key_for_another_endpoint_cannot_tell_what_is_there() {
             "{method} {there}: {body}"
         );
         is_in_shape(&there, 404, &body);
-        let told = body.replace(&house.job, missing_job).replace("'own'", "'xyz'").replace("/own/", "/xyz/");
+        let told = body.replace(&house.job, missing_job).replace("own-worker", "no-worker");
+        let told = told.replace("'own'", "'xyz'").replace("/own/", "/xyz/");
         assert_eq!(told, nothing, "{method} {there} and {nowhere} differ");
         let names = |answer: &axum::http::Response<()>| {
             answer.headers().keys().map(ToString::to_string).collect::<BTreeSet<_>>()

@@ -179,6 +179,6 @@ fn a_newer_schema_is_refused_and_left_alone() {
     drop(newer);
     let before = fs::read(&path).unwrap();
     let opened = SqliteStore::open(&dir.path().join("db"), blobs);
-    assert!(matches!(opened, Err(StoreError::Newer { found: 99, known: 6 })), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Newer { found: 99, known: 7 })), "{opened:?}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }

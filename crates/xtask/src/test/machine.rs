@@ -31,6 +31,9 @@ pub fn prepare(optional: bool) -> anyhow::Result<()> {
     if !succeeds("dockerd", &["--version"]) {
         missing.push("docker.io");
     }
+    if !succeeds("docker-registry", &["--version"]) {
+        missing.push("docker-registry");
+    }
     if !succeeds("ip", &["-V"]) {
         missing.push("iproute2");
     }

@@ -1,19 +1,37 @@
-//! `runyard workers [EP]`.
+//! `runyard workers [EP]`, `workers stats` and `workers exec`.
 
-use clap::Args;
+mod stats;
+
+use clap::{Args, Subcommand};
 use serde::Deserialize;
 
-use crate::client::path;
+use crate::client::{Client, path};
+use crate::commands::exec::Exec;
 use crate::context::Context;
+use crate::errors::{Code, Failure};
 use crate::output::{Cell, Table, Tone, text, time};
 use crate::views::{Exit, Worker};
 
 /// List workers, the running ones and those that ended lately
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = "\
+Examples:
+  runyard workers t2i
+  runyard workers stats t2i --watch            processors, memory, network and disks
+  runyard workers exec w_4k2j -- nvidia-smi    the same as 'runyard exec'")]
 pub struct Workers {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Only those of this endpoint
     #[arg(value_name = "ENDPOINT")]
     endpoint: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Stats(stats::Show),
+    Exec(Exec),
 }
 
 #[derive(Deserialize)]
@@ -23,6 +41,11 @@ struct Listed {
 
 impl Workers {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self.what {
+            Some(What::Stats(show)) => return show.run(context).await,
+            Some(What::Exec(exec)) => return exec.run(context).await,
+            None => {}
+        }
         let path = path::query(&path::api(&["workers"]), &[("endpoint", self.endpoint)]);
         let reply = context.client().await?.get(path).await?;
         if context.ui.json {
@@ -34,6 +57,32 @@ impl Workers {
             return Ok(());
         }
         context.ui.table(&table(&workers, time::now_ms()))
+    }
+}
+
+/// The whole id of the worker that `text` begins.
+pub async fn resolve(client: &Client, text: &str) -> anyhow::Result<String> {
+    let listed = client.get(path::api(&["workers"])).await?.parse::<Listed>()?;
+    if listed.workers.iter().any(|worker| worker.id == text) {
+        return Ok(text.to_owned());
+    }
+    let begins = |worker: &&Worker| worker.state != "gone" && worker.id.starts_with(text);
+    let found: Vec<&str> = listed.workers.iter().filter(begins).map(|worker| worker.id.as_str()).collect();
+    match found.as_slice() {
+        [one] => Ok((*one).to_owned()),
+        [] => Err(Failure::new(Code::NotFound, format!("there is no worker '{}'", text::line(text, 80)))
+            .hint("runyard workers")
+            .into()),
+        many => {
+            let shown: Vec<String> = many.iter().take(5).map(|id| text::line(id, 60)).collect();
+            Err(Failure::usage(format!(
+                "'{}' is the beginning of {} workers",
+                text::line(text, 80),
+                many.len()
+            ))
+            .cause(shown.join("\n"))
+            .into())
+        }
     }
 }
 
