@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions,
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use runyard_domain::image::Fault;
 
-use super::{Engine, error};
+use super::{Engine, error, gpus};
 use crate::{ImageSpec, Stop};
 
 /// Shared memory where nothing is said: data loaders need more than Docker's 64 MiB, and only what is used counts.
@@ -116,6 +116,7 @@ pub struct End {
 impl Engine {
     /// Makes a container; answers its id.
     pub async fn create(&self, making: &Making<'_>) -> Result<String, Fault> {
+        gpus::check(self.about(), &making.spec.gpus)?;
         let create = || {
             let options = CreateContainerOptionsBuilder::default().name(making.name).build();
             self.docker().create_container(Some(options), self.body(making))
@@ -173,7 +174,7 @@ impl Engine {
             memory_swap: memory,
             pids_limit: Some(or(limits.pids, PIDS)),
             shm_size: Some(or(limits.shm_mib, SHM_MIB) << 20),
-            device_requests: self.devices(&making.spec.gpus),
+            device_requests: gpus::request(self.about(), &making.spec.gpus),
             mounts: Some(mounts(making)),
             network_mode: Some(making.network.to_owned()),
             cap_drop: Some(DROPPED.map(str::to_owned).to_vec()),
@@ -181,30 +182,6 @@ impl Engine {
             init: self.has_init().then_some(true),
             ..HostConfig::default()
         }
-    }
-
-    /// GPUs by their numbers: by CDI where the engine offers those, else by its nvidia driver.
-    fn devices(&self, gpus: &[u32]) -> Option<Vec<DeviceRequest>> {
-        if gpus.is_empty() {
-            return None;
-        }
-        let by_cdi: Vec<String> = gpus.iter().map(|gpu| format!("nvidia.com/gpu={gpu}")).collect();
-        let offered = by_cdi.iter().all(|name| self.about().cdi.contains(name));
-        let request = if offered || self.about().podman {
-            DeviceRequest {
-                driver: Some("cdi".to_owned()),
-                device_ids: Some(by_cdi),
-                ..DeviceRequest::default()
-            }
-        } else {
-            DeviceRequest {
-                driver: Some("nvidia".to_owned()),
-                device_ids: Some(gpus.iter().map(u32::to_string).collect()),
-                capabilities: Some(vec![vec!["gpu".to_owned()]]),
-                ..DeviceRequest::default()
-            }
-        };
-        Some(vec![request])
     }
 
     /// What a container prints from now on.

@@ -13,6 +13,7 @@ mod container;
 mod credentials;
 mod error;
 mod exec;
+mod gpus;
 mod image;
 mod network;
 mod notes;
