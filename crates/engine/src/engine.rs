@@ -97,7 +97,7 @@ impl Engine {
         let memory = Arc::new(Mutex::new(Memory::default()));
         let catalog = Arc::new(Catalog::default());
         for endpoint in reader.endpoints()? {
-            lock(&memory).shares.set(&endpoint);
+            lock(&memory).shares.recall(&endpoint, &*reader)?;
             catalog.put(endpoint);
         }
         for job in reader.live()? {

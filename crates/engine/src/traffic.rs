@@ -1,11 +1,12 @@
 //! Which releases get jobs, and how many: the one that serves, those that it replaces, and a canary its share. The
-//! share is counted over jobs that were handed out, in memory: after a restart it begins anew.
+//! share is counted over jobs that were handed out, in memory; a start begins with what the newest jobs in the store
+//! say.
 
 use std::collections::HashMap;
 
 use runyard_domain::rollout::Traffic;
-use runyard_domain::{Endpoint, EndpointId, Job, Phase};
-use runyard_store::Taken;
+use runyard_domain::{Endpoint, EndpointId, Job, Phase, Timestamp};
+use runyard_store::{Filter, Reader, StoreError, Taken};
 use runyard_vault::WorkerCaller;
 
 use crate::engine::{Memory, lock};
@@ -14,6 +15,9 @@ use crate::{Engine, Tally};
 
 /// What is added to the rank of workers that a rollout replaces, so that the new ones come first.
 const REPLACED: u64 = 1 << 40;
+
+/// How many jobs are looked at for that.
+const RECALLED: usize = 1_000;
 
 /// Canaries by endpoint.
 #[derive(Debug, Default)]
@@ -44,6 +48,21 @@ impl Shares {
         }
     }
 
+    /// Takes in an endpoint as it is at the start of the server, with what its canary was given before.
+    pub(crate) fn recall(&mut self, endpoint: &Endpoint, reader: &dyn Reader) -> Result<(), StoreError> {
+        self.set(endpoint);
+        let Some(rollout) = endpoint.rollout.as_ref().filter(|_| self.0.contains_key(&endpoint.id)) else {
+            return Ok(());
+        };
+        let filter = Filter { endpoint: Some(endpoint.id.clone()), limit: RECALLED, ..Filter::default() };
+        for job in reader.jobs(&filter)? {
+            if let Some(release) = given_to(&job, rollout.started_at) {
+                self.count(&job, release);
+            }
+        }
+        Ok(())
+    }
+
     /// The endpoint is gone.
     pub(crate) fn forget(&mut self, endpoint: &EndpointId) {
         self.0.remove(endpoint);
@@ -58,9 +77,13 @@ impl Shares {
 
     fn note_one(&mut self, job: &Job) {
         let (Phase::Running { release, .. } | Phase::Held { release, .. }) = &job.phase else { return };
+        self.count(job, *release);
+    }
+
+    fn count(&mut self, job: &Job, release: u32) {
         if let Some(share) = self.0.get_mut(&job.endpoint).filter(|_| job.pinned.is_none()) {
             share.of += 1;
-            share.given += u64::from(share.release == *release);
+            share.given += u64::from(share.release == release);
         }
     }
 
@@ -69,6 +92,17 @@ impl Shares {
     pub(crate) fn lets(&self, endpoint: &EndpointId, release: u32, live: &Live) -> bool {
         let Some(share) = self.0.get(endpoint).filter(|share| share.release == release) else { return true };
         share.given * 100 < share.percent * (share.of + 1) || !live.has_other(endpoint, release)
+    }
+}
+
+/// The release whose worker was given this job last, if that was since then.
+fn given_to(job: &Job, since: Timestamp) -> Option<u32> {
+    match job.phase {
+        Phase::Held { release, handed: at, .. } | Phase::Running { release, started: at, .. } => {
+            (at >= since).then_some(release)
+        }
+        Phase::Done { at, release, execution_ms: Some(ms), .. } => release.filter(|_| at.plus(-ms) >= since),
+        _ => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The server ends and starts again on the same data.
 
-use runyard_domain::{FailReason, Outcome, Phase};
+use runyard_domain::{Endpoint, FailReason, Outcome, Phase, Settings};
 use runyard_engine::{NewJob, Presence};
 
 use crate::stage::*;
@@ -51,4 +51,30 @@ async fn without_running_jobs_limits_hold_at_once() {
     stage.restart();
     stage.settle().await;
     assert!(stage.job(&job).is_done());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_keeps_the_count_of_its_share() {
+    let mut stage = Stage::new().await;
+    let mut endpoint = Endpoint::new(ep(), "hello".into(), stage.engine.now(), Settings::default());
+    endpoint.serving = Some(1);
+    // Done before there was a canary: it counts for nobody.
+    let (stable, canary) = (stage.worker("stable", 1), stage.worker("canary", 2));
+    let before = stage.running(&stable).await;
+    stage.finish(&stable, &before).await;
+    stage.advance(1_000).await;
+    endpoint.try_canary(2, 50, stage.engine.now());
+    stage.engine.put_endpoint(endpoint).await.unwrap();
+    let first = stage.running(&canary).await;
+    stage.advance(1_000).await;
+    stage.finish(&canary, &first).await;
+    stage.restart();
+    for worker in [&stable, &canary] {
+        stage.engine.register_worker(worker.worker(), &ep(), worker.release(), None);
+    }
+    let second = stage.submit().await;
+    assert!(stage.take(&canary, 1).await.is_empty(), "it had its half");
+    assert_eq!(stage.take(&stable, 1).await, [second]);
+    let third = stage.submit().await;
+    assert_eq!(stage.take(&canary, 1).await, [third]);
 }
