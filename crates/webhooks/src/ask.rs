@@ -18,12 +18,12 @@ use crate::url::Url;
 
 /// How long a call may take, and how much of the answer is read.
 const WHOLE: Duration = Duration::from_secs(20);
-const ANSWER_BYTES: usize = 1 << 20;
+const ANSWER_BYTES: usize = 4 << 20;
 
 /// Calls APIs. Cheap to clone.
 #[derive(Clone)]
 pub struct Asker {
-    connector: Arc<Connector>,
+    pub(crate) connector: Arc<Connector>,
 }
 
 /// An answer.
@@ -31,6 +31,8 @@ pub struct Asker {
 pub struct Said {
     /// Its status.
     pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
 }
@@ -41,6 +43,8 @@ impl Asker {
         let connector = Connector {
             reach,
             resolver: Arc::new(SystemResolver),
+            rule: "repositories and their forges are asked at public addresses only, unless the server's \
+                   git_allow_private is true",
             #[cfg(feature = "tls")]
             tls: crate::tls::Tls::new(None),
         };
@@ -50,6 +54,23 @@ impl Asker {
     /// Makes one call; what went wrong on the way is said in words.
     pub async fn ask(&self, method: Method, url: &str, more: HeaderMap, body: Bytes) -> Result<Said, String> {
         let url = Url::parse(url)?;
+        let request = Self::request(method, &url, more, body)?;
+        let work = async {
+            let stream = self.connector.connect(&url).await?;
+            let broke = |error| format!("the connection to {} broke off: {error}", url.authority);
+            exchange(stream, request).await.map_err(broke)
+        };
+        timeout(WHOLE, work)
+            .await
+            .unwrap_or_else(|_| Err(format!("{} gave no answer within {} s", url.authority, WHOLE.as_secs())))
+    }
+
+    pub(crate) fn request(
+        method: Method,
+        url: &Url,
+        more: HeaderMap,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, String> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = url.path.parse().map_err(|error| format!("the URL cannot be read: {error}"))?;
@@ -62,14 +83,7 @@ impl Asker {
         ] {
             request.headers_mut().insert(name, value);
         }
-        let work = async {
-            let stream = self.connector.connect(&url).await?;
-            let broke = |error| format!("the connection to {} broke off: {error}", url.authority);
-            exchange(stream, request).await.map_err(broke)
-        };
-        timeout(WHOLE, work)
-            .await
-            .unwrap_or_else(|_| Err(format!("{} gave no answer within {} s", url.authority, WHOLE.as_secs())))
+        Ok(request)
     }
 }
 
@@ -78,10 +92,10 @@ async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Res
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(words)?;
     let answer = async move {
         let response = sender.send_request(request).await.map_err(words)?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES).collect().await;
         let body = body.map_err(|error| error.to_string())?.to_bytes();
-        Ok(Said { status, body })
+        Ok(Said { status: parts.status.as_u16(), headers: parts.headers, body })
     };
     let (mut answer, mut connection) = (pin!(answer), pin!(connection));
     let mut over = false;

@@ -41,6 +41,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 #[derive(Clone)]
 pub(crate) struct Connector {
     pub(crate) reach: Reach,
+    /// What is said where that refuses an address.
+    pub(crate) rule: &'static str,
     pub(crate) resolver: Arc<dyn Resolve>,
     #[cfg(feature = "tls")]
     pub(crate) tls: crate::tls::Tls,
@@ -68,7 +70,7 @@ impl Connector {
         Err(refused.unwrap_or_else(|| format!("the name {} has no address", url.host)))
     }
 
-    /// The addresses of a host that a webhook may go to.
+    /// The addresses of a host that may be called.
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, String> {
         let all = if let Ok(address) = host.parse::<IpAddr>() {
             vec![address]
@@ -79,10 +81,9 @@ impl Connector {
         let refused = all.iter().find_map(|address| Some((address, self.reach.refuses(*address)?)));
         let allowed: Vec<IpAddr> = all.iter().copied().filter(|a| self.reach.refuses(*a).is_none()).collect();
         match refused {
-            Some((address, kind)) if allowed.is_empty() => Err(format!(
-                "{host} is at {address}, which is {kind}: webhooks go to public addresses only, unless the server's \
-                 webhook_allow_private is true"
-            )),
+            Some((address, kind)) if allowed.is_empty() => {
+                Err(format!("{host} is at {address}, which is {kind}: {}", self.rule))
+            }
             _ => Ok(allowed),
         }
     }

@@ -6,12 +6,14 @@
 //! - [`reconciler`] decides what is tried when, and how much at once.
 //! - [`message`] makes the body, RunPod's, and signs it.
 //! - [`post`] sends one message: redirects, time limits, what came back, in words.
-//! - [`ask`] calls another server's API over the same connections, for those who tell forges of commits.
+//! - [`ask`] calls another server's API over the same connections, for those who tell forges of commits, and
+//!   [`download`] reads a file of it.
 //! - [`connect`] makes the connection, to an address that [`address`] allows and to no other; [`tls`] wraps it.
 
 mod address;
 mod ask;
 mod connect;
+mod download;
 mod message;
 mod post;
 #[doc(hidden)]

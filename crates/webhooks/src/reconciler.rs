@@ -124,6 +124,7 @@ impl Webhooks {
         #[cfg(not(feature = "tls"))]
         drop(authorities);
         let connector = Connector {
+            rule: "webhooks go to public addresses only, unless the server's webhook_allow_private is true",
             reach,
             resolver,
             #[cfg(feature = "tls")]

@@ -6,6 +6,7 @@ mod receiver;
 
 mod addresses;
 mod crashes;
+mod downloads;
 mod messages;
 mod retries;
 mod room;
