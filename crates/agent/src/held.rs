@@ -1,5 +1,6 @@
 //! Holds processes that are no workers the way workers are held: installers, and whatever the packages run that
-//! they install. The server starts them itself, through the same launcher; they die with it.
+//! they install, and programs that read what others wrote, as `git` does. The server starts them itself, through the
+//! same launcher; they die with it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -37,6 +38,8 @@ pub struct Wants {
     pub writable: Vec<PathBuf>,
     /// What it cannot do without, besides those: programs, files of settings.
     pub needs: Vec<PathBuf>,
+    /// Whether it runs as ourselves also where it could be another user, held by Landlock alone.
+    pub as_ourselves: bool,
 }
 
 /// One build. Whatever it left running is ended with this.
@@ -69,7 +72,8 @@ impl Keeper {
 
     fn fence(&self, wants: &Wants) -> Fence {
         let needs = wants.readable.iter().chain(&wants.needs).map(PathBuf::as_path);
-        self.boundary.fence(self.uid, needs)
+        let fence = self.boundary.fence(self.uid, needs);
+        if wants.as_ourselves { Fence { uid: None, reads: false, ..fence } } else { fence }
     }
 
     /// Begins a build, after ending what an earlier one of the same name left running. Reads `/proc`, so it

@@ -40,6 +40,11 @@ impl Confine {
         Self { keeper: Arc::new(Keeper::look(paths, launcher)), cache: paths.cache() }
     }
 
+    /// Who holds them: one for all of a data directory's programs that are no workers.
+    pub fn keeper(&self) -> Arc<Keeper> {
+        Arc::clone(&self.keeper)
+    }
+
     /// A room for the making of one environment, whose folder `dir` is there and empty. Blocks.
     pub(super) fn room(&self, plan: &EnvPlan, dir: &Path, tools: &Path) -> io::Result<Room> {
         DirBuilder::new().recursive(true).mode(0o711).create(&self.cache)?;
@@ -56,6 +61,7 @@ impl Confine {
             readable: vec![plan.code_dir.clone(), tools.to_owned()],
             writable: vec![dir.to_owned(), home.path().to_owned()],
             needs,
+            as_ourselves: false,
         };
         let uid = self.keeper.user(&wants);
         let cache = self.cache.join(uid.map_or_else(|| "own".to_owned(), |uid| uid.to_string()));
