@@ -271,6 +271,64 @@ def test_each_pull_request_has_an_endpoint_until_it_is_closed(open_yard, forge):
     until(lambda: yard.wire.call("GET", "/api/v1/endpoints/app-pr-8")[0] == 404)
 
 
+def lists_asked(forge):
+    return sum("/pulls" in line or "/merge_requests" in line for line in forge.asked)
+
+
+@pytest.mark.parametrize("dialect, opened, closed", [("", "open", "closed"), ("/v4", "opened", "merged")])
+def test_pull_requests_are_polled_where_no_webhook_comes(open_yard, forge, dialect, opened, closed):
+    yard, repository = open_yard, forge.repository()
+    first = repository.commit("First", **code("one"))
+    repository.push()
+    git(repository.folder, "checkout", "--quiet", "-b", "topic")
+    topic = repository.commit("Topic", **code("topic"))
+    repository.push("topic")
+    # Two that get nothing: of a fork, and for another branch.
+    forge.pull(5, "topic", topic, opened, repo="you/app")
+    forge.pull(6, "topic", topic, opened, base="dev")
+    connect(yard, repository, "--pull-requests", "--poll", "1s", "--api", forge.api + dialect)
+    deployed(yard, first)
+    forge.pull(7, "topic", topic, opened)
+    assert deployed(yard, topic)["reference"] == "pull request 7"
+    assert says(yard, "app-pr-7") == "topic" and says(yard) == "one"
+    assert [p["number"] for p in yard.wire.api("/endpoints/app/git")["previews"]] == [7]
+    until(lambda: forge.unchanged >= 2, 30, say=lambda: forge.asked)
+    more = repository.commit("More", **code("more"))
+    repository.push("topic")
+    deployed(yard, more)
+    assert says(yard, "app-pr-7") == "more"
+    forge.pull(7, "topic", more, closed)
+    until(lambda: yard.wire.call("GET", "/api/v1/endpoints/app-pr-7")[0] == 404, 30)
+    until(lambda: yard.wire.api("/endpoints/app/git")["previews"] == [])
+    # Reopened, and removed with its connection.
+    forge.pull(7, "topic", more, opened)
+    until(lambda: yard.wire.call("GET", "/api/v1/endpoints/app-pr-7")[0] == 200, 60)
+    yard.cli("git", "disconnect", "app")
+    assert yard.wire.call("GET", "/api/v1/endpoints/app-pr-7")[0] == 404
+
+
+def test_a_forge_that_wants_to_be_left_alone_is(open_yard, forge):
+    yard, repository = open_yard, forge.repository()
+    first = repository.commit("First", **code("one"))
+    repository.push()
+    forge.limited = (403, {"x-ratelimit-remaining": "0", "retry-after": "3000"})
+    connect(yard, repository, "--pull-requests", "--poll", "1s", "--api", forge.api)
+    deployed(yard, first)
+    until(lambda: yard.wire.api("/endpoints/app/git")["trouble"], 20)
+    shown = yard.cli("git", "show", "app").out
+    assert "asked too often" in shown and "3000 s" in shown and "--token" in shown
+    # Its branch is followed all the same, and nobody asks again, told to or not.
+    forge.limited = None
+    forge.pull(7, "main", first)
+    second = repository.commit("Second", **code("two"))
+    repository.push()
+    yard.cli("git", "sync", "app")
+    deployed(yard, second)
+    looked = len(forge.asked)
+    until(lambda: len(forge.asked) >= looked + 6, 30)
+    assert lists_asked(forge) == 1 and yard.wire.api("/endpoints/app/git")["previews"] == []
+
+
 def test_git_push_to_the_server(make_yard, tmp_path):
     yard = make_yard().start()
     yard.cli("endpoints", "create", "app")
@@ -373,6 +431,33 @@ def test_tricks_are_refused(open_yard, forge, tmp_path):
     connect(yard, repository, "--path", "gone", endpoint="c")
     assert "not in this commit" in build_of(yard, second, "failed", endpoint="c")["why"]
     assert not marker.exists()
+
+
+TELLING = """#!/bin/sh
+can() { "$@" >/dev/null 2>&1 && echo yes || echo no; }
+rm -f "$HOME/x"
+echo "fatal: user $(id -u), vault $(can cat {data}/vault.key), others $(can ls {data}/db {data}/git/pushed)," \
+     "tmp $(can touch /tmp/of-git-$$), home $(can touch "$HOME/x")" >&2
+exit 128
+"""
+
+
+def test_git_itself_is_held(make_yard, forge):
+    yard = make_yard(env={"RUNYARD_GIT_ALLOW_PRIVATE": "true"})
+    folder = yard.root / "bin"
+    folder.mkdir()
+    (folder / "git").write_text(TELLING.replace("{data}", str(yard.data)))
+    (folder / "git").chmod(0o755)
+    yard.more_env["PATH"] = f"{folder}:{os.environ['PATH']}"
+    yard.start()
+    boundary = yard.wire.api("/info")["boundary"]
+    if "Landlock" not in boundary:
+        pytest.skip(f"not on this machine: {boundary}")
+    said = str(connect(yard, forge.repository(), code=1))
+    assert "vault no, others no, tmp no, home yes" in said, said
+    user = int(re.search(r"user (\d+)", said).group(1))
+    assert user == os.getuid() or 63_000 <= user < 64_000, said
+    assert os.getuid() != 0 or "another user" not in boundary or user != 0, said
 
 
 def test_this_machine_is_not_read_unless_allowed(make_yard, forge):

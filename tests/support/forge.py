@@ -1,5 +1,6 @@
 """A forge of one's own for a test: repositories over HTTP through `git http-backend`, with or without a token, the
-two calls of its API that matter, and the messages that it would send.
+calls of its API that matter, in GitHub's words at `/api` and in GitLab's at `/api/v4`, and the messages that it would
+send.
 """
 
 import hashlib
@@ -39,6 +40,10 @@ class Forge:
     def __init__(self, folder, token=None):
         self.folder, self.token = Path(folder), token
         self.statuses, self.asked, self.latest = queue.Queue(), [], None
+        # Pull requests by number, how often a list had not changed, and the answer to who asks too often.
+        self.pulls, self.unchanged, self.limited = {}, 0, None
+        # Files of Git LFS by their hash, and what each request was signed with.
+        self.large, self.signed = {}, []
         forge = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -83,10 +88,16 @@ class Forge:
             handler.rfile.readline()
         path, _, query = handler.path.partition("?")
         self.asked.append(f"{handler.command} {handler.path}")
+        self.signed.append(handler.headers.get("authorization"))
         if path.startswith("/api/"):
             return self._api(handler, path, body)
+        if path.startswith("/large/"):
+            found = self.large.get(path.removeprefix("/large/"))
+            return self._answer(handler, 404 if found is None else 200, found or b"", {})
         if self.token and not self._knows(handler.headers.get("authorization", "")):
             return self._answer(handler, 401, b"no", {"www-authenticate": 'Basic realm="forge"'})
+        if "/info/lfs/" in path:
+            return self._lfs(handler, body)
         env = {
             **os.environ, **GIT, "GIT_PROJECT_ROOT": str(self.folder), "GIT_HTTP_EXPORT_ALL": "1",
             "PATH_INFO": path, "QUERY_STRING": query, "REQUEST_METHOD": handler.command,
@@ -106,11 +117,54 @@ class Forge:
 
     def _api(self, handler, path, body):
         said = {"path": path, "authorization": handler.headers.get("authorization")}
+        if "/pulls" in path or "/merge_requests" in path:
+            return self._pulls(handler, path)
         if path.endswith("/releases/latest"):
             found = json.dumps({"tag_name": self.latest}).encode()
             return self._answer(handler, 200 if self.latest else 404, found, {})
         self.statuses.put({**said, **json.loads(body)})
         return self._answer(handler, 201, b"{}", {})
+
+    def _lfs(self, handler, body):
+        def one(wanted):
+            if wanted["oid"] not in self.large:
+                return {**wanted, "error": {"code": 404, "message": "Object does not exist"}}
+            return {**wanted, "actions": {"download": {"href": f"{self.base}/large/{wanted['oid']}"}}}
+        asked = json.loads(body)
+        assert asked["operation"] == "download" and handler.path.endswith("/objects/batch"), handler.path
+        answer = {"transfer": "basic", "objects": [one(wanted) for wanted in asked["objects"]]}
+        self._answer(handler, 200, json.dumps(answer).encode(), {"content-type": "application/vnd.git-lfs+json"})
+
+    def keep(self, content):
+        """Keeps a file of Git LFS; its pointer."""
+        oid = hashlib.sha256(content).hexdigest()
+        self.large[oid] = content
+        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(content)}\n"
+
+    def pull(self, number, branch, commit, state="open", repo="me/app", base="main"):
+        """A pull request as it is now."""
+        side = lambda ref, name: {"ref": ref, "sha": commit, "repo": {"full_name": name}}  # noqa: E731
+        project = lambda name: hash(name) % 1000  # noqa: E731
+        self.pulls[number] = {
+            "number": number, "state": state, "head": side(branch, repo), "base": side(base, "me/app"),
+            "iid": number, "source_branch": branch, "target_branch": base, "sha": commit,
+            "source_project_id": project(repo), "target_project_id": project("me/app"),
+        }
+
+    def _pulls(self, handler, path):
+        if self.limited:
+            status, fields = self.limited
+            return self._answer(handler, status, b"{}", fields)
+        number = path.rpartition("/")[2]
+        if number.isdigit():
+            found = self.pulls.get(int(number))
+            return self._answer(handler, 200 if found else 404, json.dumps(found or {}).encode(), {})
+        body = json.dumps([p for p in self.pulls.values() if p["state"] in ("open", "opened")]).encode()
+        tag = f'"{hashlib.sha256(body).hexdigest()}"'
+        if handler.headers.get("if-none-match") == tag:
+            self.unchanged += 1
+            return self._answer(handler, 304, b"", {"etag": tag})
+        return self._answer(handler, 200, body, {"etag": tag})
 
     @staticmethod
     def _answer(handler, status, body, fields):
@@ -142,6 +196,13 @@ class Repository:
         git(self.folder, "add", "--all")
         git(self.folder, "commit", "--quiet", "--allow-empty", "-m", message)
         return git(self.folder, "rev-parse", "HEAD")
+
+    def submodule(self, path, url, commit):
+        """Adds a submodule, to be committed; nothing is fetched for it."""
+        with open(self.folder / ".gitmodules", "a") as file:
+            file.write(f'[submodule "{path}"]\n\tpath = {path}\n\turl = {url}\n')
+        (self.folder / path).mkdir(parents=True)
+        git(self.folder, "update-index", "--add", "--cacheinfo", f"160000,{commit},{path}")
 
     def push(self, *what):
         git(self.folder, "push", "--quiet", "--force", "origin", *(what or ["main"]))

@@ -62,8 +62,8 @@ view!(
     /// An endpoint's repository.
     Connection { endpoint: String, endpoint_name: Option<String>, from: String, url: String, branch: Option<String>,
         on: Option<String>, path: Option<String>, dockerfile: Option<String>, handler: Option<String>,
-        access: Option<String>, poll_s: Option<u32>, webhook: Hook, trouble: Option<String>,
-        previews: Vec<Preview>, builds: Vec<Build>, }
+        access: Option<String>, api: Option<String>, poll_s: Option<u32>, pull_requests: bool, webhook: Hook,
+        trouble: Option<String>, previews: Vec<Preview>, builds: Vec<Build>, }
 );
 view!(
     /// A registry login.

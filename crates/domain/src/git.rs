@@ -12,6 +12,9 @@ use crate::{ConnectionId, EndpointId, Timestamp};
 
 pub use builds::{Build, BuildState, Target};
 
+/// How many pull requests of a repository have an endpoint at a time.
+pub const MOST_PREVIEWS: usize = 100;
+
 /// The commit that a release was made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
@@ -111,6 +114,9 @@ pub struct Preview {
     pub endpoint: Option<EndpointId>,
     /// The pull request was closed: the endpoint goes.
     pub closed: bool,
+    /// Builds up to this number were for an endpoint that it had before it was opened again.
+    #[serde(default)]
+    pub after: u64,
 }
 
 /// An endpoint's repository.
@@ -150,6 +156,24 @@ impl Connection {
     /// A pull request that is followed.
     pub fn preview(&self, number: u64) -> Option<&Preview> {
         self.previews.iter().find(|preview| preview.number == number)
+    }
+
+    /// A pull request is open: it is followed from now on, unless there are too many of them.
+    pub fn open_preview(&mut self, number: u64, branch: &str) -> bool {
+        let open = self.previews.len();
+        match self.previews.iter_mut().find(|preview| preview.number == number) {
+            Some(preview) => {
+                (preview.closed, preview.branch) = (false, branch.to_owned());
+                true
+            }
+            None if open >= MOST_PREVIEWS => false,
+            None => {
+                let (branch, after) =
+                    (branch.to_owned(), self.builds.first().map_or(0, |newest| newest.number));
+                self.previews.push(Preview { number, branch, endpoint: None, closed: false, after });
+                true
+            }
+        }
     }
 }
 

@@ -1,11 +1,13 @@
-//! What comes with Git: addresses that users write, messages of forges, the description that lies in a repository.
+//! What comes with Git: addresses that users write, messages and lists of forges, and what lies in a repository: its
+//! description, its submodules, the pointers of Git LFS.
 
 use std::fs;
 
 use http::{HeaderMap, HeaderValue};
-use runyard_domain::git::{is_commit_id, is_valid_reference};
-use runyard_git::Address;
+use runyard_domain::git::{is_commit_id, is_inner_path, is_valid_reference};
 use runyard_git::hook::{self, Event};
+use runyard_git::lfs::Pointer;
+use runyard_git::{Address, pulls, submodules};
 
 use crate::{text, two};
 
@@ -68,4 +70,38 @@ pub fn hub(data: &[u8]) {
         Ok(None) => panic!("the file is there"),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+}
+
+/// A list of pull requests names open ones with branches and commits that Git could have, or is refused.
+pub fn pulls(data: &[u8]) {
+    for gitlab in [false, true] {
+        match pulls::read(data, gitlab) {
+            Ok(page) => {
+                assert!(page.pulls.len() <= page.count);
+                for pull in page.pulls {
+                    assert!(
+                        !pull.closed && is_valid_reference(&pull.branch) && is_valid_reference(&pull.base)
+                    );
+                    assert!(is_commit_id(&pull.commit));
+                }
+            }
+            Err(words) => assert!(!words.is_empty()),
+        }
+    }
+    let _ = pulls::is_open(data);
+}
+
+/// Submodules lie inside of the repository, each in a place of its own.
+pub fn modules(data: &[u8]) {
+    let Ok(found) = submodules::parse(&text(data)) else { return };
+    for (at, (path, _)) in found.iter().enumerate() {
+        assert!(is_inner_path(path), "{path:?}");
+        assert!(found[..at].iter().all(|(other, _)| other != path), "{path:?} twice");
+    }
+}
+
+/// A pointer names a hash that no path or address can be hidden in.
+pub fn lfs(data: &[u8]) {
+    let Some(pointer) = Pointer::parse(data) else { return };
+    assert!(pointer.oid.len() == 64 && pointer.oid.bytes().all(|b| b.is_ascii_hexdigit()), "{}", pointer.oid);
 }

@@ -7,12 +7,20 @@ use std::time::Duration;
 use runyard_domain::git::{is_commit_id, is_inner_path};
 use tempfile::TempDir;
 
-use crate::command::{self, Bounds, run};
+use crate::command::Bounds;
 use crate::error::GitError;
+use crate::remote::Remote;
+use crate::room::{Ground, Room};
+use crate::submodules::{self, Level};
+
+const WHAT: &str = "Reading the commit";
 
 /// How long writing the files may take, and how many bytes they may have.
 const TIME: Duration = Duration::from_mins(5);
 const BYTES: u64 = 4 << 30;
+
+/// The folder of a room that has the files.
+pub(crate) const CODE: &str = "code";
 
 /// The most that is kept of a message, in characters.
 const MESSAGE: usize = 4_000;
@@ -39,33 +47,26 @@ pub struct Checkout {
 }
 
 impl Checkout {
-    /// The files of what `reference` leads to in the repository, in a folder inside `dir`.
-    pub(crate) async fn of(dir: TempDir, repository: &Path, reference: &str) -> Result<Self, GitError> {
-        const WHAT: &str = "Reading the commit";
-        let facts = facts(dir.path(), repository, reference).await?;
-        let code = dir.path().join("code");
-        std::fs::create_dir(&code).map_err(|error| GitError::here(WHAT, &error))?;
-        let git = || {
-            let mut git = command::git(dir.path());
-            git.env("GIT_INDEX_FILE", dir.path().join("index"));
-            git.arg("--git-dir").arg(repository).arg("--work-tree").arg(&code).current_dir(&code);
-            git
-        };
-        let folder = Some((code.clone(), BYTES));
-        let bounds = Bounds { time: TIME, answer: 1 << 20, folder };
-        let mut read = git();
-        read.args(["read-tree", &facts.id]);
-        run(read, WHAT, &bounds).await?;
-        let mut write = git();
-        write.args(["checkout-index", "--all", "--force", "--quiet"]);
-        run(write, WHAT, &bounds).await?;
-        Ok(Self { dir, facts })
+    /// The files of what `reference` leads to in the repository, in a folder of `room`, with those of the submodules
+    /// that `part` has. `from` is the repository elsewhere that it is of, if it is one.
+    pub(crate) async fn of(
+        room: Room,
+        repository: &Path,
+        reference: &str,
+        ground: &Ground,
+        from: Option<&Remote>,
+        part: Option<&str>,
+    ) -> Result<Self, GitError> {
+        let facts = files(&room, repository, reference).await?;
+        let part = part.unwrap_or_default();
+        let level = Level { room, repository, commit: &facts.id, part, from };
+        Ok(Self { dir: submodules::complete(ground, level).await?, facts })
     }
 
     /// The folder with the files, or one below it.
     pub fn folder(&self, path: Option<&str>) -> Result<PathBuf, GitError> {
-        let root = self.dir.path().join("code");
-        let root = root.canonicalize().map_err(|error| GitError::here("Reading the commit", &error))?;
+        let root = self.dir.path().join(CODE);
+        let root = root.canonicalize().map_err(|error| GitError::here(WHAT, &error))?;
         let Some(path) = path else { return Ok(root) };
         let refused = |why: &str| Err(GitError::Refused(format!("the folder '{path}' {why}")));
         if !is_inner_path(path) {
@@ -80,13 +81,33 @@ impl Checkout {
     }
 }
 
-async fn facts(home: &Path, repository: &Path, reference: &str) -> Result<Facts, GitError> {
-    const WHAT: &str = "Reading the commit";
-    let mut show = command::git(home);
+/// Writes the files of what `reference` leads to into the room's folder for them.
+pub(crate) async fn files(room: &Room, repository: &Path, reference: &str) -> Result<Facts, GitError> {
+    let facts = facts(room, repository, reference).await?;
+    let code = room.folder(CODE).map_err(|error| GitError::here(WHAT, &error))?;
+    let git = || {
+        let mut git = room.git();
+        git.env("GIT_INDEX_FILE", room.path().join("index"));
+        git.arg("--git-dir").arg(repository).arg("--work-tree").arg(&code).current_dir(&code);
+        git
+    };
+    let folder = Some((code.clone(), BYTES));
+    let bounds = Bounds { time: TIME, answer: 1 << 20, folder };
+    let mut read = git();
+    read.args(["read-tree", &facts.id]);
+    room.run(read, WHAT, &bounds).await?;
+    let mut write = git();
+    write.args(["checkout-index", "--all", "--force", "--quiet"]);
+    room.run(write, WHAT, &bounds).await?;
+    Ok(facts)
+}
+
+async fn facts(room: &Room, repository: &Path, reference: &str) -> Result<Facts, GitError> {
+    let mut show = room.git();
     show.arg("--git-dir").arg(repository);
     show.args(["show", "--no-patch", "--no-show-signature", "--encoding=UTF-8"]);
     show.args(["--format=%H%x00%an <%ae>%x00%ct%x00%B", &format!("{reference}^{{commit}}"), "--"]);
-    let answer = run(show, WHAT, &Bounds::brief()).await?;
+    let answer = room.run(show, WHAT, &Bounds::brief()).await?;
     let text = String::from_utf8_lossy(&answer);
     parse_facts(&text).ok_or_else(|| GitError::here(WHAT, &"git's answer cannot be read"))
 }
@@ -113,10 +134,13 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::process::Command;
 
+    use runyard_webhooks::Reach;
+
     use super::*;
+    use crate::room::As;
 
     /// A repository with one commit of what `fill` puts into the folder.
-    pub(crate) fn repository(fill: impl FnOnce(&Path)) -> TempDir {
+    fn repository(fill: impl FnOnce(&Path)) -> TempDir {
         let dir = tempfile::tempdir().unwrap();
         fill(dir.path());
         for args in [
@@ -131,8 +155,12 @@ mod tests {
     }
 
     async fn checkout(repository: &TempDir) -> Checkout {
-        let dir = tempfile::tempdir().unwrap();
-        Checkout::of(dir, &repository.path().join(".git"), "refs/heads/main").await.unwrap()
+        let work = std::env::temp_dir();
+        let ground =
+            Ground { reach: Reach::Public, known_hosts: work.join("known_hosts"), work, keeper: None };
+        let room = ground.room("Testing", As::Nobody, &[]).await.unwrap();
+        let git = repository.path().join(".git");
+        Checkout::of(room, &git, "refs/heads/main", &ground, None, None).await.unwrap()
     }
 
     #[tokio::test]

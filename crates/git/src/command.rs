@@ -71,7 +71,12 @@ impl Bounds {
 
 /// A `git` that sees nothing of the server's but what it needs. `home` is a folder of its own.
 pub fn git(home: &Path) -> Command {
-    let mut command = Command::new("git");
+    program("git", home)
+}
+
+/// The same for another program, which may run Git.
+pub fn program(name: &str, home: &Path) -> Command {
+    let mut command = Command::new(name);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.kill_on_drop(true).process_group(0).current_dir("/");
     for name in PASSED {
@@ -82,6 +87,7 @@ pub fn git(home: &Path) -> Command {
     command
         .env("HOME", home)
         .env("XDG_CONFIG_HOME", home)
+        .env("TMPDIR", home)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0")
@@ -214,6 +220,10 @@ fn failed(what: &str, said: &str, status: std::process::ExitStatus) -> GitError 
         "returned error: 401",
         "returned error: 403",
     ];
+    if said.contains("fsck error") {
+        let said = cause(said).unwrap_or_default();
+        return GitError::Refused(format!("{what} was refused, since an object of it is no valid one: {said}"));
+    }
     let what = what.to_owned();
     let said_so = cause(said).unwrap_or_else(|| status.to_string());
     if DENIALS.iter().any(|words| said.contains(words)) {
@@ -274,6 +284,9 @@ mod tests {
         let script = "echo 'fatal: Authentication failed for x' >&2; exit 128";
         let error = run(shell(script), "Asking", &Bounds::brief()).await.unwrap_err();
         assert!(matches!(error, GitError::Denied { .. }) && error.to_string().contains("--token"), "{error}");
+        let script = "echo 'error: object a: gitmodulesUrl: x' >&2; echo 'fatal: fsck error in y' >&2; exit 128";
+        let error = run(shell(script), "Asking", &Bounds::brief()).await.unwrap_err();
+        assert!(!error.may_pass() && error.to_string().contains("gitmodulesUrl"), "{error}");
     }
 
     #[tokio::test]

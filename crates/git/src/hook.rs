@@ -203,8 +203,9 @@ struct PullMessage {
     pull_request: PullRequest,
 }
 
+/// What GitHub, Gitea and Forgejo say of a pull request, in messages and in lists.
 #[derive(Deserialize)]
-struct PullRequest {
+pub(crate) struct PullRequest {
     head: Side,
     base: Side,
 }
@@ -233,17 +234,23 @@ fn pull(said: Value) -> Event {
         "closed" => true,
         _ => return other(),
     };
-    let PullRequest { head, base } = pull_request;
-    let same_repository = head.repo.is_some() && head.repo == base.repo;
-    checked(Pull {
-        number,
-        branch: head.reference,
-        base: base.reference,
-        commit: head.sha,
-        same_repository,
-        closed,
-    })
-    .unwrap_or_else(other)
+    pull_request.pull(number, closed).map_or_else(other, Event::Pull)
+}
+
+impl PullRequest {
+    /// The same in our words, where its names are ones that Git could have.
+    pub(crate) fn pull(self, number: u64, closed: bool) -> Option<Pull> {
+        let Self { head, base } = self;
+        let same_repository = head.repo.is_some() && head.repo == base.repo;
+        checked(Pull {
+            number,
+            branch: head.reference,
+            base: base.reference,
+            commit: head.sha,
+            same_repository,
+            closed,
+        })
+    }
 }
 
 fn merge(said: &Value) -> Event {
@@ -265,15 +272,16 @@ fn merge(said: &Value) -> Event {
         same_repository: same,
         closed,
     };
-    checked(pull).unwrap_or_else(other)
+    checked(pull).map_or_else(other, Event::Pull)
 }
 
-fn checked(pull: Pull) -> Option<Event> {
+/// A pull request whose names are ones that Git could have.
+pub(crate) fn checked(pull: Pull) -> Option<Pull> {
     let fine = pull.number > 0
         && is_valid_reference(&pull.branch)
         && is_valid_reference(&pull.base)
         && is_commit_id(&pull.commit);
-    fine.then_some(Event::Pull(pull))
+    fine.then_some(pull)
 }
 
 /// The field `payload` of a form.

@@ -9,6 +9,7 @@ use crate::checkout::Checkout;
 use crate::command::{self, Bounds, run, size};
 use crate::error::GitError;
 use crate::remote::Ref;
+use crate::room::{As, Ground};
 
 /// The most that one push may bring, in bytes.
 const PUSH_BYTES: u64 = 512 << 20;
@@ -24,8 +25,8 @@ const TIDY_TIME: Duration = Duration::from_mins(5);
 pub struct Pushed {
     /// Its folder.
     pub path: PathBuf,
-    /// A folder of ours for what is there for a while.
-    pub work: PathBuf,
+    /// What all repositories share.
+    pub ground: Ground,
 }
 
 impl Pushed {
@@ -75,11 +76,12 @@ impl Pushed {
         if !self.exists() {
             return Ok(Vec::new());
         }
-        let home = self.home(WHAT)?;
-        let mut list = command::git(home.path());
+        let room = self.ground.room(WHAT, As::Nobody, &[&self.path]).await?;
+        let mut list = room.git();
         list.arg("--git-dir").arg(&self.path);
         list.args(["for-each-ref", "--format=%(objectname)%09%(refname)", "refs/heads"]);
-        let answer = run(list, WHAT, &Bounds::brief()).await?;
+        let answer = room.run(list, WHAT, &Bounds::brief()).await?;
+        room.close().await?;
         let text = String::from_utf8_lossy(&answer).into_owned();
         let read = |line: &str| {
             let (commit, name) = line.split_once('\t')?;
@@ -89,9 +91,10 @@ impl Pushed {
         Ok(text.lines().filter_map(read).collect())
     }
 
-    /// The files of what a full name leads to.
-    pub async fn checkout(&self, name: &str) -> Result<Checkout, GitError> {
-        Checkout::of(self.home("Reading the commit")?, &self.path, name).await
+    /// The files of what a full name leads to, with those of the submodules that `part` has.
+    pub async fn checkout(&self, name: &str, part: Option<&str>) -> Result<Checkout, GitError> {
+        let room = self.ground.room("Reading the commit", As::Nobody, &[&self.path]).await?;
+        Checkout::of(room, &self.path, name, &self.ground, None, part).await
     }
 
     /// Packs what many pushes left lying about, and removes what no branch has had for a day.
@@ -106,7 +109,10 @@ impl Pushed {
     }
 
     fn home(&self, what: &str) -> Result<tempfile::TempDir, GitError> {
-        tempfile::Builder::new().prefix("git-").tempdir_in(&self.work).map_err(|e| GitError::here(what, &e))
+        tempfile::Builder::new()
+            .prefix("git-")
+            .tempdir_in(&self.ground.work)
+            .map_err(|e| GitError::here(what, &e))
     }
 }
 
@@ -130,7 +136,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_pushed_can_be_read() {
         let dir = tempfile::tempdir().unwrap();
-        let it = Pushed { path: path(dir.path(), "e"), work: dir.path().to_owned() };
+        let (work, known_hosts) = (dir.path().to_owned(), dir.path().join("known_hosts"));
+        let ground = Ground { reach: runyard_webhooks::Reach::Public, work, known_hosts, keeper: None };
+        let it = Pushed { path: path(dir.path(), "e"), ground };
         assert!(it.branches().await.unwrap().is_empty());
         it.make().await.unwrap();
         it.make().await.unwrap();
@@ -154,7 +162,7 @@ mod tests {
         assert_eq!(branches.len(), 2);
         let found = deployed(&branches).unwrap();
         assert_eq!(found.name, "refs/heads/master");
-        let checkout = it.checkout(&found.name).await.unwrap();
+        let checkout = it.checkout(&found.name, None).await.unwrap();
         assert_eq!(checkout.facts.id, found.commit);
         assert!(checkout.folder(None).unwrap().join("handler.py").is_file());
         it.tidy().await.unwrap();

@@ -1,6 +1,8 @@
 //! A repository elsewhere: what its branches and tags are, and one commit of it. The host's name is resolved here,
 //! checked, and Git goes to the address that passed, so that no name leads into a private network.
 
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,18 +11,23 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use runyard_domain::git::{is_commit_id, is_valid_reference};
-use runyard_webhooks::Reach;
-use tempfile::TempDir;
+use rustix::fs::OFlags;
 use tokio::process::Command;
 
 use crate::address::{Address, Scheme};
 use crate::checkout::Checkout;
-use crate::command::{self, Bounds, run};
+use crate::command::{self, Bounds};
 use crate::error::GitError;
+use crate::room::{As, Ground, Room};
 
 /// How long a fetch may take, and how many bytes it may bring.
 const FETCH_TIME: Duration = Duration::from_mins(10);
 const FETCH_BYTES: u64 = 2 << 30;
+
+/// Files of a room: a private key, and the keys of SSH hosts that were seen before, with the most that is read of it.
+const KEY: &str = "key";
+const KNOWN_HOSTS: &str = "known_hosts";
+const KNOWN_BYTES: u64 = 4 << 20;
 
 /// How a repository is opened.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -65,12 +72,8 @@ pub struct Remote {
     pub address: Address,
     /// How it is opened.
     pub access: Access,
-    /// Which addresses may be called.
-    pub reach: Reach,
-    /// A folder of ours for what is there for a while: keys, fetched commits.
-    pub work: PathBuf,
-    /// Where the keys of SSH hosts are kept that were seen before.
-    pub known_hosts: PathBuf,
+    /// What all repositories share.
+    pub ground: Ground,
 }
 
 impl Remote {
@@ -78,8 +81,8 @@ impl Remote {
     /// lowest first.
     pub async fn refs(&self, names: &[String]) -> Result<Vec<Ref>, GitError> {
         let what = format!("Reading {}", self.address.url());
-        let home = self.home(&what)?;
-        let mut command = self.command(&home, &what).await?;
+        let room = self.room(&what).await?;
+        let mut command = self.command(&room).await?;
         // `v1.0-rc1` comes before `v1.0`.
         command::settings(&mut command, [("versionsort.suffix", "-".to_owned())]);
         command.args(["ls-remote", "--quiet", "--sort=version:refname", "--", &self.address.url()]);
@@ -88,7 +91,8 @@ impl Remote {
         command.args(
             names.iter().filter(|name| name.starts_with("refs/tags/")).map(|name| format!("{name}^{{}}")),
         );
-        let answer = run(command, &what, &Bounds::brief()).await?;
+        let answer = room.run(command, &what, &Bounds::brief()).await?;
+        self.leave(room, &what).await?;
         let all = parse_refs(&String::from_utf8_lossy(&answer));
         let wanted = |name: &str| {
             names
@@ -101,44 +105,126 @@ impl Remote {
     /// The branch that a clone would begin with.
     pub async fn default_branch(&self) -> Result<Option<String>, GitError> {
         let what = format!("Reading {}", self.address.url());
-        let home = self.home(&what)?;
-        let mut command = self.command(&home, &what).await?;
+        let room = self.room(&what).await?;
+        let mut command = self.command(&room).await?;
         command.args(["ls-remote", "--quiet", "--symref", "--", &self.address.url(), "HEAD"]);
-        let answer = run(command, &what, &Bounds::brief()).await?;
+        let answer = room.run(command, &what, &Bounds::brief()).await?;
+        self.leave(room, &what).await?;
         let text = String::from_utf8_lossy(&answer).into_owned();
         let branch = text.lines().find_map(|line| line.strip_prefix("ref: refs/heads/")?.split('\t').next());
         Ok(branch.filter(|branch| is_valid_reference(branch)).map(str::to_owned))
     }
 
-    /// The files of the commit that a full name (`refs/heads/main`) leads to now, without its history.
-    pub async fn fetch(&self, name: &str, sha256: bool) -> Result<Checkout, GitError> {
+    /// The files of the commit that a full name (`refs/heads/main`) leads to now, without its history, with those of
+    /// the submodules that `part` has.
+    pub async fn fetch(&self, name: &str, sha256: bool, part: Option<&str>) -> Result<Checkout, GitError> {
         let what = format!("Fetching {} of {}", short(name), self.address.url());
-        let home = self.home(&what)?;
-        let repository = home.path().join("repository.git");
-        let mut init = command::git(home.path());
-        init.args(["init", "--quiet", "--bare", "--template="]);
-        init.arg(if sha256 { "--object-format=sha256" } else { "--object-format=sha1" }).arg(&repository);
-        run(init, &what, &Bounds::brief()).await?;
-        let mut fetch = self.command(&home, &what).await?;
-        fetch.arg("--git-dir").arg(&repository);
-        fetch.args(["fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--"]);
-        fetch.args([self.address.url(), format!("+{name}:refs/wanted")]);
-        let folder = Some((repository.clone(), FETCH_BYTES));
-        run(fetch, &what, &Bounds { time: FETCH_TIME, answer: 1 << 20, folder }).await?;
-        Checkout::of(home, &repository, "refs/wanted").await
+        let (room, repository) = self.fetched(name, sha256, FETCH_BYTES, &what).await?;
+        Checkout::of(room, &repository, "refs/wanted", &self.ground, Some(self), part).await
     }
 
-    fn home(&self, what: &str) -> Result<TempDir, GitError> {
-        tempfile::Builder::new().prefix("git-").tempdir_in(&self.work).map_err(|e| GitError::here(what, &e))
+    /// A room with a repository in which `refs/wanted` is what a full name or a commit's hash leads to.
+    pub(crate) async fn fetched(
+        &self,
+        wanted: &str,
+        sha256: bool,
+        bytes: u64,
+        what: &str,
+    ) -> Result<(Room, PathBuf), GitError> {
+        let room = self.room(what).await?;
+        let repository = room.path().join("repository.git");
+        let mut init = room.git();
+        init.args(["init", "--quiet", "--bare", "--template="]);
+        init.arg(if sha256 { "--object-format=sha256" } else { "--object-format=sha1" }).arg(&repository);
+        room.run(init, what, &Bounds::brief()).await?;
+        let mut fetch = self.command(&room).await?;
+        fetch.arg("--git-dir").arg(&repository);
+        fetch.args(["fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--"]);
+        fetch.args([self.address.url(), format!("+{wanted}:refs/wanted")]);
+        let folder = Some((repository.clone(), bytes.min(FETCH_BYTES)));
+        room.run(fetch, what, &Bounds { time: FETCH_TIME, answer: 1 << 20, folder }).await?;
+        self.learn(&room).map_err(|error| GitError::here(what, &error))?;
+        Ok((room, repository))
+    }
+
+    /// A room with what SSH needs.
+    async fn room(&self, what: &str) -> Result<Room, GitError> {
+        if self.address.scheme != Scheme::Ssh {
+            return self.ground.room(what, As::Nobody, &[]).await;
+        }
+        let room = self.ground.room(what, As::Ourselves, &[]).await?;
+        let furnish = || -> io::Result<()> {
+            if let Access::Key(key) = &self.access {
+                // OpenSSH refuses a key whose last line does not end.
+                room.write(KEY, format!("{}\n", key.trim_end()).as_bytes())?;
+            }
+            let known = match std::fs::read(&self.ground.known_hosts) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+                known => known?,
+            };
+            room.write(KNOWN_HOSTS, &known).map(drop)
+        };
+        furnish().map_err(|error| GitError::here(what, &error))?;
+        Ok(room)
+    }
+
+    /// The answer of a command on the host that SSH leads to.
+    pub(crate) async fn ssh_command(
+        &self,
+        program: &str,
+        argument: &str,
+        what: &str,
+    ) -> Result<Vec<u8>, GitError> {
+        let room = self.room(what).await?;
+        let ssh = self.ssh(room.path(), self.checked().await?);
+        let user = self.address.user.as_ref().map_or_else(String::new, |user| format!("{user}@"));
+        let (place, port) = (quoted(&format!("{user}{}", self.address.host)), self.address.port);
+        // The shell there reads it, too.
+        let words =
+            quoted(&format!("{program} {} {argument}", quoted(self.address.path.trim_start_matches('/'))));
+        let mut shell = command::program("/bin/sh", room.path());
+        shell.args(["-c", &format!("exec {ssh} -p {port} {place} {words}")]);
+        let answer = room.run(shell, what, &Bounds::brief()).await?;
+        self.leave(room, what).await?;
+        Ok(answer)
+    }
+
+    async fn leave(&self, room: Room, what: &str) -> Result<(), GitError> {
+        self.learn(&room).map_err(|error| GitError::here(what, &error))?;
+        room.close().await.map(drop)
+    }
+
+    /// Keeps the key of this repository's host, where it was seen for the first time: what programs of the room say
+    /// of other hosts is not believed.
+    fn learn(&self, room: &Room) -> io::Result<()> {
+        if self.address.scheme != Scheme::Ssh {
+            return Ok(());
+        }
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(room.path().join(KNOWN_HOSTS))?;
+        let mut text = String::new();
+        file.take(KNOWN_BYTES).read_to_string(&mut text)?;
+        let known = std::fs::read_to_string(&self.ground.known_hosts).unwrap_or_default();
+        let new = |line: &&str| {
+            line.split(' ').next() == Some(self.address.host.as_str())
+                && !known.lines().any(|old| old == *line)
+        };
+        let learned: String = text.lines().filter(new).flat_map(|line| [line, "\n"]).collect();
+        if learned.is_empty() {
+            return Ok(());
+        }
+        let mut file =
+            OpenOptions::new().append(true).create(true).mode(0o600).open(&self.ground.known_hosts)?;
+        file.write_all(learned.as_bytes())
     }
 
     /// A `git` that reaches this repository and no other host.
-    async fn command(&self, home: &TempDir, what: &str) -> Result<Command, GitError> {
+    async fn command(&self, room: &Room) -> Result<Command, GitError> {
         let address = self.checked().await?;
-        let mut command = command::git(home.path());
+        let mut command = room.git();
         if self.address.scheme == Scheme::Ssh {
-            let key = self.key_file(home.path()).map_err(|error| GitError::here(what, &error))?;
-            command.env("GIT_SSH_VARIANT", "ssh").env("GIT_SSH_COMMAND", self.ssh(key.as_deref(), address));
+            let ssh = self.ssh(room.path(), address);
+            command.env("GIT_SSH_VARIANT", "ssh").env("GIT_SSH_COMMAND", ssh);
             return Ok(command);
         }
         let (host, port) = (&self.address.host, self.address.port);
@@ -168,8 +254,8 @@ impl Remote {
                 }
             },
         };
-        let refused = all.iter().find_map(|address| Some((address, self.reach.refuses(*address)?)));
-        let mut allowed = all.iter().filter(|address| self.reach.refuses(**address).is_none());
+        let refused = all.iter().find_map(|address| Some((address, self.ground.reach.refuses(*address)?)));
+        let mut allowed = all.iter().filter(|address| self.ground.reach.refuses(**address).is_none());
         match (allowed.next(), refused) {
             (Some(address), _) => Ok(*address),
             (None, Some((address, kind))) => Err(GitError::Refused(format!(
@@ -180,29 +266,23 @@ impl Remote {
         }
     }
 
-    /// The deploy key in a file that only we can read, gone with its folder.
-    fn key_file(&self, home: &Path) -> std::io::Result<Option<PathBuf>> {
-        let Access::Key(key) = &self.access else { return Ok(None) };
-        let path = home.join("key");
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        // OpenSSH refuses a key whose last line does not end.
-        std::io::Write::write_all(&mut file, format!("{}\n", key.trim_end()).as_bytes())?;
-        Ok(Some(path))
-    }
-
     /// The command line of SSH, which a shell reads. A host's key is learned at the first visit.
-    fn ssh(&self, key: Option<&Path>, address: IpAddr) -> String {
+    fn ssh(&self, room: &Path, address: IpAddr) -> String {
+        let key = match &self.access {
+            Access::Key(_) => room.join(KEY),
+            _ => PathBuf::from("/dev/null"),
+        };
         let mut words = vec!["ssh".to_owned(), "-F".to_owned(), "/dev/null".to_owned()];
         let mut option = |text: String| words.extend(["-o".to_owned(), text]);
         option("BatchMode=yes".to_owned());
         option("ConnectTimeout=15".to_owned());
         option("StrictHostKeyChecking=accept-new".to_owned());
-        option(format!("UserKnownHostsFile=\"{}\"", self.known_hosts.display()));
+        option(format!("UserKnownHostsFile=\"{}\"", room.join(KNOWN_HOSTS).display()));
         option(format!("HostName={address}"));
         option(format!("HostKeyAlias={}", self.address.host));
         option("IdentityAgent=none".to_owned());
         option("IdentitiesOnly=yes".to_owned());
-        option(format!("IdentityFile=\"{}\"", key.unwrap_or(Path::new("/dev/null")).display()));
+        option(format!("IdentityFile=\"{}\"", key.display()));
         words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
     }
 }
@@ -239,12 +319,18 @@ fn parse_refs(text: &str) -> Vec<Ref> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may fail by panic")]
 mod tests {
+    use runyard_webhooks::Reach;
+
     use super::*;
 
     fn remote(text: &str, access: Access) -> Remote {
         let (address, _) = Address::parse(text).unwrap();
-        let (work, known_hosts) = (std::env::temp_dir(), PathBuf::from("/data/known hosts"));
-        Remote { address, access, reach: Reach::Public, work, known_hosts }
+        Remote { address, access, ground: ground(Reach::Public, &std::env::temp_dir()) }
+    }
+
+    fn ground(reach: Reach, work: &Path) -> Ground {
+        let (work, known_hosts) = (work.to_owned(), work.join("known hosts"));
+        Ground { reach, work, known_hosts, keeper: None }
     }
 
     #[test]
@@ -274,9 +360,11 @@ mod tests {
     #[tokio::test]
     async fn secrets_stand_in_no_argument_and_no_debug_text() {
         let access = Access::Token { user: "me".into(), token: "hush".into() };
-        let it = Remote { reach: Reach::Anywhere, ..remote("http://127.0.0.1:9/x", access) };
-        let home = tempfile::tempdir().unwrap();
-        let command = it.command(&home, "x").await.unwrap();
+        let work = tempfile::tempdir().unwrap();
+        let it =
+            Remote { ground: ground(Reach::Anywhere, work.path()), ..remote("http://127.0.0.1:9/x", access) };
+        let room = it.room("Testing").await.unwrap();
+        let command = it.command(&room).await.unwrap();
         assert!(command.as_std().get_args().next().is_none());
         assert!(!format!("{it:?}").contains("hush"), "{it:?}");
         let header = format!("Authorization: Basic {}", STANDARD.encode("me:hush"));
@@ -285,18 +373,32 @@ mod tests {
 
     #[tokio::test]
     async fn ssh_is_told_everything_and_asks_nothing() {
-        let it = Remote { reach: Reach::Anywhere, ..remote("git@127.0.0.1:x/y", Access::Key("KEY".into())) };
-        let home = tempfile::tempdir().unwrap();
-        let command = it.command(&home, "x").await.unwrap();
+        let work = tempfile::tempdir().unwrap();
+        let ground = ground(Reach::Anywhere, work.path());
+        std::fs::write(&ground.known_hosts, "other ssh-ed25519 AAAA\n").unwrap();
+        let it = Remote { ground, ..remote("git@127.0.0.1:x/y", Access::Key("KEY".into())) };
+        let room = it.room("Testing").await.unwrap();
+        let command = it.command(&room).await.unwrap();
         let of = |name: &str| {
             let found = command.as_std().get_envs().find(|(known, _)| *known == name);
             found.and_then(|(_, value)| value).unwrap().to_str().unwrap().to_owned()
         };
-        let ssh = of("GIT_SSH_COMMAND");
-        assert!(
-            ssh.contains("'BatchMode=yes'") && ssh.contains("'UserKnownHostsFile=\"/data/known hosts\"'"),
-            "{ssh}"
-        );
-        assert_eq!(std::fs::read_to_string(home.path().join("key")).unwrap(), "KEY\n");
+        let (ssh, own) = (of("GIT_SSH_COMMAND"), room.path().join("known_hosts"));
+        let known = format!("'UserKnownHostsFile=\"{}\"'", own.display());
+        assert!(ssh.contains("'BatchMode=yes'") && ssh.contains(&known), "{ssh}");
+        assert_eq!(std::fs::read_to_string(room.path().join("key")).unwrap(), "KEY\n");
+        // The key of its host is kept, and what is said of another is not.
+        let before = std::fs::read_to_string(&own).unwrap();
+        assert_eq!(before, "other ssh-ed25519 AAAA\n");
+        let learned = format!("{before}127.0.0.1 ssh-ed25519 BBBB\nother ssh-ed25519 EVIL\n");
+        std::fs::write(&own, learned).unwrap();
+        it.learn(&room).unwrap();
+        it.learn(&room).unwrap();
+        let kept = std::fs::read_to_string(&it.ground.known_hosts).unwrap();
+        assert_eq!(kept, "other ssh-ed25519 AAAA\n127.0.0.1 ssh-ed25519 BBBB\n");
+        // A link instead of the file is not followed.
+        std::fs::remove_file(&own).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &own).unwrap();
+        assert!(it.learn(&room).is_err());
     }
 }

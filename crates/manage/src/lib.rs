@@ -66,7 +66,7 @@ pub struct Options {
     pub envs: PathBuf,
     /// Tools the server installed for itself.
     pub tools: PathBuf,
-    /// What holds installers; nothing does without.
+    /// What holds installers and Git; nothing does without.
     pub confine: Option<Confine>,
     /// Logs.
     pub logs: PathBuf,
@@ -125,6 +125,7 @@ impl Manage {
         } = options;
         #[cfg(not(feature = "docker"))]
         drop(containers);
+        let keeper = confine.as_ref().map(Confine::keeper);
         let inner = Inner {
             engine,
             fleet,
@@ -140,7 +141,7 @@ impl Manage {
             info,
             disk,
             deploying: Mutex::default(),
-            git: git::Git::new(git, git_reach),
+            git: git::Git::new(git, git_reach, keeper),
         };
         Self { inner: Arc::new(inner) }
     }

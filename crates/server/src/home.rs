@@ -59,8 +59,8 @@ fn folders(paths: &Paths) -> [(PathBuf, u32); 13] {
         (paths.tools(), 0o755),
         (paths.cache(), 0o711),
         (paths.work(), 0o711),
-        (paths.git(), 0o700),
-        (paths.git().join("work"), 0o700),
+        (paths.git(), 0o711),
+        (paths.git().join("work"), 0o711),
         (paths.git().join("pushed"), 0o700),
     ]
 }

@@ -85,7 +85,11 @@ impl Build {
 impl Connection {
     /// What a target has: its newest build that was begun.
     pub fn current(&self, target: Target) -> Option<&Build> {
-        self.builds.iter().find(|build| build.target == target && build.begun())
+        let after = match target {
+            Target::Main => 0,
+            Target::Preview(number) => self.preview(number).map_or(0, |preview| preview.after),
+        };
+        self.builds.iter().find(|build| build.target == target && build.begun() && build.number > after)
     }
 
     /// This commit is the one that the target shall have. Says whether anything changed.
@@ -184,7 +188,7 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Origin, Part, Preview};
+    use super::super::{Origin, Part};
     use super::*;
     use crate::{ConnectionId, EndpointId};
 
@@ -279,12 +283,26 @@ mod tests {
     #[test]
     fn the_endpoint_comes_before_its_pull_requests() {
         let mut it = connection();
-        it.previews.push(Preview { number: 7, branch: "x".into(), endpoint: None, closed: false });
+        it.open_preview(7, "x");
         it.want(Target::Preview(7), "p", "refs/heads/x", Timestamp(1));
         want(&mut it, "a");
         assert_eq!(it.next_build().expect("it waits").commit, "a");
         it.drop_preview(7);
         assert!(it.preview(7).is_none() && it.builds.len() == 1);
+    }
+
+    #[test]
+    fn a_pull_request_that_is_opened_again_is_built_again() {
+        let mut it = connection();
+        let wants = |it: &mut Connection| it.want(Target::Preview(7), "p", "refs/heads/x", Timestamp(1));
+        it.open_preview(7, "x");
+        assert!(wants(&mut it));
+        begin(&mut it);
+        assert!(!wants(&mut it));
+        it.drop_preview(7);
+        it.open_preview(7, "x");
+        assert!(wants(&mut it), "its endpoint went with it");
+        assert!(!wants(&mut it) && it.builds.len() == 2);
     }
 
     #[test]

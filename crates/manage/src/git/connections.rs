@@ -120,6 +120,7 @@ pub(crate) async fn sync(
         })
         .await?
         .unwrap_or(connection);
+    manage.inner.git.pulls.hasten(&connection.id);
     manage.inner.git.nudge(&connection.id);
     Ok(Json(manage.connection_view(&connection, &manage.secrets(&connection))))
 }

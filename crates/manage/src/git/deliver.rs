@@ -78,11 +78,12 @@ impl Manage {
     }
 
     async fn checkout(&self, connection: &Connection, build: &Build) -> Result<Checkout, GitError> {
+        let part = connection.part.path.as_deref();
         match &connection.origin {
-            Origin::Pushed => self.pushed(&connection.endpoint).checkout(&build.reference).await,
+            Origin::Pushed => self.pushed(&connection.endpoint).checkout(&build.reference, part).await,
             Origin::Remote(remote) => {
                 let opened = self.remote(remote, &self.secrets(connection))?;
-                opened.fetch(&build.reference, build.commit.len() == 64).await
+                opened.fetch(&build.reference, build.commit.len() == 64, part).await
             }
         }
     }

@@ -74,8 +74,8 @@ impl Follower {
 
     /// After a start: what was under way is queued, and what was fetched for it goes.
     async fn begin_again(&self) -> Result<(), EngineError> {
-        let work = self.manage.inner.git.work();
-        for entry in std::fs::read_dir(&work).into_iter().flatten().flatten() {
+        let work = &self.manage.inner.git.ground.work;
+        for entry in std::fs::read_dir(work).into_iter().flatten().flatten() {
             if let Err(error) = std::fs::remove_dir_all(entry.path()) {
                 tracing::debug!(%error, "a folder of an interrupted build is still there");
             }
@@ -128,14 +128,14 @@ async fn follow(manage: Manage, id: ConnectionId) {
     }
 }
 
-fn until_next(connection: &Connection) -> Duration {
+pub(super) fn until_next(connection: &Connection) -> Duration {
     match connection.remote().map_or(0, |remote| remote.poll_s) {
         0 => LEFT_ALONE,
         seconds => Duration::from_secs(seconds.into()),
     }
 }
 
-fn after(failures: u32) -> Duration {
+pub(super) fn after(failures: u32) -> Duration {
     LONGEST_PAUSE.min(FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)))
 }
 

@@ -5,10 +5,11 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use runyard_domain::ConnectionId;
-use runyard_domain::git::{Build, Connection, Preview, Remote, Target, Trigger};
+use runyard_domain::git::{Build, Connection, MOST_PREVIEWS, Remote, Target, Trigger};
 use runyard_git::hook::{self, Event, LONGEST, Named, Pull};
 use serde_json::{Value, json};
 
+use super::pulls::may_have_endpoint;
 use crate::Manage;
 use crate::problem::Problem;
 
@@ -73,7 +74,7 @@ fn apply(connection: &mut Connection, event: Event, now: runyard_domain::Timesta
             Heard::Accepted(format!("release {tag}"))
         }
         Event::Release { .. } => ignored("releases are not followed"),
-        Event::Pull(pull) => pulled(connection, &remote, pull, now),
+        Event::Pull(pull) => pulled(connection, &remote, &pull, now),
         Event::Other(kind) => ignored(format!("'{kind}' says nothing about what to deploy")),
     }
 }
@@ -110,14 +111,18 @@ fn pushed(
     Heard::Accepted(format!("push to {reference}"))
 }
 
-fn pulled(connection: &mut Connection, remote: &Remote, pull: Pull, now: runyard_domain::Timestamp) -> Heard {
-    let Pull { number, branch, base, commit, same_repository, closed } = pull;
+fn pulled(
+    connection: &mut Connection,
+    remote: &Remote,
+    pull: &Pull,
+    now: runyard_domain::Timestamp,
+) -> Heard {
+    let number = pull.number;
     if !remote.previews {
         return ignored("pull requests are not followed");
     }
-    let known = connection.previews.iter_mut().find(|preview| preview.number == number);
-    if closed {
-        return match known {
+    if pull.closed {
+        return match connection.previews.iter_mut().find(|preview| preview.number == number) {
             Some(preview) => {
                 preview.closed = true;
                 Heard::Accepted(format!("pull request {number} closed"))
@@ -125,18 +130,14 @@ fn pulled(connection: &mut Connection, remote: &Remote, pull: Pull, now: runyard
             None => ignored(format!("pull request {number} has no endpoint")),
         };
     }
-    if !same_repository {
-        return ignored("it comes from a fork: somebody else's code is not run here");
+    if let Err(why) = may_have_endpoint(remote, pull) {
+        return Heard::Ignored(why);
     }
-    if base != remote.branch {
-        return ignored(format!("it is for the branch {base}"));
+    if !connection.open_preview(number, &pull.branch) {
+        return ignored(format!("{MOST_PREVIEWS} pull requests have endpoints, which is the most"));
     }
-    let reference = format!("refs/heads/{branch}");
-    match known {
-        Some(preview) => (preview.branch, preview.closed) = (branch, false),
-        None => connection.previews.push(Preview { number, branch, endpoint: None, closed: false }),
-    }
-    connection.want(Target::Preview(number), &commit, &reference, now);
+    let reference = format!("refs/heads/{}", pull.branch);
+    connection.want(Target::Preview(number), &pull.commit, &reference, now);
     Heard::Accepted(format!("pull request {number}"))
 }
 

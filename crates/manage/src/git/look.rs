@@ -29,7 +29,12 @@ impl Manage {
                 let main = runyard_git::pushed::deployed(&branches).cloned();
                 Seen { main, previews: Vec::new(), trouble: None }
             }
-            Origin::Remote(remote) => self.look_at(connection, remote).await?,
+            Origin::Remote(remote) => {
+                let trouble = self.look_at_pulls(connection, remote).await.map_err(|e| e.to_string())?;
+                let current = self.connection(&connection.id).map_err(|e| e.to_string())?;
+                let seen = self.look_at(current.as_ref().unwrap_or(connection), remote).await?;
+                Seen { trouble: seen.trouble.or(trouble), ..seen }
+            }
         };
         let now = self.inner.engine.now();
         let kept = self.change(&connection.id, |connection| {

@@ -8,7 +8,9 @@ mod deliver;
 mod follow;
 pub(crate) mod hook;
 mod look;
+mod pace;
 mod preview;
+mod pulls;
 pub(crate) mod push;
 mod tell;
 mod views;
@@ -23,7 +25,7 @@ use runyard_domain::git::{Connection, Remote};
 use runyard_domain::{ConnectionId, EndpointId};
 use runyard_engine::EngineError;
 use runyard_git::pushed::Pushed;
-use runyard_git::{Access, Address, GitError};
+use runyard_git::{Access, Address, GitError, Ground, Keeper};
 use runyard_webhooks::{Asker, Reach};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{MutexGuard, Notify, Semaphore};
@@ -61,7 +63,7 @@ pub(crate) struct Secrets {
 /// What the following of repositories keeps in memory.
 pub(crate) struct Git {
     folder: PathBuf,
-    reach: Reach,
+    ground: Ground,
     asker: Asker,
     /// One change of a record after the other.
     changing: tokio::sync::Mutex<()>,
@@ -69,28 +71,26 @@ pub(crate) struct Git {
     /// A connection was made.
     appeared: Notify,
     heard: Mutex<VecDeque<(ConnectionId, String)>>,
+    pulls: pulls::Lists,
     builds: Semaphore,
     clients: Arc<Semaphore>,
 }
 
 impl Git {
-    pub(crate) fn new(folder: PathBuf, reach: Reach) -> Self {
+    pub(crate) fn new(folder: PathBuf, reach: Reach, keeper: Option<Arc<Keeper>>) -> Self {
+        let (work, known_hosts) = (folder.join("work"), folder.join("known_hosts"));
         Self {
             folder,
-            reach,
+            ground: Ground { reach, work, known_hosts, keeper },
             asker: Asker::new(reach),
             changing: tokio::sync::Mutex::default(),
             nudges: Mutex::default(),
             appeared: Notify::new(),
             heard: Mutex::default(),
+            pulls: pulls::Lists::default(),
             builds: Semaphore::new(BUILDS),
             clients: Arc::new(Semaphore::new(CLIENTS)),
         }
-    }
-
-    /// A folder for what is there for a while.
-    fn work(&self) -> PathBuf {
-        self.folder.join("work")
     }
 
     fn nudge_of(&self, id: &ConnectionId) -> Arc<Notify> {
@@ -111,6 +111,7 @@ impl Git {
 
     fn forget(&self, id: &ConnectionId) {
         self.nudges.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.pulls.forget(id);
     }
 
     /// Whether this message was heard before.
@@ -184,16 +185,14 @@ impl Manage {
             }
             (None, None) => Access::Open,
         };
-        let git = &self.inner.git;
-        let known_hosts = git.folder.join("known_hosts");
-        Ok(runyard_git::Remote { address, access, reach: git.reach, work: git.work(), known_hosts })
+        Ok(runyard_git::Remote { address, access, ground: self.inner.git.ground.clone() })
     }
 
     /// The repository that is pushed here for an endpoint.
     fn pushed(&self, endpoint: &EndpointId) -> Pushed {
         let git = &self.inner.git;
         let path = runyard_git::pushed::path(&git.folder.join("pushed"), endpoint.as_str());
-        Pushed { path, work: git.work() }
+        Pushed { path, ground: git.ground.clone() }
     }
 
     /// Ends an endpoint's connection, with what was pushed here and the endpoints of pull requests.

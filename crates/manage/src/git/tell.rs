@@ -24,7 +24,7 @@ pub(super) struct Project {
     /// Whether the API is GitLab's.
     pub(super) gitlab: bool,
     /// Whether it is Gitea's.
-    gitea: bool,
+    pub(super) gitea: bool,
 }
 
 /// The repository in its forge's API, where that is known.

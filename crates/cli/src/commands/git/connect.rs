@@ -64,7 +64,7 @@ pub struct Connect {
     /// An environment variable of every release; K alone takes the value from here
     #[arg(long, value_name = "K=V")]
     env: Vec<String>,
-    /// Give each pull request from the same repository an endpoint of its own
+    /// Give each pull request from the same repository an endpoint of its own; found by webhook, and by the forge's API
     #[arg(long)]
     pull_requests: bool,
     /// A token that reads the repository, and writes commit statuses where it may

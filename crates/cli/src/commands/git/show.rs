@@ -49,13 +49,24 @@ fn facts(connection: &Connection) -> Facts {
         let every = format!("every {}", time::exact(i64::from(seconds) * 1_000));
         facts.add("looks", if seconds == 0 { "when told".to_owned() } else { every });
     }
-    let previews: Vec<String> = connection
-        .previews
-        .iter()
-        .map(|p| format!("#{} {}", p.number, p.endpoint_name.as_deref().unwrap_or("(no endpoint yet)")))
-        .collect();
-    facts.add("pull requests", previews.join(", "));
+    facts.add("pull requests", pull_requests(connection));
     facts
+}
+
+/// Those that have an endpoint, and what to do where few are heard of.
+fn pull_requests(connection: &Connection) -> String {
+    let one = |number: u64, name: Option<&str>| format!("#{number} {}", name.unwrap_or("(no endpoint yet)"));
+    let open = connection.previews.iter().map(|p| one(p.number, p.endpoint_name.as_deref()));
+    let mut parts: Vec<String> = open.collect();
+    if connection.pull_requests && parts.is_empty() {
+        parts.push("none open".to_owned());
+    }
+    if connection.pull_requests && connection.api.is_none() {
+        parts.push(
+            "heard of by webhook alone, since the forge's API is not known (connect with --api)".to_owned(),
+        );
+    }
+    parts.join(", ")
 }
 
 fn table(builds: &[Build], now: i64) -> Table {
