@@ -140,7 +140,7 @@ pub struct Connection {
     pub previews: Vec<Preview>,
     /// What became of commits, newest first.
     pub builds: Vec<Build>,
-    /// Why the repository could not be read, since it could not.
+    /// Why the repository, or its list of pull requests, could not be read, since it could not.
     pub trouble: Option<String>,
 }
 

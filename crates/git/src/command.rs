@@ -222,7 +222,9 @@ fn failed(what: &str, said: &str, status: std::process::ExitStatus) -> GitError 
     ];
     if said.contains("fsck error") {
         let said = cause(said).unwrap_or_default();
-        return GitError::Refused(format!("{what} was refused, since an object of it is no valid one: {said}"));
+        return GitError::Refused(format!(
+            "{what} was refused, since an object of it is no valid one: {said}"
+        ));
     }
     let what = what.to_owned();
     let said_so = cause(said).unwrap_or_else(|| status.to_string());
@@ -284,7 +286,8 @@ mod tests {
         let script = "echo 'fatal: Authentication failed for x' >&2; exit 128";
         let error = run(shell(script), "Asking", &Bounds::brief()).await.unwrap_err();
         assert!(matches!(error, GitError::Denied { .. }) && error.to_string().contains("--token"), "{error}");
-        let script = "echo 'error: object a: gitmodulesUrl: x' >&2; echo 'fatal: fsck error in y' >&2; exit 128";
+        let script =
+            "echo 'error: object a: gitmodulesUrl: x' >&2; echo 'fatal: fsck error in y' >&2; exit 128";
         let error = run(shell(script), "Asking", &Bounds::brief()).await.unwrap_err();
         assert!(!error.may_pass() && error.to_string().contains("gitmodulesUrl"), "{error}");
     }

@@ -272,7 +272,9 @@ impl Server {
             headers.extend(self.headers.clone());
         }
         let here = |error: io::Error| format!("{} cannot be written: {error}", place.display());
-        let (mut file, mut hash, mut size) = (File::create(aside).map_err(here)?, Sha256::new(), 0);
+        // New, or it could be a link.
+        let file = fs::OpenOptions::new().write(true).create_new(true).open(aside);
+        let (mut file, mut hash, mut size) = (file.map_err(here)?, Sha256::new(), 0);
         let mut sink = |piece: &[u8]| {
             hash.update(piece);
             size += piece.len() as u64;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{OpenOptionsExt as _, lchown};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -53,7 +53,8 @@ impl Ground {
         let (work, keeper) = (self.work.clone(), self.keeper.clone());
         let readable = readable.iter().map(|path| (*path).to_owned()).collect();
         let make = move || -> std::io::Result<Room> {
-            let dir = tempfile::Builder::new().prefix("git-").tempdir_in(work)?;
+            let closed = fs::Permissions::from_mode(0o700);
+            let dir = tempfile::Builder::new().prefix("git-").permissions(closed).tempdir_in(work)?;
             let name = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
             let wants = Wants {
                 name,

@@ -93,9 +93,14 @@ impl Filler<'_> {
                 ready.push((submodule.path, dir));
             }
             let dir = level.room.close().await?;
-            lfs::fill(level.from, dir.path(), &dir.path().join(CODE), level.part).await?;
+            let code = dir.path().join(CODE);
+            // What ran there could have put a link in its place.
+            if !fs::symlink_metadata(&code).is_ok_and(|there| there.is_dir()) {
+                return Err(GitError::here("Reading the commit", &"its folder is none"));
+            }
+            lfs::fill(level.from, dir.path(), &code, level.part).await?;
             for (path, submodule) in ready {
-                put(&submodule.path().join(CODE), &dir.path().join(CODE), &path).map_err(|error| {
+                put(&submodule.path().join(CODE), &code, &path).map_err(|error| {
                     GitError::Refused(format!("the submodule '{path}' cannot be put in its place: {error}"))
                 })?;
             }

@@ -108,6 +108,12 @@ impl Connect {
             text::line(connection.webhook.url.as_deref().unwrap_or_default(), 400),
             text::line(connection.webhook.secret.as_deref().unwrap_or_default(), 200),
         ))?;
+        if connection.pull_requests && connection.api.is_none() {
+            context.ui.note(
+                "pull requests are heard of by webhook alone: the forge's API is not known; connect with --api to have it \
+                 asked for them",
+            );
+        }
         context.ui.note("the secret is not shown again; 'runyard git show' tells how the first commit fares");
         Ok(())
     }
