@@ -71,6 +71,8 @@ pub(crate) struct Build {
     pub(crate) target: Option<String>,
     /// The image's platform, as linux/amd64.
     pub(crate) platform: Option<String>,
+    /// The registry login that images are pulled with; else that of the image's registry.
+    pub(crate) registry: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

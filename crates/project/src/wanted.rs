@@ -89,6 +89,7 @@ impl Wanted {
             (Some(name), Some(environment)) if !is_named => Some(format!("{name}-{environment}")),
             (name, _) => name,
         };
+        let registry = build.registry.clone();
         let source = source(build)?;
         let env = variables(&run)?;
         let tests = test.into_iter().enumerate().map(|(at, case)| Test::of(at, case)).collect();
@@ -99,7 +100,8 @@ impl Wanted {
                 "run.entrypoint and run.command are for containers, and build.handler is none",
             ));
         }
-        let settings = settings(&run, &scale, limits, &rollout)?;
+        let mut settings = settings(&run, &scale, limits, &rollout)?;
+        settings.container.registry = registry.unwrap_or_default();
         settings.check().map_err(|wrong| {
             let key = crate::places::key_of(wrong.field);
             FileError::meaning(format!("{key} is {}: it must be {}", wrong.found, wrong.allowed))
@@ -110,7 +112,7 @@ impl Wanted {
 }
 
 fn source(build: file::Build) -> Result<Source, FileError> {
-    let file::Build { handler, dockerfile, image, args, target, platform } = build;
+    let file::Build { handler, dockerfile, image, args, target, platform, registry: _ } = build;
     let of_a_build = !args.is_empty() || target.is_some();
     match (handler, dockerfile, image) {
         (None, None, Some(_)) if of_a_build => Err(FileError::meaning(
@@ -219,6 +221,7 @@ fn container(run: &file::Run) -> Result<Container, FileError> {
         pids: run.pids.unwrap_or(usual.pids),
         shm_mib: run.shm.map_or(usual.shm_mib, |size| size.0),
         volumes: volumes.collect(),
+        registry: usual.registry,
     })
 }
 

@@ -151,6 +151,7 @@ mod tests {
         settings.rollout.watch_ms = 1_000;
         settings.container.cpu_millis = 1_500;
         settings.container.memory_mib = 2_048;
+        settings.container.registry = "hub".into();
         settings.container.volumes =
             vec![Volume { name: "data".into(), path: "/runpod-volume".into(), read_only: true }];
         let env = [("A", "1"), ("T", "{{ RUNPOD_SECRET_T }}")];

@@ -57,7 +57,7 @@ const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-const MANAGE: [(&str, &str, Opens); 43] = [
+const MANAGE: [(&str, &str, Opens); 45] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
