@@ -99,8 +99,8 @@ impl Engine {
         let asked = timeout(PATIENCE, self.disk_usage()).await;
         let text = asked.map_err(|_| refused("it took too long".to_owned()))?.map_err(&refused)?;
         let answer: Answer = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
-        let records = answer.parts.unwrap_or_default().into_iter().filter(|record| !record.shared);
-        let mut parts: Vec<Part> = records.map(part).collect();
+        let records = answer.parts.unwrap_or_default();
+        let mut parts: Vec<Part> = records.iter().filter(|record| !record.shared).map(part).collect();
         parts.sort_by_key(|part| part.used);
         Ok(BuildCache { parts })
     }
@@ -139,7 +139,7 @@ impl Engine {
     }
 }
 
-fn part(record: Record) -> Part {
+fn part(record: &Record) -> Part {
     let used = record.last_used_at.as_deref().and_then(seconds);
     Part {
         bytes: u64::try_from(record.size).unwrap_or(0),

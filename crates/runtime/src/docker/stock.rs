@@ -103,11 +103,15 @@ impl Engine {
         let networks = self.docker().list_networks(None::<ListNetworksOptions>).await;
         let networks = networks.map_err(|error| error::plain("list networks", &error))?;
         let mut gone = GoneBy::default();
-        listed.iter().for_each(|image| gone.image(image));
-        containers
-            .iter()
-            .for_each(|container| gone.count(container.labels.iter().flatten(), |g| &mut g.containers));
-        networks.iter().for_each(|network| gone.count(network.labels.iter().flatten(), |g| &mut g.networks));
+        for image in &listed {
+            gone.image(image);
+        }
+        for container in &containers {
+            gone.count(container.labels.iter().flatten(), |gone| &mut gone.containers);
+        }
+        for network in &networks {
+            gone.count(network.labels.iter().flatten(), |gone| &mut gone.networks);
+        }
         let used: HashSet<&str> = containers.iter().filter_map(|one| one.image_id.as_deref()).collect();
         // Ours first, so that it is others' layers that stay unknown.
         listed.sort_by_key(|image| self.origin(image, labels, pulled) == Origin::Other);

@@ -94,10 +94,10 @@ pub(super) async fn clear_peeks(paths: &Paths, started: Timestamp) {
         match timeout(PATIENCE, swept).await {
             Ok(Ok(0)) | Err(_) => {}
             Ok(Ok(count)) => {
-                tracing::info!(count, engine = address, "removed containers of a deploy that was cut off")
+                tracing::info!(count, engine = address, "removed containers of a deploy that was cut off");
             }
             Ok(Err(fault)) => {
-                tracing::debug!(engine = address, fault = fault.sentence(), "an engine was not swept")
+                tracing::debug!(engine = address, fault = fault.sentence(), "an engine was not swept");
             }
         }
     }

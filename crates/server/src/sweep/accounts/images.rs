@@ -43,7 +43,7 @@ impl Account for Images {
         let (Some(engine), Some(image)) = (&shelf.engine, images.iter().find(|image| image.id == id)) else {
             return Ok(false);
         };
-        let gone = self.runtime.block_on(engine.remove_image(image)).map_err(other)?;
+        let gone = self.runtime.block_on(engine.remove_image(image)).map_err(|fault| other(&fault))?;
         if gone {
             self.pulled.forget(address, id);
         }
@@ -168,7 +168,7 @@ impl Account for BuildCaches {
         let Some(excess) = self.excess(shelf) else { return Ok(false) };
         // A second less: times are cut to whole ones.
         let unused_s = u64::try_from(self.now_s - excess.since - 1).unwrap_or(0);
-        self.runtime.block_on(engine.trim_build_cache(unused_s)).map_err(other)?;
+        self.runtime.block_on(engine.trim_build_cache(unused_s)).map_err(|fault| other(&fault))?;
         Ok(true)
     }
 }
@@ -224,7 +224,7 @@ fn unknown<'a>(shelves: &'a [Shelf], of: impl Fn(&'a Shelf) -> Option<&'a String
     (!said.is_empty()).then(|| said.join("; "))
 }
 
-fn other(fault: Fault) -> io::Error {
+fn other(fault: &Fault) -> io::Error {
     io::Error::other(fault.sentence())
 }
 
