@@ -110,11 +110,27 @@ impl Held {
     pub fn command(
         &self,
         command: Vec<String>,
-        mut env: BTreeMap<String, String>,
+        env: BTreeMap<String, String>,
         dir: &Path,
     ) -> io::Result<Command> {
+        self.plan(command, env, dir).launcher(&self.keeper.launcher)
+    }
+
+    /// The same for a program that reads its standard input. How it is held is told through `file`, which is not there
+    /// yet, and is gone when it was read.
+    pub fn fed_command(
+        &self,
+        command: Vec<String>,
+        env: BTreeMap<String, String>,
+        dir: &Path,
+        file: &Path,
+    ) -> io::Result<Command> {
+        self.plan(command, env, dir).launcher_by_file(&self.keeper.launcher, file)
+    }
+
+    fn plan(&self, command: Vec<String>, mut env: BTreeMap<String, String>, dir: &Path) -> Plan {
         env.insert(leftovers::MARK.to_owned(), self.mark.clone());
-        let plan = Plan {
+        Plan {
             parent: std::process::id().cast_signed(),
             command,
             env,
@@ -126,8 +142,7 @@ impl Held {
             memory_bytes: None,
             open_files: 65_536,
             core_bytes: 0,
-        };
-        plan.launcher(&self.keeper.launcher)
+        }
     }
 
     /// Ends what its commands left running: by their mark, and, where no other build is at work, by their user.

@@ -1,11 +1,12 @@
 //! The launcher: what a worker's (or a build's) process does between its birth and its first instruction. It runs
-//! as `runyard agent-exec` with a [`Plan`] on its standard input, gives up its rights one after another, and
-//! becomes the worker's program. A separate program rather than code between fork and exec, which only
+//! as `runyard agent-exec` with a [`Plan`] on its standard input (in a file, for a program that reads its own), gives up
+//! its rights one after another, and becomes the worker's program. A separate program rather than code between fork and exec, which only
 //! unsafe Rust can have.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -15,6 +16,9 @@ use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::{self, View};
+
+/// Names the file with the plan, where it is not on the standard input.
+const PLAN_FILE: &str = "RUNYARD_PLAN";
 
 /// The shell's exit code for a program that cannot be run.
 const NOT_RUN: u8 = 127;
@@ -41,7 +45,8 @@ pub struct Plan {
     pub env: BTreeMap<String, String>,
     /// Where it starts.
     pub dir: PathBuf,
-    /// What it reads as its standard input; nothing, where nothing is said.
+    /// What it reads as its standard input. Where nothing is said it is nothing, or the launcher's own where the plan
+    /// comes in a file.
     pub stdin: Option<PathBuf>,
     /// The user and group to become.
     pub uid: Option<u32>,
@@ -68,13 +73,23 @@ impl Plan {
         command.arg("agent-exec").env_clear().current_dir("/").stdin(text);
         Ok(command)
     }
+
+    /// The same for a program that reads its standard input: the plan goes through `file`, which is not there yet, and
+    /// is gone when it was read.
+    pub fn launcher_by_file(&self, launcher: &Path, file: &Path) -> io::Result<Command> {
+        let mut plan = File::options().write(true).create_new(true).mode(0o600).open(file)?;
+        plan.write_all(&serde_json::to_vec(self)?)?;
+        let mut command = Command::new(launcher);
+        command.arg("agent-exec").env_clear().env(PLAN_FILE, file).current_dir("/");
+        Ok(command)
+    }
 }
 
 /// The worker's program was not reached.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// The plan on standard input could not be read.
-    #[error("cannot read the plan from standard input: {0}")]
+    /// The plan could not be read.
+    #[error("cannot read the plan: {0}")]
     ReadPlan(io::Error),
     /// One of the steps before the program failed.
     #[error("cannot {step}: {reason}")]
@@ -97,7 +112,7 @@ pub enum LaunchError {
     },
 }
 
-/// Becomes the worker that the plan on standard input describes; returns only on failure. To be called
+/// Becomes the worker that the plan describes; returns only on failure. To be called
 /// before any thread is started.
 pub fn launch() -> LaunchError {
     match prepare() {
@@ -114,14 +129,10 @@ pub fn launch_main() -> ExitCode {
 }
 
 fn prepare() -> Result<(String, Command), LaunchError> {
-    let mut text = Vec::new();
-    io::stdin().lock().read_to_end(&mut text).map_err(LaunchError::ReadPlan)?;
-    let plan: Plan =
-        serde_json::from_slice(&text).map_err(|error| LaunchError::ReadPlan(io::Error::other(error)))?;
-
+    let (plan, ours) = read_plan().map_err(LaunchError::ReadPlan)?;
     let stdin = match &plan.stdin {
         Some(path) => Stdio::from(File::open(path).map_err(failed("open its standard input"))?),
-        None => Stdio::null(),
+        None => ours,
     };
     rustix::process::setsid().map_err(failed("start a session"))?;
     limit(&plan)?;
@@ -147,6 +158,18 @@ fn prepare() -> Result<(String, Command), LaunchError> {
     command.args(plan.command.iter().skip(1)).env_clear().envs(&plan.env).stdin(stdin);
     std::env::set_current_dir(&plan.dir).map_err(failed("enter its folder"))?;
     Ok((program, command))
+}
+
+/// The plan, and what the program gets as its standard input where the plan names nothing.
+fn read_plan() -> io::Result<(Plan, Stdio)> {
+    let Some(file) = std::env::var_os(PLAN_FILE) else {
+        let mut text = Vec::new();
+        io::stdin().lock().read_to_end(&mut text)?;
+        return Ok((serde_json::from_slice(&text)?, Stdio::null()));
+    };
+    let text = std::fs::read(&file)?;
+    std::fs::remove_file(&file)?;
+    Ok((serde_json::from_slice(&text)?, Stdio::inherit()))
 }
 
 fn failed<E: std::fmt::Display>(step: &'static str) -> impl Fn(E) -> LaunchError {

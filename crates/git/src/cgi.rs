@@ -2,8 +2,6 @@
 //! piece by piece. Who may do what was decided before.
 
 use std::io;
-use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
-use crate::command::{self, Group, last};
+use crate::command::{Group, last};
 use crate::error::GitError;
+use crate::pushed::Pushed;
+use crate::room::{As, Room};
 
 /// The longest head of an answer, in bytes.
 const HEAD: usize = 16 << 10;
@@ -75,23 +75,25 @@ pub struct Answer {
     out: ChildStdout,
     child: Child,
     group: Group,
+    _room: Room,
 }
 
-/// Begins the answer to `call` on the repository at `path`, for `user`.
+/// Begins the answer to `call` on a repository, for `user`.
 pub async fn begin<B>(
-    path: &Path,
+    pushed: &Pushed,
     call: &Call,
     headers: &HeaderMap,
     user: &str,
-    home: &Path,
     body: B,
 ) -> Result<Answer, GitError>
 where
     B: BodyPieces + Send + 'static,
 {
     const WHAT: &str = "Serving the repository";
-    let mut backend = command::git(home);
-    backend.arg("http-backend").stdin(Stdio::piped());
+    let path = pushed.path.as_path();
+    let room = pushed.ground.room(WHAT, As::Ourselves, &[path]).await?;
+    let mut backend = room.git();
+    backend.arg("http-backend");
     let (root, name) =
         (path.parent().unwrap_or(path), path.file_name().unwrap_or_default().to_string_lossy());
     let (method, info, query) = if call.asks {
@@ -118,7 +120,7 @@ where
             backend.env(variable, value);
         }
     }
-    let mut child = backend.spawn().map_err(|error| GitError::here(WHAT, &error))?;
+    let mut child = room.start(backend).map_err(|error| GitError::here(WHAT, &error))?;
     let group = Group::of(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     if let Some(stdin) = stdin {
@@ -135,7 +137,7 @@ where
     let (head, first) = head.ok_or_else(|| GitError::here(WHAT, &"git http-backend gave no answer"))?;
     let (status, headers) = parse_head(&head)
         .ok_or_else(|| GitError::here(WHAT, &"the answer of git http-backend cannot be read"))?;
-    Ok(Answer { status, headers, first, out, child, group })
+    Ok(Answer { status, headers, first, out, child, group, _room: room })
 }
 
 /// A body that comes in pieces.

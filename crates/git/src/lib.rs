@@ -11,8 +11,7 @@
 //!
 //! Every `git` runs with a scrubbed environment, without hooks, prompts, or the settings of a person, for a bounded
 //! time and within a bounded size; what is secret never stands in its arguments. Those that read what others wrote are
-//! held like installers are, away from the data directory; `git http-backend`, which only whoever may deploy talks to,
-//! is not.
+//! held like installers are, away from the data directory.
 
 pub mod address;
 pub mod cgi;

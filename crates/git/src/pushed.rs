@@ -100,12 +100,13 @@ impl Pushed {
     /// Packs what many pushes left lying about, and removes what no branch has had for a day.
     pub async fn tidy(&self) -> Result<(), GitError> {
         const WHAT: &str = "Tidying a repository";
-        let home = self.home(WHAT)?;
-        let mut gc = command::git(home.path());
+        let room = self.ground.room(WHAT, As::Ourselves, &[&self.path]).await?;
+        let mut gc = room.git();
         let more = [("gc.auto", "500"), ("gc.autoDetach", "false"), ("gc.pruneExpire", "1.day.ago")];
         command::settings(&mut gc, more.map(|(name, value)| (name, value.to_owned())));
         gc.arg("--git-dir").arg(&self.path).args(["gc", "--auto", "--quiet"]);
-        run(gc, WHAT, &Bounds { time: TIDY_TIME, ..Bounds::brief() }).await.map(drop)
+        room.run(gc, WHAT, &Bounds { time: TIDY_TIME, ..Bounds::brief() }).await?;
+        room.close().await.map(drop)
     }
 
     fn home(&self, what: &str) -> Result<tempfile::TempDir, GitError> {

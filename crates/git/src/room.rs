@@ -3,19 +3,23 @@
 //! of packages, it sees nothing of the data directory but its own folder and writes nothing else.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::ffi::OsStr;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::{fs, io};
 
 use runyard_agent::{Held, Keeper, Wants};
 use runyard_webhooks::Reach;
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::command::{self, Bounds, run};
 use crate::error::GitError;
+
+/// The file of a room that says how a program is held.
+const PLAN: &str = "plan";
 
 /// What all repositories of a server share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,26 +47,27 @@ pub(crate) struct Room {
 pub(crate) enum As {
     /// As nobody who has anything, where we may choose.
     Nobody,
-    /// As ourselves: OpenSSH runs for nobody whom the machine does not know.
+    /// As ourselves: OpenSSH runs for nobody whom the machine does not know, and repositories that are pushed here are
+    /// ours.
     Ourselves,
 }
 
 impl Ground {
-    /// A room in which `readable` can be read, beside what is outside of the data directory.
-    pub(crate) async fn room(&self, what: &str, who: As, readable: &[&Path]) -> Result<Room, GitError> {
+    /// A room in which `inside` can be read, beside what is outside of the data directory, and written to by ourselves.
+    pub(crate) async fn room(&self, what: &str, who: As, inside: &[&Path]) -> Result<Room, GitError> {
         let (work, keeper) = (self.work.clone(), self.keeper.clone());
-        let readable = readable.iter().map(|path| (*path).to_owned()).collect();
-        let make = move || -> std::io::Result<Room> {
+        let inside: Vec<PathBuf> = inside.iter().map(|path| (*path).to_owned()).collect();
+        let make = move || -> io::Result<Room> {
             let closed = fs::Permissions::from_mode(0o700);
             let dir = tempfile::Builder::new().prefix("git-").permissions(closed).tempdir_in(work)?;
             let name = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let wants = Wants {
-                name,
-                readable,
-                writable: vec![dir.path().to_owned()],
-                needs: needs(),
-                as_ourselves: who == As::Ourselves,
+            let ours = [dir.path().to_owned()].into_iter();
+            let (readable, writable) = match who {
+                As::Nobody => (inside, ours.collect()),
+                As::Ourselves => (Vec::new(), ours.chain(inside).collect()),
             };
+            let wants =
+                Wants { name, readable, writable, needs: needs(), as_ourselves: who == As::Ourselves };
             let held = keeper.map(|keeper| keeper.hold(&wants));
             let room = Room { held, dir };
             room.give(room.path())?;
@@ -107,24 +112,37 @@ impl Room {
         run(command, what, bounds).await
     }
 
+    /// Starts a command of this room that reads its standard input.
+    pub(crate) fn start(&self, command: Command) -> io::Result<Child> {
+        let mut command = match &self.held {
+            Some(held) => {
+                let Parts { words, env, dir } = Parts::of(&command);
+                Command::from(held.fed_command(words, env, &dir, &self.path().join(PLAN))?)
+            }
+            None => command,
+        };
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.spawn()
+    }
+
     /// A new file that only the room's programs read.
-    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<PathBuf> {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
         let path = self.path().join(name);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        std::io::Write::write_all(&mut file, bytes)?;
+        io::Write::write_all(&mut file, bytes)?;
         self.give(&path)?;
         Ok(path)
     }
 
     /// A new folder that the room's programs write to.
-    pub(crate) fn folder(&self, name: &str) -> std::io::Result<PathBuf> {
+    pub(crate) fn folder(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path().join(name);
         fs::create_dir(&path)?;
         self.give(&path)?;
         Ok(path)
     }
 
-    fn give(&self, path: &Path) -> std::io::Result<()> {
+    fn give(&self, path: &Path) -> io::Result<()> {
         match self.held.as_ref().and_then(Held::uid) {
             Some(uid) => lchown(path, Some(uid), Some(uid)),
             None => Ok(()),
@@ -140,15 +158,28 @@ impl Room {
     }
 }
 
+/// What a command is made of.
+struct Parts {
+    words: Vec<String>,
+    env: BTreeMap<String, String>,
+    dir: PathBuf,
+}
+
+impl Parts {
+    fn of(command: &Command) -> Self {
+        let command = command.as_std();
+        let text = |part: &OsStr| part.to_string_lossy().into_owned();
+        let words = [command.get_program()].into_iter().chain(command.get_args()).map(text).collect();
+        let pair = |(name, value): (&OsStr, Option<&OsStr>)| Some((text(name), text(value?)));
+        let env = command.get_envs().filter_map(pair).collect();
+        Self { words, env, dir: command.get_current_dir().unwrap_or(Path::new("/")).to_owned() }
+    }
+}
+
 /// The same command, held.
-fn held_by(held: &Held, command: &Command) -> std::io::Result<Command> {
-    let command = command.as_std();
-    let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
-    let words = [command.get_program()].into_iter().chain(command.get_args()).map(text).collect();
-    let pair = |(name, value): (&std::ffi::OsStr, Option<&std::ffi::OsStr>)| Some((text(name), text(value?)));
-    let env: BTreeMap<String, String> = command.get_envs().filter_map(pair).collect();
-    let dir = command.get_current_dir().unwrap_or(Path::new("/"));
-    let mut held = Command::from(held.command(words, env, dir)?);
+fn held_by(held: &Held, command: &Command) -> io::Result<Command> {
+    let Parts { words, env, dir } = Parts::of(command);
+    let mut held = Command::from(held.command(words, env, &dir)?);
     // It begins a session of its own, and so a group.
     held.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     Ok(held)

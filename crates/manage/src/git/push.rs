@@ -78,8 +78,7 @@ impl Manage {
         let git = &self.inner.git;
         let client = git.clients.clone().acquire_owned().await.map_err(|_| nothing())?;
         let (parts, body) = request.into_parts();
-        let (home, user) = (git.ground.work.clone(), caller.name());
-        let answer = cgi::begin(&pushed.path, &call, &parts.headers, user, &home, Pieces(body)).await?;
+        let answer = cgi::begin(&pushed, &call, &parts.headers, caller.name(), Pieces(body)).await?;
         let ended =
             Ended { manage: self.clone(), connection: connection.filter(|_| !call.asks), _client: client };
         Ok(response(answer, ended))
