@@ -118,7 +118,7 @@ class Yard:
     def _read(stdout, ready):
         with stdout:
             for line in stdout:
-                if b"  API      http://" in line:
+                if b"  API      http" in line:
                     ready.set()
         ready.set()
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use runyard_listener::{Limits, raise_open_files};
+use runyard_listener::{Limits, Networks, raise_open_files};
 use tokio::net::TcpListener;
 
 use crate::agent::Agent;
@@ -30,16 +30,17 @@ fn limits() -> Limits {
         patience: Duration::from_mins(2),
         rate: 500,
         send_buffer: None,
+        shared: Networks::default(),
     }
 }
 
 /// Serves workers as long as the agent lives.
 pub async fn serve(agent: Arc<Agent>, listener: TcpListener) {
-    let each = || {
+    let each = |_| {
         let (agent, whose) = (Arc::clone(&agent), Arc::new(Whose::default()));
         move |request| forward::answer(Arc::clone(&agent), Arc::clone(&whose), request)
     };
-    runyard_listener::serve_tcp(listener, limits(), each, std::future::pending()).await;
+    runyard_listener::serve_tcp(listener, None, limits(), each, std::future::pending()).await;
 }
 
 /// Whose a connection is, once a token was shown on it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::client::{Client, Key, Transport};
+use crate::client::{Client, Key, Transport, Trust};
 use crate::credentials::Credentials;
 use crate::errors::{Code, Failure};
 use crate::files;
@@ -35,6 +35,9 @@ pub struct TargetArgs {
     /// A data directory on this machine, in place of an address [env: RUNYARD_DATA]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub data: Option<PathBuf>,
+    /// A file with the certificate authorities to trust at an https address [env: RUNYARD_CACERT]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub cacert: Option<PathBuf>,
 }
 
 impl TargetArgs {
@@ -48,6 +51,12 @@ impl TargetArgs {
         self.find(None).await.ok()
     }
 
+    /// Whom to believe at an `https:` address.
+    pub fn trust(&self) -> Trust {
+        let named = || variable("RUNYARD_CACERT").map(PathBuf::from);
+        Trust { authorities: self.cacert.clone().or_else(named) }
+    }
+
     async fn find(&self, offline: Option<Ui>) -> anyhow::Result<Client> {
         match self.named() {
             Some(Named::Url(url)) => {
@@ -55,7 +64,7 @@ impl TargetArgs {
                     Some(key) => Some(key),
                     None => stored_key(&Credentials::load()?, &url).or_else(|| owner_key(&url)),
                 };
-                Ok(Client::http(&url, key)?)
+                Ok(Client::http(&url, key, &self.trust())?)
             }
             Some(Named::Data(dir)) => open_data(&absolute(&dir)?, offline).await,
             None => self.remembered(offline).await,
@@ -85,12 +94,21 @@ impl TargetArgs {
     async fn remembered(&self, offline: Option<Ui>) -> anyhow::Result<Client> {
         let credentials = Credentials::load()?;
         let url = credentials.current.clone().unwrap_or_else(|| DEFAULT_URL.to_owned());
+        // Its certificate names what others call it.
+        if url.starts_with("https:")
+            && is_this_machine(&url)
+            && self.trust().authorities.is_none()
+            && let Some(last) = LastUsed::load().filter(|last| last.url.as_deref() == Some(&url))
+            && let Ok(client) = open_data(&last.data, None).await
+        {
+            return Ok(client);
+        }
         let key = self
             .own_key()
             .or_else(|| stored_key(&credentials, &url))
             .or_else(|| owner_key(&url))
             .or_else(|| key_from("RUNPOD_API_KEY"));
-        let client = Client::http(&url, key)?;
+        let client = Client::http(&url, key, &self.trust())?;
         if !is_this_machine(&url) || client.answers(PROBE).await {
             return Ok(client);
         }

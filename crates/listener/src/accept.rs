@@ -10,13 +10,14 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::arrival::{Arrival, Tcp};
 use crate::doors::Doors;
 use crate::guarded::DISCARD_FOR;
-use crate::{Limits, connection};
+use crate::{Limits, Tls, connection};
 
 /// How many are told at once why they may not come in; the others are closed without a word.
 const TOLD_AT_ONCE: usize = 64;
@@ -26,52 +27,58 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where connections come from.
 trait Source: Sync {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Arrival: Arrival;
 
-    /// The next one, and whose it is.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<IpAddr>)>> + Send;
+    /// The next one.
+    fn next(&self) -> impl Future<Output = io::Result<Self::Arrival>> + Send;
 }
 
-/// A TCP listener, and what the kernel may keep for each reader.
-struct Tcp(TcpListener, Option<usize>);
+/// A TCP listener, what is spoken on it, and what the kernel may keep for each reader.
+struct TcpSource {
+    listener: TcpListener,
+    tls: Option<Tls>,
+    send_buffer: Option<usize>,
+}
 
-impl Source for Tcp {
-    type Stream = TcpStream;
+impl Source for TcpSource {
+    type Arrival = Tcp;
 
-    async fn next(&self) -> io::Result<(TcpStream, Option<IpAddr>)> {
-        let (stream, peer) = self.0.accept().await?;
+    async fn next(&self) -> io::Result<Tcp> {
+        let (stream, peer) = self.listener.accept().await?;
         // Neither is worth a connection.
         let _ = stream.set_nodelay(true);
-        if let Some(bytes) = self.1 {
+        if let Some(bytes) = self.send_buffer {
             let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, bytes);
         }
-        Ok((stream, Some(peer.ip())))
+        Ok(Tcp { stream, address: peer.ip(), tls: self.tls.as_ref().map(Tls::acceptor) })
     }
 }
 
 impl Source for UnixListener {
-    type Stream = UnixStream;
+    type Arrival = UnixStream;
 
-    async fn next(&self) -> io::Result<(UnixStream, Option<IpAddr>)> {
-        Ok((self.accept().await?.0, None))
+    async fn next(&self) -> io::Result<UnixStream> {
+        Ok(self.accept().await?.0)
     }
 }
 
-/// Serves connections over TCP until `closing` resolves, and then until what is being answered is answered.
-/// `service` is called once for each connection and makes what answers its requests.
+/// Serves connections over TCP until `closing` resolves, and then until what is being answered is answered. With
+/// `tls` nothing else is spoken. `service` is called once for each connection, with the address that it comes from,
+/// and makes what answers its requests.
 pub async fn serve_tcp<M, S, F, B>(
     listener: TcpListener,
+    tls: Option<Tls>,
     limits: Limits,
     service: M,
     closing: impl Future<Output = ()> + Send,
 ) where
-    M: Fn() -> S + Send,
+    M: Fn(Option<IpAddr>) -> S + Send,
     S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let source = Tcp(listener, limits.send_buffer);
+    let source = TcpSource { listener, tls, send_buffer: limits.send_buffer };
     serve(source, limits, service, closing).await;
 }
 
@@ -82,7 +89,7 @@ pub async fn serve_unix<M, S, F, B>(
     service: M,
     closing: impl Future<Output = ()> + Send,
 ) where
-    M: Fn() -> S + Send,
+    M: Fn(Option<IpAddr>) -> S + Send,
     S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Unpin + Send + 'static,
@@ -94,7 +101,7 @@ pub async fn serve_unix<M, S, F, B>(
 async fn serve<A, M, S, F, B>(source: A, limits: Limits, service: M, closing: impl Future<Output = ()> + Send)
 where
     A: Source,
-    M: Fn() -> S + Send,
+    M: Fn(Option<IpAddr>) -> S + Send,
     S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Unpin + Send + 'static,
@@ -109,21 +116,24 @@ where
             accepted = source.next() => accepted,
             () = &mut closing => break,
         };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
+        let arrival = match accepted {
+            Ok(arrival) => arrival,
             Err(error) => {
                 tracing::warn!(%error, "A connection could not be accepted");
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        let address = arrival.address();
         match doors.enter(address, &limits) {
             Ok(place) => {
                 let (limits, closes) = (Arc::clone(&limits), closes.clone());
-                tokio::spawn(connection::serve(stream, place, limits, service(), closes));
+                tokio::spawn(connection::serve(arrival, place, limits, service(address), closes));
             }
             Err(refusal) => {
-                if let Ok(permit) = Arc::clone(&told).try_acquire_owned() {
+                if let Ok(permit) = Arc::clone(&told).try_acquire_owned()
+                    && let Some(stream) = arrival.unsettled()
+                {
                     let words = refusal.answer(&limits);
                     tokio::spawn(async move {
                         let _ = timeout(DISCARD_FOR, tell(stream, &words)).await;
@@ -139,7 +149,7 @@ where
 }
 
 /// Says why there is no place, and waits until that was heard.
-async fn tell<T: AsyncRead + AsyncWrite + Unpin>(mut stream: T, words: &[u8]) -> io::Result<()> {
+pub(crate) async fn tell<T: AsyncRead + AsyncWrite + Unpin>(mut stream: T, words: &[u8]) -> io::Result<()> {
     stream.write_all(words).await?;
     stream.shutdown().await?;
     let mut thrown_away = [0; 4096];
@@ -150,6 +160,7 @@ async fn tell<T: AsyncRead + AsyncWrite + Unpin>(mut stream: T, words: &[u8]) ->
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::Networks;
 
     /// Generous ones, for tests to narrow.
     pub(crate) fn limits() -> Limits {
@@ -165,6 +176,7 @@ pub(crate) mod tests {
             patience: long,
             rate: 0,
             send_buffer: None,
+            shared: Networks::default(),
         }
     }
 }

@@ -12,10 +12,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::Limits;
+use crate::arrival::Arrival;
 use crate::doors::Place;
 use crate::guarded::Guarded;
 use crate::pulse::Busy;
@@ -24,20 +24,26 @@ use crate::pulse::Busy;
 const USUAL_HEADERS: usize = 100;
 
 /// Serves a connection to its end. Once `closing` turns, what is being answered is answered, and nothing more.
-pub(crate) async fn serve<T, S, F, B>(
-    stream: T,
+pub(crate) async fn serve<A, S, F, B>(
+    arrival: A,
     place: Place,
     limits: Arc<Limits>,
     service: S,
     mut closing: watch::Receiver<bool>,
 ) where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Arrival,
     S: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<B>>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let pulse = Arc::clone(&place.pulse);
+    let settled = tokio::select! {
+        settled = arrival.settle(&limits) => settled,
+        () = pulse.evicted.notified() => None,
+        () = turned(&mut closing) => None,
+    };
+    let Some(stream) = settled else { return };
     let watched = service_fn(|request| {
         let (busy, pulse) = (pulse.begin(), Arc::clone(&pulse));
         let answer = service(request);

@@ -35,13 +35,15 @@ impl Doors {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a connection from `address`, `None` where there is no such thing or it is this machine's.
+    /// A place for a connection from `address`. `None`, this machine's own and those that stand for many have no
+    /// share.
     pub(crate) fn enter(
         self: &Arc<Self>,
         address: Option<IpAddr>,
         limits: &Limits,
     ) -> Result<Place, Refusal> {
-        let address = address.filter(|address| !is_own(*address)).map(network);
+        let has_share = |address: &IpAddr| !is_own(*address) && !limits.shared.contain(*address);
+        let address = address.filter(has_share).map(network);
         let mut inside = self.lock();
         let from_here = address.map_or(0, |address| inside.by_address.get(&address).copied().unwrap_or(0));
         if address.is_some() && from_here >= limits.per_address {
@@ -117,6 +119,15 @@ mod tests {
         assert!(own.iter().all(Result::is_ok) && own_again.is_ok());
         drop(first);
         doors.enter("2001:db8::2".parse().ok(), &limits).expect("its place is free again");
+    }
+
+    #[test]
+    fn a_proxy_that_stands_for_many_has_no_share() {
+        let shared = "10.0.0.0/8".parse().expect("a network");
+        let (doors, limits) = (Arc::new(Doors::default()), Limits { per_address: 1, shared, ..limits() });
+        let places = ["10.0.0.1", "10.0.0.1", "11.0.0.1"].map(|from| doors.enter(from.parse().ok(), &limits));
+        assert!(places.iter().all(Result::is_ok));
+        assert!(doors.enter("11.0.0.1".parse().ok(), &limits).is_err());
     }
 
     #[test]

@@ -3,22 +3,28 @@
 //! spoken; a request that a route could answer is never cut here, however long it is held.
 //!
 //! - [`serve_tcp`], [`serve_unix`] accept and serve until they are told to close.
-//! - [`Limits`] says what one listener takes.
+//! - [`Limits`] says what one listener takes, [`Tls`] what it proves itself with.
 //! - [`Pace`] tells who is too slow, for whoever reads or writes bytes.
 //! - [`raise_open_files`] makes room for many connections.
 
 mod accept;
+mod arrival;
 mod connection;
 mod doors;
+mod expiry;
 mod files;
 mod guarded;
+mod networks;
 mod pace;
 mod pulse;
 mod refusal;
+mod tls;
 
 pub use accept::{serve_tcp, serve_unix};
 pub use files::{OpenFiles, raise_open_files};
+pub use networks::{Networks, NotANetwork};
 pub use pace::Pace;
+pub use tls::{Tls, TlsError};
 
 use std::time::Duration;
 
@@ -46,6 +52,8 @@ pub struct Limits {
     pub rate: u64,
     /// What the kernel may keep for a reader, in bytes; `None` leaves it to the kernel.
     pub send_buffer: Option<usize>,
+    /// Addresses that stand for many: their connections are counted in all, not by address.
+    pub shared: Networks,
 }
 
 /// Whether an address is this machine's own.

@@ -15,6 +15,8 @@ pub(crate) enum Refusal {
     AddressFull,
     /// A request's head took too long.
     SlowHead,
+    /// What came is not TLS, and nothing else is spoken here.
+    NotTls,
     /// The HTTP machinery could not read a request, and answers with this status.
     Unreadable(u16),
 }
@@ -28,7 +30,7 @@ impl Refusal {
             Self::SlowHead => (408, "Request Timeout", None),
             Self::Unreadable(414) => (414, "URI Too Long", None),
             Self::Unreadable(431) => (431, "Request Header Fields Too Large", None),
-            Self::Unreadable(_) => (400, "Bad Request", None),
+            Self::NotTls | Self::Unreadable(_) => (400, "Bad Request", None),
         };
         let body = json!({"error": self.sentence(limits), "code": self.code()}).to_string();
         let retry_after = retry_after.map_or(String::new(), |s: u32| format!("retry-after: {s}\r\n"));
@@ -46,7 +48,7 @@ impl Refusal {
             Self::Full | Self::AddressFull => "too_many_connections",
             Self::SlowHead => "header_timeout",
             Self::Unreadable(414 | 431) => "header_too_large",
-            Self::Unreadable(_) => "bad_request",
+            Self::NotTls | Self::Unreadable(_) => "bad_request",
         }
     }
 
@@ -64,6 +66,7 @@ impl Refusal {
             Self::SlowHead => {
                 format!("the request's headers did not arrive whole within {}", words(limits.header_timeout))
             }
+            Self::NotTls => "this address speaks TLS only: write it with https://".to_owned(),
             Self::Unreadable(414) => "the request's address is longer than 65534 bytes".to_owned(),
             Self::Unreadable(431) => format!(
                 "the request's line and headers are more than {} bytes or {} lines",

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use runyard_listener::Limits;
+use runyard_listener::{Limits, Networks};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -29,6 +29,7 @@ fn limits() -> Limits {
         patience: LONG,
         rate: 0,
         send_buffer: None,
+        shared: Networks::default(),
     }
 }
 
@@ -63,7 +64,8 @@ async fn house(limits: Limits) -> House {
     let closing = Arc::new(Notify::new());
     let told = Arc::clone(&closing);
     let served = tokio::spawn(async move {
-        runyard_listener::serve_tcp(listener, limits, || answer, async move { told.notified().await }).await;
+        let closing = async move { told.notified().await };
+        runyard_listener::serve_tcp(listener, None, limits, |_| answer, closing).await;
     });
     House { address, closing, served }
 }

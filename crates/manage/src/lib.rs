@@ -46,7 +46,7 @@ pub use deploy::fail_interrupted;
 pub use disk::{DiskAccount, DiskItem, DiskKeeper};
 pub use git::Follower;
 pub use info::{ConfigValue, Info};
-pub use problem::{Problem, nothing_there};
+pub use problem::{Problem, nothing_there, wrong_method};
 
 /// Where commands are run beside workers.
 const EXEC: &str = "/api/v1/workers/{worker}/exec";
@@ -169,7 +169,7 @@ impl Manage {
         let routes =
             table().into_iter().fold(Router::new(), |routes, (path, answers)| routes.route(path, answers));
         routes
-            .method_not_allowed_fallback(problem::wrong_method)
+            .method_not_allowed_fallback(wrong_method)
             .layer(middleware::map_response(problem::in_shape))
             .with_state(self.clone())
     }

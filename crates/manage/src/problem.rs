@@ -201,7 +201,8 @@ pub async fn nothing_there(uri: Uri) -> Problem {
         .hint("the job API is at /v2/ENDPOINT/run, the management API at /api/v1")
 }
 
-pub(crate) async fn wrong_method(method: Method, uri: Uri) -> Problem {
+/// Answers that a path does not take a method.
+pub async fn wrong_method(method: Method, uri: Uri) -> Problem {
     let detail = format!("{} does not take {method}", uri.path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", detail)
         .hint("docs/api.md lists every call")

@@ -111,6 +111,10 @@ pub trait Runtime: Send + Sync {
         };
         Box::pin(std::future::ready(Err(refused)))
     }
+    /// Who the agent is, where there is one.
+    fn agent(&self) -> Pending<'_, Result<Option<wire::Info>, RuntimeError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
     /// Ends every worker and the agent itself, where there is one.
     fn shut_down(&self) -> Pending<'_, Result<(), RuntimeError>>;
 }

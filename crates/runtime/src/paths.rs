@@ -68,6 +68,14 @@ impl Paths {
     pub fn config(&self) -> PathBuf {
         self.data.join("server.toml")
     }
+    /// Where the last backup went, in a line; written when one was made.
+    pub fn last_backup(&self) -> PathBuf {
+        self.data.join("last-backup")
+    }
+    /// What a backup puts together, for as long as it is being made; mode 0700.
+    pub fn backup(&self) -> PathBuf {
+        self.data.join("backup")
+    }
     /// The database's folder; mode 0700.
     pub fn db(&self) -> PathBuf {
         self.data.join("db")

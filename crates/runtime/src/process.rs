@@ -141,6 +141,10 @@ impl Runtime for ProcessRuntime {
         })
     }
 
+    fn agent(&self) -> Pending<'_, Result<Option<Info>, RuntimeError>> {
+        Box::pin(async move { Ok(Some(self.info().await?)) })
+    }
+
     fn shut_down(&self) -> Pending<'_, Result<(), RuntimeError>> {
         Box::pin(async move {
             self.shared.closing.store(true, Ordering::SeqCst);

@@ -1,10 +1,12 @@
 //! Configuration: defaults, then `server.toml` in the data directory, then the environment, then flags. Every
 //! key is optional, and every value knows where it came from.
 
+mod door;
 mod gpu;
 mod keep;
 mod limits;
 
+pub use door::Door;
 pub use keep::Keep;
 pub use limits::Limits;
 
@@ -25,6 +27,10 @@ pub struct Flags {
     pub public_url: Option<String>,
     /// `--gpus`.
     pub gpus: Option<u32>,
+    /// `--tls-cert`.
+    pub tls_cert: Option<String>,
+    /// `--tls-key`.
+    pub tls_key: Option<String>,
 }
 
 /// The configuration in force.
@@ -34,6 +40,8 @@ pub struct Config {
     pub listen: String,
     /// The base URL that users call; `None`: made from the address.
     pub public_url: Option<String>,
+    /// How users come in.
+    pub door: Door,
     /// GPUs of this machine; `None`: counted from its device files.
     pub gpus: Option<u32>,
     /// What workers are told of them.
@@ -69,6 +77,9 @@ pub struct Config {
 struct File {
     listen: Option<String>,
     public_url: Option<String>,
+    tls_cert: Option<String>,
+    tls_key: Option<String>,
+    trusted_proxies: Option<Vec<String>>,
     gpus: Option<u32>,
     gpu_name: Option<String>,
     cuda_version: Option<String>,
@@ -157,6 +168,8 @@ impl Config {
             layers.pick("listen", flags.listen.clone(), parsed.listen.clone(), Some(default_listen()))?;
         let public_url =
             layers.pick("public_url", flags.public_url.clone(), parsed.public_url.clone(), None)?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let door = Door::pick(&mut layers, &parsed, flags, folder)?;
         let gpus = layers.pick("gpus", flags.gpus, parsed.gpus, None)?;
         let gpu_name = layers.pick("gpu_name", None, parsed.gpu_name.clone(), Some("GPU".to_owned()))?;
         let cuda_version = layers.pick("cuda_version", None, parsed.cuda_version.clone(), None)?;
@@ -184,6 +197,7 @@ impl Config {
             webhook_sign: sign.unwrap_or(true),
             listen: listen.unwrap_or_else(default_listen),
             public_url,
+            door,
             gpus,
             gpu_name: gpu_name.unwrap_or_default(),
             cuda_version,

@@ -36,6 +36,9 @@ pub enum ServerError {
         /// What is wrong, and what would be right.
         message: String,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] runyard_listener::TlsError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] runyard_store::StoreError),

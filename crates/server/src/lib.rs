@@ -2,17 +2,22 @@
 //!
 //! - [`config`] layers defaults, `server.toml`, environment and flags, and remembers where each value is from.
 //! - [`home`] makes and locks the data directory.
+//! - [`client`] tells who a request comes from, `tls` keeps the listener's certificate fresh.
+//! - [`operator`] answers who runs the server: health and examination.
 //! - `sweep` removes from it what nobody needs any more.
 //! - [`Server`] puts the parts together and serves; [`offline`] opens a data directory without workers.
 
+pub mod client;
 pub mod config;
 mod edge;
 mod error;
 mod home;
 mod listen;
 pub mod offline;
+pub mod operator;
 mod serve;
 mod sweep;
+mod tls;
 mod webhooks;
 
 pub use config::{Config, Flags};

@@ -1,6 +1,6 @@
 //! Listeners: TCP for users, a Unix socket for the agent and for the owner's command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::response::Response;
 use hyper::body::Incoming;
-use runyard_listener::Limits;
+use runyard_listener::{Limits, Tls};
 use runyard_runtime::Paths;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Notify;
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tower::Service as _;
 
 use crate::ServerError;
+use crate::client::Peer;
 
 /// Listens on `address`; with `or_free`, on any free port of the same host where that one is taken.
 pub async fn tcp(address: &str, or_free: bool) -> Result<(TcpListener, SocketAddr), ServerError> {
@@ -38,20 +39,26 @@ pub async fn tcp(address: &str, or_free: bool) -> Result<(TcpListener, SocketAdd
 /// answered.
 pub fn serve_tcp(
     listener: TcpListener,
+    tls: Option<Tls>,
     limits: Limits,
     routes: Router,
     closing: Arc<Notify>,
 ) -> JoinHandle<()> {
     let closing = async move { closing.notified().await };
     tokio::spawn(async move {
-        runyard_listener::serve_tcp(listener, limits, move || answers(routes.clone()), closing).await;
+        let each = move |peer| answers(routes.clone(), peer);
+        runyard_listener::serve_tcp(listener, tls, limits, each, closing).await;
     })
 }
 
 /// What answers the requests of one connection.
-fn answers(routes: Router) -> impl Fn(Request<Incoming>) -> Answered {
+fn answers(routes: Router, peer: Option<IpAddr>) -> impl Fn(Request<Incoming>) -> Answered {
     move |request| {
-        let answer = routes.clone().call(request.map(Body::new));
+        let mut request = request.map(Body::new);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(Peer(peer));
+        }
+        let answer = routes.clone().call(request);
         Box::pin(async move {
             let Ok(answer) = answer.await;
             answer
@@ -76,6 +83,7 @@ pub fn unix(paths: &Paths) -> Result<UnixListener, ServerError> {
 pub fn serve_unix(listener: UnixListener, limits: Limits, routes: Router) -> JoinHandle<()> {
     tokio::spawn(async move {
         let never = std::future::pending();
-        runyard_listener::serve_unix(listener, limits, move || answers(routes.clone()), never).await;
+        runyard_listener::serve_unix(listener, limits, move |peer| answers(routes.clone(), peer), never)
+            .await;
     })
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use runyard_domain::WorkerId;
+use runyard_listener::raise_open_files;
 use runyard_runtime::{Event, Observed, Paths, Pending, Runtime, RuntimeError, Stop, Whose, WorkerSpec};
 use tokio::sync::broadcast;
 
 use crate::ServerError;
 use crate::config::{Config, Flags};
 use crate::home::Home;
+use crate::operator::{self, Operator};
 use crate::serve::{Core, Face, Mode, core, fleet, manage, routes};
 use crate::sweep::Sweeper;
 
@@ -36,12 +38,21 @@ pub fn open(data: &Path) -> Result<Offline, ServerError> {
     engine.close_submissions();
     let runtime = Arc::new(NoWorkers(broadcast::channel(1).0));
     let fleet = fleet(&engine, runtime.clone(), &config);
+    let operator = Operator::new(operator::Options {
+        engine: engine.clone(),
+        runtime: runtime.clone(),
+        paths: home.paths.clone(),
+        config: config.clone(),
+        tls: None,
+        address: None,
+        files: raise_open_files(),
+    });
     let sweeper = Sweeper::new(&engine, runtime, &home.paths, config.keep);
     let url = format!("http://{}", config.listen);
     let face =
         Face { url: &url, boundary: "no workers: offline", open: false, offline: true, mode: Mode::Up };
     let manage = manage(&engine, &fleet, &home, &config, &face, Arc::new(sweeper));
-    let sides = routes(&engine, &fleet, &manage, &home.paths, false, &config.limits);
+    let sides = routes(&engine, &fleet, &manage, &operator, false, &config.limits);
     Ok(Offline { routes: sides.inside, _home: home })
 }
 

@@ -13,19 +13,21 @@ use runyard_fleet::Fleet;
 use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
 use runyard_listener::raise_open_files;
 use runyard_manage::{Containers, DiskKeeper, Info, Manage};
+use runyard_runtime::Runtime;
 use runyard_runtime::process::ProcessRuntime;
-use runyard_runtime::{Paths, Runtime};
 use runyard_store::sqlite::SqliteStore;
 use runyard_store::{Blobs, Reserve};
 use runyard_vault::{KeyRequest, Sealer, Signer, Vault};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::client::{self, Clients};
 use crate::config::{Config, Limits, count_gpus};
 use crate::edge::{self, AgentGate};
 use crate::home::Home;
+use crate::operator::{self, Operator};
 use crate::sweep::Sweeper;
-use crate::{ServerError, home, listen};
+use crate::{ServerError, home, listen, tls};
 
 /// How long the last answers may take once nothing waits any more.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
@@ -135,7 +137,7 @@ pub(crate) fn routes(
     engine: &Engine,
     fleet: &Fleet,
     manage: &Manage,
-    paths: &Paths,
+    operator: &Operator,
     open: bool,
     limits: &Limits,
 ) -> Sides {
@@ -162,9 +164,10 @@ pub(crate) fn routes(
                 .layer(middleware::from_fn_with_state(gateway, edge::watch_body)),
         )
         .merge(manage.sessions())
+        .merge(operator.routes())
         .fallback(runyard_manage::nothing_there)
         .layer(middleware::from_fn_with_state(engine.clone(), edge::with_request_id));
-    let agent = AgentGate { engine: engine.clone(), key_file: paths.agent_key() };
+    let agent = AgentGate { engine: engine.clone(), key_file: operator.inner.paths.agent_key() };
     let socket = public.clone().layer(middleware::from_fn_with_state(agent, edge::admit_agent));
     let inside = public.clone().layer(Extension(engine.vault().local_caller()));
     Sides { public, socket, inside }
@@ -255,6 +258,7 @@ pub(crate) fn manage(
 impl Server {
     /// Starts a server on `data`. `exe` is this program, which also is the agent.
     pub async fn start(data: &Path, config: Config, mode: Mode, exe: PathBuf) -> Result<Self, ServerError> {
+        let tls = tls::load(&config.door)?;
         let (listener, address) = listen::tcp(&config.listen, mode == Mode::Dev).await?;
         if mode == Mode::Dev && !address.ip().is_loopback() {
             return Err(ServerError::Config {
@@ -273,28 +277,48 @@ impl Server {
         runyard_manage::fail_interrupted(&engine).await.map_err(|_| ServerError::Releases)?;
         // Workers reach us over this socket: nothing may be asked before everything is taken over.
         fleet.attach().await?;
-        let url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let url =
+            config.public_url.clone().unwrap_or_else(|| format!("{}://{address}", config.door.scheme()));
         let url = url.trim_end_matches('/').to_owned();
         let open = mode == Mode::Dev;
         let face = Face { url: &url, boundary: &boundary, open, offline: false, mode };
         let sweeper = Sweeper::new(&engine, runtime.clone(), &paths, config.keep);
         let manage = manage(&engine, &fleet, &home, &config, &face, Arc::new(sweeper.clone()));
-        let (limits, few_files) = config.limits.clone().within(raise_open_files());
+        let files = raise_open_files();
+        let (mut limits, few_files) = config.limits.clone().within(files);
         if let Some(said) = few_files {
             tracing::warn!("{said}");
         }
+        limits.public.shared = config.door.trusted_proxies.clone();
         edge::write_owner_key(&engine, &paths)?;
-        let sides = routes(&engine, &fleet, &manage, &paths, open, &limits);
+        let operator = Operator::new(operator::Options {
+            engine: engine.clone(),
+            runtime: runtime.clone(),
+            paths: paths.clone(),
+            config: config.clone(),
+            tls: tls.clone(),
+            address: Some(address),
+            files,
+        });
+        let sides = routes(&engine, &fleet, &manage, &operator, open, &limits);
+        let clients = Clients {
+            trusted: config.door.trusted_proxies.clone(),
+            share: limits.public.per_address,
+            https: tls.is_some(),
+            at_once: Arc::default(),
+        };
+        let users = sides.public.layer(middleware::from_fn_with_state(clients, client::know));
         let reconciler = fleet.clone();
         let closing = Arc::new(Notify::new());
-        let public = listen::serve_tcp(listener, limits.public.clone(), sides.public, closing.clone());
-        let tasks = vec![
+        let public = listen::serve_tcp(listener, tls.clone(), limits.public.clone(), users, closing.clone());
+        let mut tasks = vec![
             tokio::spawn(config.webhooks(&engine, mode).run()),
             tokio::spawn(async move { reconciler.run().await }),
             tokio::spawn(sweeper.run()),
             tokio::spawn(manage.follower().run()),
             listen::serve_unix(listen::unix(&paths)?, limits.socket(), sides.socket),
         ];
+        tasks.extend(tls.map(|tls| tokio::spawn(tls::keep_fresh(tls))));
         let drain_grace = Duration::from_secs(config.drain_grace_s);
         let data = paths.data.clone();
         Ok(Self {

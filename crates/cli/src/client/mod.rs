@@ -4,6 +4,7 @@
 mod lines;
 pub mod path;
 mod problem;
+mod tls;
 mod transport;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 pub use lines::Lines;
 pub use problem::ClientError;
+pub use tls::Trust;
 pub use transport::Transport;
 
 use problem::Problem;
@@ -108,19 +110,20 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of `url`, as `http://127.0.0.1:8080`.
-    pub fn http(url: &str, key: Option<Key>) -> Result<Self, ClientError> {
+    /// A client of `url`, as `http://127.0.0.1:8080`; `trust` says whom to believe at `https:`.
+    pub fn http(url: &str, key: Option<Key>, trust: &Trust) -> Result<Self, ClientError> {
         let bad = || ClientError::Address { url: url.to_owned() };
         let uri: http::Uri = url.trim_end_matches('/').parse().map_err(|_| bad())?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(ClientError::Tls { url: url.to_owned() }),
+        let (tls, usual_port) = match uri.scheme_str() {
+            Some("http") => (None, 80),
+            Some("https") => (Some(trust.clone()), 443),
             _ => return Err(bad()),
-        }
+        };
         let host = uri.host().filter(|h| !h.is_empty()).ok_or_else(bad)?;
         let transport = Transport::Tcp {
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: uri.port_u16().unwrap_or(80),
+            port: uri.port_u16().unwrap_or(usual_port),
+            tls,
         };
         let prefix = uri.path().trim_end_matches('/').to_owned();
         Ok(Self { transport, prefix, key, target: url.trim_end_matches('/').to_owned() })
@@ -234,8 +237,8 @@ impl Client {
 
     fn request(&self, call: Call) -> Result<Request<Frames>, ClientError> {
         let host = match &self.transport {
-            Transport::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Transport::Tcp { host, port } => format!("{host}:{port}"),
+            Transport::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Transport::Tcp { host, port, .. } => format!("{host}:{port}"),
             Transport::Unix(_) | Transport::InProcess(_) => "localhost".to_owned(),
         };
         let mut request = Request::builder()
@@ -273,12 +276,12 @@ mod tests {
 
     #[test]
     fn addresses_are_checked() {
-        for good in ["http://127.0.0.1:8080", "http://[::1]:80/", "http://host/prefix/"] {
-            assert!(Client::http(good, None).is_ok(), "{good}");
+        let trust = Trust::default();
+        for good in ["http://127.0.0.1:8080", "http://[::1]:80/", "http://host/prefix/", "https://host"] {
+            assert!(Client::http(good, None, &trust).is_ok(), "{good}");
         }
-        assert!(matches!(Client::http("https://x", None), Err(ClientError::Tls { .. })));
         for bad in ["127.0.0.1:8080", "ftp://x", "http://", ""] {
-            assert!(matches!(Client::http(bad, None), Err(ClientError::Address { .. })), "{bad}");
+            assert!(matches!(Client::http(bad, None, &trust), Err(ClientError::Address { .. })), "{bad}");
         }
     }
 

@@ -18,12 +18,6 @@ pub enum ClientError {
         /// What was given.
         url: String,
     },
-    /// TLS is not there yet.
-    #[error("'{url}' needs TLS, which this version of the command line does not speak yet")]
-    Tls {
-        /// What was given.
-        url: String,
-    },
     /// No connection.
     #[error("no server answers at {target}")]
     Unreachable {

@@ -1,4 +1,4 @@
-//! The ways to a server: TCP, the data directory's Unix socket, or a router in this very process over an opened
+//! The ways to a server: TCP (with TLS or without), the data directory's Unix socket, or a router in this very process over an opened
 //! data directory. All speak HTTP; the first two over one HTTP/1 connection a request, which is what a command
 //! that makes a handful of requests needs.
 
@@ -16,6 +16,8 @@ use runyard_runtime::session::Frames;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tower::ServiceExt;
+
+use crate::client::Trust;
 
 /// An error of whatever lies below.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -35,6 +37,8 @@ pub enum Transport {
         host: String,
         /// The port.
         port: u16,
+        /// Whom to believe, where TLS is spoken.
+        tls: Option<Trust>,
     },
     /// A Unix socket.
     Unix(PathBuf),
@@ -55,10 +59,13 @@ impl Transport {
     /// Sends a request and returns the head of its answer, with the body still to come.
     pub async fn send(&self, request: Request<Frames>) -> Result<Response<AnswerBody>, SendError> {
         match self {
-            Self::Tcp { host, port } => {
+            Self::Tcp { host, port, tls } => {
                 let stream = connect(TcpStream::connect((host.as_str(), *port))).await?;
                 let _ = stream.set_nodelay(true);
-                exchange(stream, request).await
+                match tls {
+                    Some(trust) => exchange(connect(trust.wrap(host, stream)).await?, request).await,
+                    None => exchange(stream, request).await,
+                }
             }
             Self::Unix(path) => exchange(connect(UnixStream::connect(path)).await?, request).await,
             Self::InProcess(router) => {
@@ -72,7 +79,7 @@ impl Transport {
     pub async fn answers(&self, limit: Duration) -> bool {
         let connected = async {
             match self {
-                Self::Tcp { host, port } => TcpStream::connect((host.as_str(), *port)).await.is_ok(),
+                Self::Tcp { host, port, .. } => TcpStream::connect((host.as_str(), *port)).await.is_ok(),
                 Self::Unix(path) => UnixStream::connect(path).await.is_ok(),
                 Self::InProcess(_) => true,
             }

@@ -1,60 +1,81 @@
-//! `runyard doctor`: looks at what jobs need, one line each, with what to do about it.
+//! `runyard doctor`: the server's examination of itself (`GET /api/v1/doctor`), with what can only be seen from here:
+//! whether it is reached, with which key, and whether both sides agree on version and time.
 
-use std::path::Path;
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use clap::Args;
 use http::Method;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::client::{Call, Client, ClientError, path};
 use crate::context::Context;
+use crate::credentials::Credentials;
 use crate::errors::{Code, Failure};
-use crate::output::{Tone, Ui, json as layout, text};
+use crate::output::{Tone, Ui, text};
 use crate::views::Info;
 
-/// Less free space than this on the data directory's disk is worth a warning.
-const LOW_DISK: u64 = 2_000_000_000;
+/// How long the server may take: it asks programs, the disk and the engine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Clocks that differ by more are worth a warning, in milliseconds.
+const SKEW: i64 = 30_000;
 
-/// Check the server, the key, Python, uv, disk and GPUs
+/// Check server, agent, data directory, disk, TLS, engine, GPUs and this command line
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Each line is a check: ok, warn or fail, what was found, what that means, and what to do. Exits with 1 where
+something fails. Without a server, the data directory alone is looked at: runyard doctor --data DIR")]
 pub struct Doctor {}
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 enum Verdict {
     Ok,
     Warn,
     Fail,
 }
 
-/// One line of the report.
+/// One line of the report, the server's or ours.
+#[derive(Debug, Deserialize, Serialize)]
 struct Check {
-    name: &'static str,
+    check: String,
     verdict: Verdict,
     found: String,
+    #[serde(default)]
+    meaning: Option<String>,
+    #[serde(default)]
     advice: Option<String>,
 }
 
+/// `GET /api/v1/doctor`.
+#[derive(Deserialize)]
+struct Report {
+    version: String,
+    now: i64,
+    checks: Vec<Check>,
+}
+
 impl Check {
-    fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Ok, found: found.into(), advice: None }
+    fn ok(check: &str, found: impl Into<String>) -> Self {
+        let found = found.into();
+        Self { check: check.to_owned(), verdict: Verdict::Ok, found, meaning: None, advice: None }
     }
 
-    fn warn(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Warn, found: found.into(), advice: Some(advice.into()) }
+    fn warn(check: &str, found: impl Into<String>, meaning: &str, advice: impl Into<String>) -> Self {
+        let (meaning, advice) = (Some(meaning.to_owned()), Some(advice.into()));
+        Self { verdict: Verdict::Warn, meaning, advice, ..Self::ok(check, found) }
     }
 
-    fn fail(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Fail, found: found.into(), advice: Some(advice.into()) }
+    fn fail(check: &str, found: impl Into<String>, meaning: &str, advice: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Fail, ..Self::warn(check, found, meaning, advice) }
     }
 }
 
 impl Doctor {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let mut checks = server(context).await;
-        checks.push(python());
-        checks.push(uv());
+        checks.extend(credentials());
         show(&checks, context.ui)?;
         match checks.iter().filter(|c| c.verdict == Verdict::Fail).count() {
             0 => Ok(()),
@@ -66,186 +87,138 @@ impl Doctor {
 
 /// The checks that need the server; where there is none, one says so.
 async fn server(context: &Context) -> Vec<Check> {
+    let nothing = "nothing else can be asked";
     let client = match context.client().await {
         Ok(client) => client,
-        Err(e) => return vec![Check::fail("server", format!("{e:#}"), "runyard up")],
+        Err(e) => return vec![Check::fail("reached", format!("{e:#}"), nothing, "runyard up")],
     };
-    let call = Call::new(Method::GET, path::api(&["info"])).timeout(Duration::from_secs(10));
-    let info = match client.send(call).await.and_then(|reply| reply.parse::<Info>()) {
-        Ok(info) => info,
-        Err(e) => return vec![no_info(&client, &e)],
-    };
-    let mut checks = vec![version(&client, &info), key(&client).await];
-    checks.extend(disk(&info));
-    checks.extend(info.boundary.as_ref().and_then(boundary));
-    checks.push(gpus(info.gpus.as_ref()));
-    checks
+    let call = Call::new(Method::GET, path::api(&["doctor"])).timeout(PATIENCE);
+    let here = now();
+    match client.send(call).await.and_then(|reply| reply.parse::<Report>()) {
+        Ok(report) => {
+            let key =
+                client.key().map_or("none is needed here".to_owned(), |key| format!("from {}", key.source));
+            let mut checks = vec![version(&client, &report.version), Check::ok("key", key)];
+            checks.push(time(report.now - here));
+            checks.extend(report.checks);
+            checks
+        }
+        Err(ClientError::Refused(problem)) if problem.status == 403 => limited(&client).await,
+        Err(error) => vec![unreached(&client, &error)],
+    }
 }
 
-fn no_info(client: &Client, error: &ClientError) -> Check {
-    match error {
-        ClientError::Refused(problem) if problem.status == 401 => {
-            Check::fail("key", problem.cause.clone().unwrap_or_else(|| error.to_string()), "runyard login")
+/// What a key may see that is no admin's.
+async fn limited(client: &Client) -> Vec<Check> {
+    let call = Call::new(Method::GET, path::api(&["info"]));
+    match client.send(call).await.and_then(|reply| reply.parse::<Info>()) {
+        Ok(info) => {
+            let found = "it may not do everything here";
+            let meaning = "the server does not tell it about itself and its machine";
+            vec![
+                version(client, &info.version),
+                Check::warn("key", found, meaning, "a key with --access admin sees all checks"),
+            ]
         }
+        Err(error) => vec![unreached(client, &error)],
+    }
+}
+
+fn unreached(client: &Client, error: &ClientError) -> Check {
+    match error {
+        ClientError::Refused(problem) if problem.status == 401 => Check::fail(
+            "key",
+            problem.cause.clone().unwrap_or_else(|| error.to_string()),
+            "the server does not know it",
+            format!("runyard login {}", client.target()),
+        ),
+        ClientError::Refused(problem) if problem.status == 404 => Check::fail(
+            "reached",
+            format!("{} answers, and has no such call", client.target()),
+            "it is an older runyard, or something else",
+            "use the same version on both sides",
+        ),
         ClientError::Unreachable { source, .. } => Check::fail(
-            "server",
+            "reached",
             format!("{error}: {source}"),
+            "no server runs there, or something is in between",
             "runyard up (a server on this machine), or runyard login URL (another one)",
         ),
-        _ => Check::fail("server", format!("{}: {error}", client.target()), "is this a runyard server?"),
+        _ => Check::fail(
+            "reached",
+            format!("{}: {error}", client.target()),
+            "nothing else can be asked",
+            "is this a runyard server?",
+        ),
     }
 }
 
-fn version(client: &Client, info: &Info) -> Check {
+fn version(client: &Client, theirs: &str) -> Check {
     let ours = env!("CARGO_PKG_VERSION");
-    let found = format!("{} answers, version {}", client.target(), info.version);
-    if info.draining {
-        return Check::warn("server", format!("{found}, and is shutting down"), "wait for it to come back");
-    }
-    if info.version == ours || info.version.is_empty() {
-        return Check::ok("server", found);
+    let found = format!("{} answers, version {theirs}", client.target());
+    if theirs == ours {
+        return Check::ok("reached", found);
     }
     Check::warn(
-        "server",
+        "reached",
         format!("{found}; this command line is {ours}"),
+        "one side may not know what the other says",
         "use the same version on both sides",
     )
 }
 
-async fn key(client: &Client) -> Check {
-    let source = client.key().map_or("none is needed here".to_owned(), |key| format!("from {}", key.source));
-    match client.get(path::api(&["endpoints"])).await {
-        Ok(_) => Check::ok("key", source),
-        Err(ClientError::Refused(problem)) => {
-            let cause = problem.cause.clone().unwrap_or_else(|| problem.detail.clone());
-            Check::fail("key", cause, format!("runyard login {}", client.target()))
-        }
-        Err(e) => Check::fail("key", e.to_string(), "runyard doctor, again"),
-    }
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
-/// The server's word where new jobs are refused; else what is free, where its directory is on this machine.
-fn disk(info: &Info) -> Option<Check> {
-    if let Some(disk) = info.disk.as_ref().filter(|disk| disk.full) {
-        let size = |bytes: Option<u64>| bytes.map_or("?".to_owned(), |n| layout::bytes(n as usize));
-        let found = format!(
-            "full: new jobs are refused ({} free; {} of {} kept for results)",
-            size(disk.free_bytes),
-            size(disk.reserve_left_bytes),
-            size(disk.reserve_bytes)
+/// How far the server's clock is ahead of ours, in milliseconds.
+fn time(ahead: i64) -> Check {
+    if ahead.abs() > SKEW {
+        return Check::warn(
+            "time",
+            format!("the server's clock and this one differ by {} s", ahead.abs() / 1_000),
+            "times that it shows are not those of this machine",
+            "run a time service on both",
         );
-        return Some(Check::fail("disk", found, "make room below the data directory"));
     }
-    info.data.as_deref().map(Path::new).filter(|dir| dir.is_dir()).map(free)
+    Check::ok("time", "the server's clock and this one agree")
 }
 
-fn free(dir: &Path) -> Check {
-    let Ok(space) = rustix::fs::statvfs(dir) else {
-        return Check::warn("disk", format!("cannot look at {}", dir.display()), "check its permissions");
-    };
-    let free = space.f_bavail * space.f_frsize;
-    let found = format!("{} free for {}", layout::bytes(free as usize), dir.display());
-    if free < LOW_DISK {
-        return Check::warn("disk", found, "make room: a full disk refuses new jobs");
+/// The file that keeps keys.
+fn credentials() -> Option<Check> {
+    let path = Credentials::path().ok()?;
+    let mode = std::fs::metadata(&path).ok()?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Some(Check::fail(
+            "credentials",
+            format!("{} has mode {mode:o}", path.display()),
+            "other users of this machine can read the keys in it",
+            format!("chmod 600 {}", path.display()),
+        ));
     }
-    Check::ok("disk", found)
-}
-
-/// What keeps workers away from the data directory, in the server's words.
-fn boundary(value: &Value) -> Option<Check> {
-    let found = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    match value {
-        Value::Null => None,
-        _ if found.contains("not a boundary") || found == "none" || found == "false" => Some(Check::warn(
-            "boundary",
-            found,
-            "run only code that you trust, or start the server as root or on a kernel with Landlock",
-        )),
-        _ => Some(Check::ok("boundary", found)),
-    }
-}
-
-fn gpus(value: Option<&Value>) -> Check {
-    let count = match value {
-        Some(Value::Array(list)) => list.len() as u64,
-        Some(value) => value.as_u64().unwrap_or_default(),
-        None => 0,
-    };
-    match (count, Path::new("/dev/nvidia0").exists()) {
-        (0, true) => {
-            Check::warn("gpu", "the server sees none, this machine has one", "check the NVIDIA driver")
-        }
-        (0, false) => Check::ok("gpu", "none; workers run on the CPU"),
-        (1, _) => Check::ok("gpu", "1 GPU"),
-        (n, _) => Check::ok("gpu", format!("{n} GPUs")),
-    }
-}
-
-fn python() -> Check {
-    let advice =
-        "install Python 3.10 or newer with its venv module (Debian: apt install python3 python3-venv)";
-    match output("python3", &["-c", "import sys, venv, ensurepip; print('%d.%d.%d' % sys.version_info[:3])"])
-    {
-        Ok(version) => Check::ok("python3", version),
-        Err(Missing::Program) => Check::fail("python3", "not found", advice),
-        Err(Missing::Success) => Check::warn("python3", "there, but without venv or ensurepip", advice),
-    }
-}
-
-fn uv() -> Check {
-    match output("uv", &["--version"]) {
-        Ok(version) => Check::ok("uv", version),
-        Err(_) => Check::ok("uv", "not found here; the server installs its own, or uses pip"),
-    }
-}
-
-enum Missing {
-    Program,
-    Success,
-}
-
-fn output(program: &str, arguments: &[&str]) -> Result<String, Missing> {
-    let output = Command::new(program).args(arguments).output().map_err(|_| Missing::Program)?;
-    if !output.status.success() {
-        return Err(Missing::Success);
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    Some(Check::ok("credentials", format!("{}: only you read it", path.display())))
 }
 
 fn show(checks: &[Check], ui: Ui) -> anyhow::Result<()> {
     if ui.json {
-        let list: Vec<Value> = checks.iter().map(document).collect();
-        return ui.document(&json!({"checks": list}).to_string());
+        return ui.document(&json!({"checks": checks}).to_string());
     }
+    let width = checks.iter().map(|check| check.check.len()).max().unwrap_or(0);
     for check in checks {
-        let (word, tone) = word(check.verdict);
+        let (word, tone) = match check.verdict {
+            Verdict::Ok => ("ok", Tone::Good),
+            Verdict::Warn => ("warn", Tone::Warn),
+            Verdict::Fail => ("fail", Tone::Bad),
+        };
         let word = ui.out.tone(&format!("{word:<5}"), tone);
-        ui.line(&format!("{word} {:<9} {}", check.name, text::line(&check.found, 300)))?;
-        if let Some(advice) = &check.advice {
-            ui.line(&format!(
-                "      {:<9} {} {}",
-                "",
-                ui.out.tone("try", Tone::Dim),
-                text::line(advice, 300)
-            ))?;
+        let name = text::line(&check.check, 40);
+        ui.line(&format!("{word} {name:<width$} {}", text::line(&check.found, 300)))?;
+        for (label, words) in [("means", &check.meaning), ("try", &check.advice)] {
+            if let Some(words) = words {
+                let label = ui.out.tone(&format!("{label:<5}"), Tone::Dim);
+                ui.line(&format!("      {:<width$} {label} {}", "", text::line(words, 300)))?;
+            }
         }
     }
     Ok(())
-}
-
-fn document(check: &Check) -> Value {
-    json!({
-        "check": check.name,
-        "verdict": word(check.verdict).0,
-        "found": check.found,
-        "advice": check.advice,
-    })
-}
-
-fn word(verdict: Verdict) -> (&'static str, Tone) {
-    match verdict {
-        Verdict::Ok => ("ok", Tone::Good),
-        Verdict::Warn => ("warn", Tone::Warn),
-        Verdict::Fail => ("fail", Tone::Bad),
-    }
 }

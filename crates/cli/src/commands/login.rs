@@ -38,10 +38,10 @@ impl Login {
             .unwrap_or_else(|| DEFAULT_URL.to_owned());
         let key = match self.given_key(context)? {
             Some(key) => Some(key),
-            None if is_open(&url).await? => None,
+            None if is_open(&url, context).await? => None,
             None => Some(ask_key(&url, context)?),
         };
-        check(&url, key.as_deref()).await?;
+        check(&url, key.as_deref(), context).await?;
         credentials.set(&url, key);
         credentials.save()?;
         let place = Credentials::path()?;
@@ -71,8 +71,8 @@ impl Login {
 }
 
 /// Whether the server needs no key.
-async fn is_open(url: &str) -> anyhow::Result<bool> {
-    match Client::http(url, None)?.get(path::api(&["info"])).await {
+async fn is_open(url: &str, context: &Context) -> anyhow::Result<bool> {
+    match Client::http(url, None, &context.target.trust())?.get(path::api(&["info"])).await {
         Ok(reply) => Ok(reply.parse::<Info>()?.open),
         Err(ClientError::Refused(problem)) if problem.status == 401 => Ok(false),
         Err(e) => Err(e.into()),
@@ -80,9 +80,9 @@ async fn is_open(url: &str) -> anyhow::Result<bool> {
 }
 
 /// A key that is kept is a key that works.
-async fn check(url: &str, key: Option<&str>) -> anyhow::Result<()> {
+async fn check(url: &str, key: Option<&str>, context: &Context) -> anyhow::Result<()> {
     let key = key.map(|value| Key { value: value.to_owned(), source: "this login".to_owned() });
-    Client::http(url, key)?.get(path::api(&["endpoints"])).await?;
+    Client::http(url, key, &context.target.trust())?.get(path::api(&["endpoints"])).await?;
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! `runyard up`: the server of this machine, with its agent.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use runyard_runtime::Paths;
 use runyard_server::{Config, FirstKey, Flags, Mode, Server};
@@ -16,6 +18,7 @@ use crate::output::Tone;
 Examples:
   runyard up                                    http://127.0.0.1:8080, data in ~/.local/share/runyard
   runyard up --listen 0.0.0.0:8080 --data /srv/runyard
+  runyard up --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem
   runyard up --gpus 2                           two fake GPUs where there are no real ones
 
 The first start makes the data directory and an API key. SIGTERM and Ctrl-C end it: running jobs get a
@@ -27,6 +30,12 @@ pub struct Up {
     /// The base URL that users call, where it differs from the address
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// Speak TLS with the certificates in this file (PEM); needs --tls-key
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// GPUs of this machine; without it they are counted
     #[arg(long, value_name = "N")]
     gpus: Option<u32>,
@@ -36,7 +45,13 @@ impl Up {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         serving::log_to_stderr();
         let (data, _) = serving::data_dir(context, "runyard")?;
-        let flags = Flags { listen: self.listen, public_url: self.public_url, gpus: self.gpus };
+        let flags = Flags {
+            listen: self.listen,
+            public_url: self.public_url,
+            gpus: self.gpus,
+            tls_cert: self.tls_cert.map(here).transpose()?,
+            tls_key: self.tls_key.map(here).transpose()?,
+        };
         let config = Config::load(&Paths::new(&data).config(), &flags)?;
         let listen = config.listen.clone();
         let server = Server::start(&data, config, Mode::Up, serving::this_program()?).await?;
@@ -64,6 +79,11 @@ impl Up {
             told = serving::told_to_end() => told,
         }
     }
+}
+
+/// A path as it is meant where the command was given.
+fn here(path: PathBuf) -> anyhow::Result<String> {
+    Ok(std::path::absolute(path)?.display().to_string())
 }
 
 fn banner(server: &Server, context: &Context) -> String {

@@ -88,8 +88,10 @@ fn a_server_that_is_not_there_is_named() {
 
 #[test]
 fn addresses_that_cannot_be_used_say_why() {
-    let tls = Sandbox::new().run(&["jobs", "--url", "https://gpu.lan"]).exits(1);
-    assert!(tls.err.contains("'https://gpu.lan' needs TLS"), "{}", tls.err);
+    let fake = Fake::start(Router::new());
+    let url = fake.url.replace("http://", "https://");
+    let plain = Sandbox::new().run(&["jobs", "--url", &url, "--cacert", "/nowhere/ca.pem"]).exits(1);
+    assert!(plain.err.contains("/nowhere/ca.pem holds no certificates"), "{}", plain.err);
     let none = Sandbox::new().run(&["jobs", "--url", "gpu.lan"]).exits(2);
     assert!(none.err.contains("http://host:port"), "{}", none.err);
 }
@@ -136,27 +138,32 @@ fn doctor_says_what_is_wrong_and_fails() {
     let report: Value = serde_json::from_str(&done.out).expect("one document");
     assert_eq!(
         (&report["checks"][0]["check"], &report["checks"][0]["verdict"]),
-        (&json!("server"), &json!("fail"))
+        (&json!("reached"), &json!("fail"))
     );
 }
 
 #[test]
 fn doctor_looks_at_the_server() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let info = json!({"version": "0.0.1", "data": dir.path(), "open": true, "boundary": "not a boundary: x", "gpus": 2});
-    let router = Router::new()
-        .route("/api/v1/info", get(move || async move { answer(&info) }))
-        .route("/api/v1/endpoints", get(|| async { answer(&json!({"endpoints": []})) }));
+    let report = json!({"version": "0.0.1", "now": 0, "checks": [
+        {"check": "agent", "verdict": "ok", "found": "process 7", "meaning": null, "advice": null},
+        {"check": "boundary", "verdict": "warn", "found": "none", "meaning": "they can read it", "advice": "trust"},
+        {"check": "disk", "verdict": "fail", "found": "full", "meaning": "no jobs", "advice": "make room"},
+    ]});
+    let router = Router::new().route("/api/v1/doctor", get(move || async move { answer(&report) }));
     let fake = Fake::start(router);
-    let out = Sandbox::with(&fake.url).run(&["doctor"]).out;
+    let done = Sandbox::with(&fake.url).run(&["doctor"]).exits(1);
     for line in [
-        "warn  server    ",
-        "try use the same version on both sides",
-        "ok    key       none is needed here",
-        "warn  boundary  not a boundary: x",
-        "ok    gpu       2 GPUs",
+        "warn  reached  ",
+        "      try   use the same version on both sides",
+        "ok    key      none is needed here",
+        "warn  time     the server's clock and this one differ by",
+        "ok    agent    process 7",
+        "warn  boundary none",
+        "means they can read it",
+        "fail  disk     full",
+        "try   make room",
     ] {
-        assert!(out.contains(line), "{line}\n{out}");
+        assert!(done.out.contains(line), "{line}\n{}", done.out);
     }
-    assert!(out.contains(&format!("free for {}", dir.path().display())), "{out}");
+    assert!(done.err.contains("1 check failed"), "{}", done.err);
 }

@@ -256,6 +256,15 @@ impl Engine {
         }
     }
 
+    /// The names of all containers with these labels.
+    pub async fn containers(&self, labels: &Labels) -> Result<Vec<String>, Fault> {
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&labels.filter()).build();
+        let listed = self.docker().list_containers(Some(options)).await;
+        let listed = listed.map_err(|error| error::plain("list containers", &error))?;
+        let name = |names: Vec<String>| names.first().map(|name| name.trim_start_matches('/').to_owned());
+        Ok(listed.into_iter().filter_map(|one| one.names.and_then(name).or(one.id)).collect())
+    }
+
     /// Removes every container with these labels; answers how many there were.
     pub async fn sweep(&self, labels: &Labels) -> Result<usize, Fault> {
         let options = ListContainersOptionsBuilder::default().all(true).filters(&labels.filter()).build();

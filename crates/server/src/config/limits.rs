@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runyard_domain::rates::{Group, Rate, Rates};
-use runyard_listener::OpenFiles;
+use runyard_listener::{Networks, OpenFiles};
 
 use super::{File, Layers, between};
 use crate::ServerError;
@@ -51,6 +51,7 @@ impl Limits {
             patience: Duration::from_secs(patience),
             rate,
             send_buffer: Some(SEND_BUFFER),
+            shared: Networks::default(),
         };
         Ok(Self { in_flight_mib, public, rates: rates(layers, file)? })
     }

@@ -14,9 +14,12 @@ use runyard_domain::{
 use runyard_engine::{Engine, NewJob, SystemEnv};
 use runyard_fleet::Fleet;
 use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
+use runyard_listener::raise_open_files;
 use runyard_manage::{DiskAccount, DiskKeeper, Info, Manage};
-use runyard_runtime::Pending;
 use runyard_runtime::fake::FakeRuntime;
+use runyard_runtime::{Paths, Pending};
+use runyard_server::operator::{self, Operator};
+use runyard_server::{Config, Flags};
 use runyard_store::{Blobs, Filter, MemoryStore};
 use runyard_vault::{KeyRequest, Sealer, Vault, hash};
 use tower::ServiceExt as _;
@@ -175,6 +178,15 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
         std::fs::create_dir_all(&path).expect("made");
         path
     };
+    let operator = Operator::new(operator::Options {
+        engine: engine.clone(),
+        runtime: Arc::new(FakeRuntime::new()),
+        paths: Paths::new(files.path()),
+        config: Config::load(&files.path().join("server.toml"), &Flags::default()).expect("no file"),
+        tls: None,
+        address: None,
+        files: raise_open_files(),
+    });
     let manage = Manage::new(runyard_manage::Options {
         engine: engine.clone(),
         fleet,
@@ -203,6 +215,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
         .merge(manage.routes())
         .merge(manage.sessions())
         .merge(manage.doors())
+        .merge(operator.routes())
         .fallback(runyard_manage::nothing_there)
 }
 

@@ -105,6 +105,12 @@ const MANAGE: [(&str, &str, Opens); 45] = [
     ("/api/v1/{*rest}", "DELETE", Nobody),
 ];
 
+/// Of who runs the server.
+const OPERATOR: [(&str, &str, Opens); 1] = [("/api/v1/doctor", "GET", All(Admin))];
+
+/// What probes ask: without a key, and answered without a word about what is there.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+
 const WORKERS: [(&str, &str); 8] = [
     ("/w/{token}/v2/{endpoint}/job-take/{worker}", "GET"),
     ("/w/{token}/v2/{endpoint}/job-take-batch/{worker}", "GET"),
@@ -129,6 +135,8 @@ fn every_route_has_a_row() {
     same(runyard_gateway::job_paths(), JOBS.iter().map(|row| row.0));
     same(runyard_gateway::worker_paths(), WORKERS.iter().map(|row| row.0));
     same(runyard_manage::paths(), MANAGE.iter().map(|row| row.0));
+    let operator = OPERATOR.iter().map(|row| row.0).chain(PROBES);
+    same(runyard_server::operator::paths(), operator);
 }
 
 /// A row as a path that can be called.
@@ -163,6 +171,7 @@ fn is_in_shape(path: &str, status: u16, body: &str) {
     let texts: &[&str] = match path {
         p if p.starts_with("/v2/") => &["error", "code", "requestId"],
         p if p.starts_with("/api/") => &["type", "title", "code", "detail"],
+        p if PROBES.contains(&p) => &["code", "detail"],
         _ => &["error"],
     };
     for text in texts {
@@ -183,7 +192,7 @@ async fn status(house: &House, method: &str, path: &str, key: Option<&str>) -> u
 }
 
 fn rows() -> impl Iterator<Item = (&'static str, &'static str, Opens)> {
-    let rows = JOBS.into_iter().chain(MANAGE);
+    let rows = JOBS.into_iter().chain(MANAGE).chain(OPERATOR);
     rows.flat_map(|(route, methods, opens)| methods.split(' ').map(move |method| (method, route, opens)))
 }
 
@@ -231,6 +240,28 @@ async fn no_route_opens_without_a_key_of_ours() {
         assert_eq!(answer.status(), if opens == Nobody { 404 } else { 401 }, "{method} {beside}: {body}");
     }
     assert_eq!(house.state(), before, "a refused call changed something");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_need_no_key_and_tell_nothing_of_what_is_there() {
+    let house = House::new().await;
+    for path in PROBES {
+        let (answer, text) = house.send(request("GET", path, None)).await;
+        assert_eq!(answer.status(), 200, "{path}: {text}");
+        assert!(text.lines().all(|line| line.ends_with(": ok")), "{path}: {text}");
+        let mut wanted = request("GET", path, None);
+        wanted.headers_mut().insert("accept", "application/json".parse().expect("a header"));
+        let (_, body) = house.send(wanted).await;
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["status"], "ok", "{body}");
+        assert_eq!(status(&house, "POST", path, None).await, 405);
+    }
+    house.engine.close_submissions();
+    let (answer, text) = house.send(request("GET", "/readyz", None)).await;
+    assert_eq!(answer.status(), 503, "{text}");
+    assert!(text.contains("server: it is ending"), "{text}");
+    let (answer, _) = house.send(request("GET", "/healthz", None)).await;
+    assert_eq!(answer.status(), 200, "it lives until it is gone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
