@@ -40,6 +40,13 @@ pub fn open(data: &Path) -> Result<Home, ServerError> {
     for (path, mode) in folders(&paths) {
         folder(&path, mode)?;
     }
+    // What a backup put together that was cut off.
+    match std::fs::remove_dir_all(paths.backup()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(fail("remove", &paths.backup())(error));
+        }
+        _ => {}
+    }
     let config = paths.config();
     if !config.exists() {
         std::fs::write(&config, TEMPLATE).map_err(fail("write", &config))?;

@@ -3,18 +3,21 @@
 //! - [`config`] layers defaults, `server.toml`, environment and flags, and remembers where each value is from.
 //! - [`home`] makes and locks the data directory.
 //! - [`client`] tells who a request comes from, `tls` keeps the listener's certificate fresh.
-//! - [`operator`] answers who runs the server: health and examination.
+//! - [`environments`] makes what restored releases lack.
+//! - [`operator`] answers who runs the server: health, examination, backups.
 //! - `sweep` removes from it what nobody needs any more.
 //! - [`Server`] puts the parts together and serves; [`offline`] opens a data directory without workers.
 
 pub mod client;
 pub mod config;
 mod edge;
+pub mod environments;
 mod error;
 mod home;
 mod listen;
 pub mod offline;
 pub mod operator;
+mod port;
 mod serve;
 mod sweep;
 mod tls;
@@ -22,4 +25,6 @@ mod webhooks;
 
 pub use config::{Config, Flags};
 pub use error::ServerError;
+pub use listen::inherited;
+pub use port::Port;
 pub use serve::{FirstKey, Mode, Server};

@@ -20,6 +20,21 @@ use tower::Service as _;
 use crate::ServerError;
 use crate::client::Peer;
 
+/// A listener that somebody handed to this process, by the variables that systemd uses: a server before this one, or a
+/// service manager that holds the port. Asked once, before the process has threads that look at its environment.
+pub fn inherited() -> Option<std::net::TcpListener> {
+    let listener = listenfd::ListenFd::from_env().take_tcp_listener(0).ok().flatten()?;
+    listener.set_nonblocking(true).ok()?;
+    Some(listener)
+}
+
+/// Takes over a listener that was handed to this process.
+pub fn take_over(listener: std::net::TcpListener) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let fail = |source| ServerError::Listen { address: "the socket that was handed over".to_owned(), source };
+    let local = listener.local_addr().map_err(fail)?;
+    Ok((TcpListener::from_std(listener).map_err(fail)?, local))
+}
+
 /// Listens on `address`; with `or_free`, on any free port of the same host where that one is taken.
 pub async fn tcp(address: &str, or_free: bool) -> Result<(TcpListener, SocketAddr), ServerError> {
     let fail = |source| ServerError::Listen { address: address.to_owned(), source };

@@ -26,6 +26,7 @@ use crate::config::{Config, Limits, count_gpus};
 use crate::edge::{self, AgentGate};
 use crate::home::Home;
 use crate::operator::{self, Operator};
+use crate::port::Port;
 use crate::sweep::Sweeper;
 use crate::{ServerError, home, listen, tls};
 
@@ -71,6 +72,7 @@ pub struct Server {
     tasks: Vec<JoinHandle<()>>,
     public: JoinHandle<()>,
     closing: Arc<Notify>,
+    port: Port,
     _home: Home,
 }
 
@@ -98,6 +100,7 @@ impl Reasons for FleetReasons {
 /// The parts that an opened data directory has with and without workers.
 pub(crate) struct Core {
     pub(crate) engine: Engine,
+    pub(crate) blobs: Blobs,
     pub(crate) home: Home,
 }
 
@@ -118,8 +121,8 @@ pub(crate) fn core(data: &Path, reserve_mib: u64) -> Result<Core, ServerError> {
     let keys = runyard_store::Store::reader(&store).keys()?;
     let vault = Arc::new(Vault::new(env.clone(), sealer, keys));
     vault.sign_with(Signer::open(&home.paths.webhook_secret(), &*env)?);
-    let options = runyard_engine::Options { store: Box::new(store), blobs, env, vault };
-    Ok(Core { engine: Engine::start(options)?, home })
+    let options = runyard_engine::Options { store: Box::new(store), blobs: blobs.clone(), env, vault };
+    Ok(Core { engine: Engine::start(options)?, blobs, home })
 }
 
 /// The routes of a server, as they are reached from different sides.
@@ -258,8 +261,23 @@ pub(crate) fn manage(
 impl Server {
     /// Starts a server on `data`. `exe` is this program, which also is the agent.
     pub async fn start(data: &Path, config: Config, mode: Mode, exe: PathBuf) -> Result<Self, ServerError> {
+        Self::start_on(data, config, mode, exe, None).await
+    }
+
+    /// The same, on a listener that was handed to this process, where there is one.
+    pub async fn start_on(
+        data: &Path,
+        config: Config,
+        mode: Mode,
+        exe: PathBuf,
+        given: Option<std::net::TcpListener>,
+    ) -> Result<Self, ServerError> {
         let tls = tls::load(&config.door)?;
-        let (listener, address) = listen::tcp(&config.listen, mode == Mode::Dev).await?;
+        let (listener, address) = match given {
+            Some(listener) => listen::take_over(listener)?,
+            None => listen::tcp(&config.listen, mode == Mode::Dev).await?,
+        };
+        let port = Port::of(&listener, &config.listen)?;
         if mode == Mode::Dev && !address.ip().is_loopback() {
             return Err(ServerError::Config {
                 origin: format!("listen = {}", config.listen),
@@ -268,7 +286,7 @@ impl Server {
                     .to_owned(),
             });
         }
-        let Core { engine, home } = core(data, config.disk_reserve_mib)?;
+        let Core { engine, blobs, home } = core(data, config.disk_reserve_mib)?;
         let paths = home.paths.clone();
         let runtime: Arc<dyn Runtime> = Arc::new(ProcessRuntime::connect(paths.clone(), exe).await?);
         let boundary = runtime.boundary().await?;
@@ -295,6 +313,7 @@ impl Server {
             engine: engine.clone(),
             runtime: runtime.clone(),
             paths: paths.clone(),
+            blobs,
             config: config.clone(),
             tls: tls.clone(),
             address: Some(address),
@@ -336,6 +355,7 @@ impl Server {
             tasks,
             public,
             closing,
+            port,
             _home: home,
         })
     }
@@ -375,6 +395,20 @@ impl Server {
         {
             tracing::warn!(%error, "the agent could not be ended");
         }
+    }
+
+    /// Ends for a server that takes this one's place in the same process: what is being answered is answered, whoever
+    /// waits gets the state as it is, and workers go on with the agent. New connections wait in the port that is
+    /// answered, which stays open.
+    pub async fn hand_over(self) -> Port {
+        self.fleet.close();
+        self.engine.end_waiting();
+        self.closing.notify_one();
+        let _ = tokio::time::timeout(LAST_ANSWERS, self.public).await;
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.port
     }
 
     async fn until_nothing_runs(&self) {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use runyard_domain::Payload;
@@ -22,6 +22,28 @@ pub const SPILL_ABOVE: usize = 256 * 1024;
 pub struct Blobs {
     dir: Arc<Path>,
     reserve: Reserve,
+    held: Arc<Mutex<Held>>,
+}
+
+/// Removals that wait because somebody copies the files.
+#[derive(Debug, Default)]
+struct Held {
+    holds: usize,
+    names: Vec<String>,
+}
+
+/// As long as this lives, no file is removed; what should have been goes when the last of them is dropped.
+#[derive(Debug)]
+pub struct Hold(Blobs);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut held = self.0.held();
+        held.holds -= 1;
+        let names = if held.holds == 0 { std::mem::take(&mut held.names) } else { Vec::new() };
+        drop(held);
+        self.0.unlink_all(names);
+    }
 }
 
 impl Blobs {
@@ -29,13 +51,29 @@ impl Blobs {
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let dir = dir.into();
         make_dir(&dir)?;
-        Ok(Self { dir: dir.into(), reserve: Reserve::default() })
+        Ok(Self { dir: dir.into(), reserve: Reserve::default(), held: Arc::default() })
     }
 
     /// With room for results on a full disk.
     #[must_use]
     pub fn with_reserve(self, reserve: Reserve) -> Self {
         Self { reserve, ..self }
+    }
+
+    /// Keeps every file until the hold is dropped. Whoever copies a database takes one before, so that the files that
+    /// the copy names are still there.
+    pub fn hold(&self) -> Hold {
+        self.held().holds += 1;
+        Hold(self.clone())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The room that is kept for a full disk.
@@ -107,6 +145,12 @@ impl Blobs {
     /// Removes a file by its name.
     pub(crate) fn unlink(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path(name)?;
+        let mut held = self.held();
+        if held.holds > 0 {
+            held.names.push(name.to_owned());
+            return Ok(());
+        }
+        drop(held);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(file_error("remove", &path, source))
@@ -194,6 +238,22 @@ mod tests {
         assert_eq!(blobs.sweep(&HashSet::from(["kept".to_owned()])).unwrap(), 2);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(blobs.read(&kept).unwrap(), "1");
+    }
+
+    #[test]
+    fn a_held_file_goes_when_the_last_hold_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(dir.path()).unwrap();
+        let file = blobs.put("a", b"1").unwrap();
+        let (one, other) = (blobs.hold(), blobs.clone().hold());
+        blobs.remove(&file).unwrap();
+        drop(one);
+        assert_eq!(blobs.read(&file).unwrap(), "1");
+        drop(other);
+        assert!(blobs.read(&file).is_err());
+        blobs.put("b", b"1").unwrap();
+        blobs.unlink("b").unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

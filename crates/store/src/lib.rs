@@ -16,7 +16,7 @@ mod query;
 mod reserve;
 pub mod sqlite;
 
-pub use blobs::{Blobs, SPILL_ABOVE};
+pub use blobs::{Blobs, Hold, SPILL_ABOVE};
 pub use command::{
     AHEAD_BYTES, BATCH_SLICE, BatchChange, Command, Refused, Reply, Submission, TAKE_BYTES, Taken, Which,
 };

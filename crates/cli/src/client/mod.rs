@@ -201,6 +201,13 @@ impl Client {
         answer.unwrap_or_else(|_| Err(self.silent(limit))).map(Response::into_body)
     }
 
+    /// Makes a request whose answer is bytes that may take as long as they like.
+    pub async fn open(&self, call: Call) -> Result<Response<AnswerBody>, ClientError> {
+        let limit = call.timeout;
+        let answer = tokio::time::timeout(limit, self.exchange(call)).await;
+        answer.unwrap_or_else(|_| Err(self.silent(limit)))
+    }
+
     async fn exchange(&self, call: Call) -> Result<Response<AnswerBody>, ClientError> {
         self.exchange_request(self.request(call)?).await
     }

@@ -43,12 +43,19 @@ fn answer(headers: &HeaderMap, parts: &[(&str, Option<&str>)]) -> Response {
         .is_some_and(|value| value.to_str().is_ok_and(|text| text.contains("application/json")));
     let no_store = (header::CACHE_CONTROL, "no-store");
     if wants_json {
-        let parts: Map<String, Value> =
+        let shown: Map<String, Value> =
             parts.iter().map(|(name, fault)| ((*name).to_owned(), json!(fault.unwrap_or("ok")))).collect();
-        let body = json!({"status": if is_well { "ok" } else { "unavailable" }, "parts": parts});
+        let mut body = json!({"status": if is_well { "ok" } else { "unavailable" }, "parts": shown});
+        if !is_well {
+            body["detail"] = json!(faults(parts).join("; "));
+        }
         return (status, [no_store], axum::Json(body)).into_response();
     }
     let lines: Vec<String> =
         parts.iter().map(|(name, fault)| format!("{name}: {}\n", fault.unwrap_or("ok"))).collect();
     (status, [no_store, (header::CONTENT_TYPE, "text/plain; charset=utf-8")], lines.concat()).into_response()
+}
+
+fn faults(parts: &[(&str, Option<&str>)]) -> Vec<String> {
+    parts.iter().filter_map(|(name, fault)| fault.map(|fault| format!("{name}: {fault}"))).collect()
 }

@@ -1,6 +1,7 @@
-//! What the operator of a server calls: whether it lives and is ready, which need no key and tell nothing secret, and
-//! its own examination. Everything else about running it is in `sweep` and in the command line.
+//! What the operator of a server calls: whether it lives and is ready, which need no key and tell nothing secret, its
+//! own examination, and backups. Everything else about running it is in `sweep` and in the command line.
 
+mod backup;
 mod doctor;
 mod health;
 
@@ -11,13 +12,15 @@ use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use runyard_domain::Access;
 use runyard_engine::Engine;
 use runyard_listener::{OpenFiles, Tls};
 use runyard_manage::{Problem, wrong_method};
 use runyard_runtime::{Paths, Runtime};
+use runyard_store::Blobs;
 use runyard_vault::{Caller, Denied};
+use tokio::sync::Mutex;
 
 use crate::config::Config;
 
@@ -25,6 +28,8 @@ use crate::config::Config;
 #[derive(Clone)]
 pub struct Operator {
     pub(crate) inner: Arc<Options>,
+    /// Held while a backup is made.
+    backing_up: Arc<Mutex<()>>,
 }
 
 /// The same, to be put together.
@@ -35,6 +40,8 @@ pub struct Options {
     pub runtime: Arc<dyn Runtime>,
     /// The data directory.
     pub paths: Paths,
+    /// Its payload files.
+    pub blobs: Blobs,
     /// The configuration in force.
     pub config: Config,
     /// The certificate of the listener.
@@ -48,7 +55,7 @@ pub struct Options {
 impl Operator {
     /// The calls over these parts.
     pub fn new(options: Options) -> Self {
-        Self { inner: Arc::new(options) }
+        Self { inner: Arc::new(options), backing_up: Arc::default() }
     }
 
     /// Their routes.
@@ -71,6 +78,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Operator>)> {
         ("/healthz", get(health::alive)),
         ("/readyz", get(health::ready)),
         ("/api/v1/doctor", get(doctor::examine)),
+        ("/api/v1/backup", post(backup::create)),
     ]
 }
 

@@ -182,6 +182,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
         engine: engine.clone(),
         runtime: Arc::new(FakeRuntime::new()),
         paths: Paths::new(files.path()),
+        blobs: Blobs::open(files.path().join("blobs")).expect("a folder"),
         config: Config::load(&files.path().join("server.toml"), &Flags::default()).expect("no file"),
         tls: None,
         address: None,

@@ -106,7 +106,8 @@ const MANAGE: [(&str, &str, Opens); 45] = [
 ];
 
 /// Of who runs the server.
-const OPERATOR: [(&str, &str, Opens); 1] = [("/api/v1/doctor", "GET", All(Admin))];
+const OPERATOR: [(&str, &str, Opens); 2] =
+    [("/api/v1/doctor", "GET", All(Admin)), ("/api/v1/backup", "POST", All(Admin))];
 
 /// What probes ask: without a key, and answered without a word about what is there.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];

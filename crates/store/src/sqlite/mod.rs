@@ -3,7 +3,7 @@
 //! of their own.
 //!
 //! Where things are: `schema` the tables, `write` one file per kind of command, `read` the queries,
-//! `rows` jobs and payloads as rows, `checkpoint` the thread that keeps the WAL short.
+//! `rows` jobs and payloads as rows, `snapshot` copies of it, `checkpoint` the thread that keeps the WAL short.
 
 mod batches;
 mod checkpoint;
@@ -11,6 +11,7 @@ mod quota;
 mod read;
 mod rows;
 mod schema;
+mod snapshot;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::blobs::{file_error, make_dir};
 use crate::{Blobs, Command, Reader, Reply, Store, StoreError, crash};
 use checkpoint::Checkpoints;
 use read::Readers;
+pub use snapshot::{Snapshot, newest_schema};
 use sql::{Break, During};
 
 /// How many records of workers that are gone are kept per endpoint, newest first.
@@ -72,7 +74,7 @@ impl SqliteStore {
         let mut conn = Connection::open(&path).during("open the database")?;
         schema::check_version(&conn)?;
         prepare_writer(&conn).during("configure the database")?;
-        schema::migrate(&mut conn)?;
+        schema::migrate(&mut conn, dir)?;
         let next_seq = write::next_seq(&conn)?;
         let swept = blobs.sweep(&rows::files(&conn)?)?;
         if swept > 0 {
