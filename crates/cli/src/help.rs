@@ -8,13 +8,14 @@ use clap::{Command, CommandFactory};
 use crate::Cli;
 
 /// The groups. A command that is in none is listed last.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["dev", "up", "doctor"]),
     ("Ship", &["deploy", "releases", "rollback", "promote", "diff", "git"]),
     ("Declare", &["plan", "apply", "validate", "export", "destroy"]),
     ("Call", &["run", "status", "cancel", "retry", "jobs", "purge", "batch"]),
     ("See", &["logs", "why", "workers", "exec", "webhooks"]),
     ("Things", &["endpoints", "keys", "registries", "login", "config", "disk", "completion"]),
+    ("House", &["backup", "upgrade", "service", "env"]),
 ];
 
 const EXAMPLES: &str = "\

@@ -6,6 +6,7 @@
 //! ordinary tests, and the programs of `fuzz/` hand them to libFuzzer (`docs/fuzzing.md`).
 
 mod access;
+mod backup;
 mod code;
 mod git;
 mod jobs;
@@ -19,9 +20,12 @@ pub type Target = fn(&[u8]);
 /// Every target by its name, which is also the name of its folder in `fuzz/corpus` and of its program in `fuzz/`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("authorization", access::authorization),
+    ("backup", backup::archive),
+    ("certificate", server::certificate),
     ("cli_text", output::cli_text),
     ("config", server::config),
     ("error_object", workers::error_object),
+    ("forwarded", server::forwarded),
     ("git_address", git::address),
     ("git_hook", git::hook),
     ("git_hub", git::hub),

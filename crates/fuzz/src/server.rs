@@ -1,8 +1,12 @@
 //! What users and operators write to the server: its configuration, bodies of the management API, webhooks' URLs.
 
 use std::fs;
+use std::net::IpAddr;
 
 use runyard_server::config::{Config, Flags};
+
+use http::{HeaderMap, HeaderValue};
+use runyard_listener::Networks;
 
 use crate::two;
 
@@ -41,4 +45,28 @@ pub fn webhook_url(data: &[u8]) {
     if let Ok((next, ..)) = runyard_webhooks::probe::join(&from, &location) {
         assert!(next || !https, "{from} redirects to {location}");
     }
+}
+
+/// When a certificate ends is found, or that it is none; nothing is read beyond its bytes.
+pub fn certificate(data: &[u8]) {
+    if let Some(end) = runyard_listener::probe::not_after(data) {
+        // The years 0000 to 9999, as its digits can say.
+        assert!((-62_200_000_000..=253_500_000_000).contains(&end), "{end}");
+    }
+}
+
+/// Whatever a header says: without trust the other side is the client, and with trust it is never one of the trusted
+/// while another stands before it.
+pub fn forwarded(data: &[u8]) {
+    let (networks, line) = two(data);
+    let peer = IpAddr::from([192, 0, 2, 1]);
+    let mut headers = HeaderMap::new();
+    let Ok(value) = HeaderValue::from_str(line.trim_end()) else { return };
+    headers.insert("x-forwarded-for", value);
+    let nobody = Networks::default();
+    assert_eq!(runyard_server::client::address_of(peer, &headers, &nobody), peer);
+    let Ok(trusted) = networks.parse::<Networks>() else { return };
+    assert_eq!(trusted.to_string().parse(), Ok(trusted.clone()), "{networks}");
+    let found = runyard_server::client::address_of(peer, &headers, &trusted);
+    assert!(found == peer || trusted.contain(peer), "{found} was believed");
 }

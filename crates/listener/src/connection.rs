@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -13,15 +14,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::Limits;
 use crate::arrival::Arrival;
 use crate::doors::Place;
 use crate::guarded::Guarded;
-use crate::pulse::Busy;
+use crate::pulse::{Busy, Pulse};
 
 /// So many lines need no memory of their own.
 const USUAL_HEADERS: usize = 100;
+
+/// How long the first request of a new connection may be on its way when the listener closes.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
 /// Serves a connection to its end. Once `closing` turns, what is being answered is answered, and nothing more.
 pub(crate) async fn serve<A, S, F, B>(
@@ -39,9 +44,10 @@ pub(crate) async fn serve<A, S, F, B>(
 {
     let pulse = Arc::clone(&place.pulse);
     let settled = tokio::select! {
+        biased;
         settled = arrival.settle(&limits) => settled,
         () = pulse.evicted.notified() => None,
-        () = turned(&mut closing) => None,
+        () = over(&mut closing, &pulse) => None,
     };
     let Some(stream) = settled else { return };
     let watched = service_fn(|request| {
@@ -62,9 +68,10 @@ pub(crate) async fn serve<A, S, F, B>(
     let connection = http.serve_connection(io, watched);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = pulse.evicted.notified() => Ok(()),
-        () = turned(&mut closing) => {
+        () = over(&mut closing, &pulse) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -76,9 +83,14 @@ pub(crate) async fn serve<A, S, F, B>(
     drop(place);
 }
 
-async fn turned(closing: &mut watch::Receiver<bool>) {
+/// Resolves when the connection has to end: at once where it was used, a moment later where its first request may be on
+/// its way, which would be lost.
+async fn over(closing: &mut watch::Receiver<bool>, pulse: &Pulse) {
     // A listener that is gone closes too.
     let _ = closing.wait_for(|closing| *closing).await;
+    if pulse.requests() == 0 {
+        sleep(ON_ITS_WAY).await;
+    }
 }
 
 /// A body that says when it is done with.

@@ -16,6 +16,8 @@ mod files;
 mod guarded;
 mod networks;
 mod pace;
+#[doc(hidden)]
+pub mod probe;
 mod pulse;
 mod refusal;
 mod tls;

@@ -56,7 +56,7 @@ impl House {
             send_buffer: None,
             shared: Networks::default(),
         };
-        let answers = |_| |request| answer(request);
+        let answers = |_| |request: Request<Incoming>| async move { answer(&request) };
         let serving =
             runyard_listener::serve_tcp(listener, Some(tls.clone()), limits, answers, std::future::pending());
         tokio::spawn(serving);
@@ -79,7 +79,7 @@ impl House {
 }
 
 /// The path itself; `/large` is 8 MiB.
-async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/large" => Response::new(Full::new(vec![b'x'; 8 << 20].into())),
         path => Response::new(Full::new(path.to_owned().into())),

@@ -51,6 +51,10 @@ struct Shared {
     /// Held while an agent is looked for and started: there shall be one.
     starting: tokio::sync::Mutex<()>,
     closing: AtomicBool,
+    /// The agent is of another version than this program, so far as is known.
+    foreign: AtomicBool,
+    /// Held while such an agent is replaced.
+    renewing: tokio::sync::Mutex<()>,
 }
 
 impl ProcessRuntime {
@@ -65,8 +69,12 @@ impl ProcessRuntime {
             events,
             starting: tokio::sync::Mutex::new(()),
             closing: AtomicBool::new(false),
+            foreign: AtomicBool::new(false),
+            renewing: tokio::sync::Mutex::new(()),
         });
         shared.ensure().await?;
+        shared.recognize().await?;
+        shared.renew().await;
         let watcher = tokio::spawn(watch(Arc::clone(&shared)));
         Ok(Self { shared, watcher })
     }
@@ -117,7 +125,11 @@ impl Runtime for ProcessRuntime {
     }
 
     fn worker_url(&self) -> Pending<'_, Result<String, RuntimeError>> {
-        Box::pin(async move { Ok(self.info().await?.worker_url) })
+        // Asked before each start.
+        Box::pin(async move {
+            self.shared.renew().await;
+            Ok(self.info().await?.worker_url)
+        })
     }
 
     fn boundary(&self) -> Pending<'_, Result<String, RuntimeError>> {
@@ -148,20 +160,7 @@ impl Runtime for ProcessRuntime {
     fn shut_down(&self) -> Pending<'_, Result<(), RuntimeError>> {
         Box::pin(async move {
             self.shared.closing.store(true, Ordering::SeqCst);
-            let control = &self.shared.control;
-            match timeout(END, control.call::<()>(Method::POST, "/shutdown", NOTHING)).await {
-                Ok(Ok(()) | Err(Failure::NoAgent(_))) => {}
-                Ok(Err(refused)) => return Err(refused.into_error("shut the agent down")),
-                Err(_) => return Err(self.shared.late("shut the agent down", END)),
-            }
-            let deadline = Instant::now() + END;
-            while self.shared.is_locked() {
-                if Instant::now() > deadline {
-                    return Err(self.shared.late("shut the agent down", END));
-                }
-                sleep(Duration::from_millis(10)).await;
-            }
-            Ok(())
+            self.shared.end_agent().await
         })
     }
 }
@@ -243,6 +242,61 @@ impl Shared {
                 .spawn()
         };
         started().map_err(|error| self.error("start the agent", &error.to_string()))
+    }
+
+    /// Notes whether the agent is of another version.
+    async fn recognize(&self) -> Result<(), RuntimeError> {
+        let about: Info = self.call(Method::GET, "/info", NOTHING, "ask the agent who it is").await?;
+        let is_foreign = about.version != env!("CARGO_PKG_VERSION");
+        if is_foreign && !self.foreign.load(Ordering::SeqCst) {
+            tracing::info!(
+                version = about.version,
+                "The agent is of another version; it goes on until no worker of it is left"
+            );
+        }
+        self.foreign.store(is_foreign, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Replaces an agent of another version, if nothing of it lives on or is still to be told.
+    async fn renew(&self) {
+        if !self.foreign.load(Ordering::SeqCst) {
+            return;
+        }
+        let _one = self.renewing.lock().await;
+        if let Err(error) = self.try_renew().await {
+            tracing::warn!(%error, "The agent of another version could not be replaced; it goes on");
+        }
+    }
+
+    async fn try_renew(&self) -> Result<(), RuntimeError> {
+        self.recognize().await?;
+        let workers: Vec<Observed> = self.call(Method::GET, "/workers", NOTHING, "list workers").await?;
+        if !self.foreign.load(Ordering::SeqCst) || !workers.is_empty() {
+            return Ok(());
+        }
+        self.end_agent().await?;
+        self.ensure().await?;
+        self.recognize().await?;
+        tracing::info!("The agent was replaced by one of this version");
+        Ok(())
+    }
+
+    /// Has the agent end its workers and itself.
+    async fn end_agent(&self) -> Result<(), RuntimeError> {
+        match timeout(END, self.control.call::<()>(Method::POST, "/shutdown", NOTHING)).await {
+            Ok(Ok(()) | Err(Failure::NoAgent(_))) => {}
+            Ok(Err(refused)) => return Err(refused.into_error("shut the agent down")),
+            Err(_) => return Err(self.late("shut the agent down", END)),
+        }
+        let deadline = Instant::now() + END;
+        while self.is_locked() {
+            if Instant::now() > deadline {
+                return Err(self.late("shut the agent down", END));
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
     }
 
     /// Whether an agent still has its lock: it goes with the process, after all else.

@@ -26,7 +26,11 @@ const SKEW: i64 = 30_000;
 #[command(after_help = "\
 Each line is a check: ok, warn or fail, what was found, what that means, and what to do. Exits with 1 where
 something fails. Without a server, the data directory alone is looked at: runyard doctor --data DIR")]
-pub struct Doctor {}
+pub struct Doctor {
+    /// Only ask whether jobs are taken and can be run (GET /readyz), as a probe does
+    #[arg(long)]
+    ready: bool,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,6 +78,9 @@ impl Check {
 
 impl Doctor {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        if self.ready {
+            return ready(context).await;
+        }
         let mut checks = server(context).await;
         checks.extend(credentials());
         show(&checks, context.ui)?;
@@ -83,6 +90,12 @@ impl Doctor {
             n => Err(Failure::new(Code::Failure, format!("{n} checks failed")).into()),
         }
     }
+}
+
+/// The server's own word; an error where it is not ready.
+async fn ready(context: &Context) -> anyhow::Result<()> {
+    let reply = context.client().await?.get("/readyz".to_owned()).await?;
+    if context.ui.json { context.ui.document(&reply.text) } else { context.ui.line("ready") }
 }
 
 /// The checks that need the server; where there is none, one says so.

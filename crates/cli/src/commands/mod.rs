@@ -2,7 +2,9 @@
 //! `async fn run(self, context: &Context) -> anyhow::Result<()>`, a variant of [`Command`] (the match below then
 //! asks for its arm), and its name in a group of [`crate::help`].
 
+mod about;
 mod agent;
+mod backup;
 mod batch;
 mod cancel;
 mod completion;
@@ -14,12 +16,14 @@ mod diff;
 mod disk;
 mod doctor;
 mod endpoints;
+mod env;
 mod exec;
 mod git;
 mod jobs;
 mod keys;
 mod login;
 mod logs;
+mod notify;
 mod project;
 mod promote;
 mod purge;
@@ -28,10 +32,12 @@ mod releases;
 mod retry;
 mod rollback;
 mod run;
+mod service;
 pub mod serving;
 mod settings;
 mod status;
 mod up;
+mod upgrade;
 mod webhooks;
 mod why;
 mod workers;
@@ -75,8 +81,14 @@ pub enum Command {
     Login(login::Login),
     Doctor(doctor::Doctor),
     Disk(disk::Disk),
+    Backup(backup::Backup),
+    Upgrade(upgrade::Upgrade),
+    Service(service::Service),
+    Env(env::Env),
     Config(config::Config),
     Completion(completion::Completion),
+    #[command(hide = true)]
+    About(about::About),
     #[command(hide = true)]
     Agent(agent::Agent),
     /// Become a worker: what the agent starts
@@ -91,6 +103,11 @@ impl Command {
             Self::Dev(c) => c.run(context).await,
             Self::Up(c) => c.run(context).await,
             Self::Config(c) => c.run(context).await,
+            Self::Backup(c) => c.run(context).await,
+            Self::Upgrade(c) => c.run(context).await,
+            Self::Service(c) => c.run(context),
+            Self::Env(c) => c.run(context).await,
+            Self::About(c) => c.run(context),
             Self::Agent(_) | Self::AgentExec => unreachable!("main runs these before there is a runtime"),
             Self::Deploy(c) => c.run(context).await,
             Self::Releases(c) => c.run(context).await,

@@ -1,12 +1,15 @@
 //! `runyard up`: the server of this machine, with its agent.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use runyard_runtime::Paths;
 use runyard_server::{Config, FirstKey, Flags, Mode, Server};
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::commands::serving;
+use crate::commands::{notify, serving};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::errors::{Code, Failure};
@@ -54,7 +57,11 @@ impl Up {
         };
         let config = Config::load(&Paths::new(&data).config(), &flags)?;
         let listen = config.listen.clone();
-        let server = Server::start(&data, config, Mode::Up, serving::this_program()?).await?;
+        // As it is called now: later it may have been replaced.
+        let program = serving::this_program()?;
+        let given = runyard_server::inherited();
+        let mut replaced = signal(SignalKind::user_defined2())?;
+        let server = Server::start_on(&data, config, Mode::Up, program.clone(), given).await?;
         serving::note_use(&server);
         context.ui.write(&banner(&server, context))?;
         if let Some(first) = &server.first_key {
@@ -66,19 +73,45 @@ impl Up {
                 server.boundary
             ));
         }
+        notify::ready(&server.url);
+        let hangups = tokio::spawn(outlive_hangups(!std::io::stdin().is_terminal()));
         tokio::select! {
             told = serving::told_to_end() => told?,
+            _ = replaced.recv() => return Err(swap(server, &program, context).await),
             () = server.failed() => {
                 server.stop().await;
                 return Err(Failure::new(Code::Failure, "the store failed; see the log above").into());
             }
         }
+        hangups.abort();
+        notify::ending();
         context.ui.note("ending: running jobs get their grace (once more Ctrl-C ends at once)");
         tokio::select! {
             () = server.stop() => Ok(()),
             told = serving::told_to_end() => told,
         }
     }
+}
+
+/// SIGHUP asks a service to read its certificates again; without any that is no reason to end. Who serves in a terminal
+/// ends with it, as usual.
+async fn outlive_hangups(is_service: bool) {
+    let Some(mut hangups) = is_service.then(|| signal(SignalKind::hangup()).ok()).flatten() else { return };
+    while hangups.recv().await.is_some() {}
+}
+
+/// Becomes the program that lies where this one was started from, with the same arguments and the same port. Comes
+/// back only where neither it nor this one can be started.
+async fn swap(server: Server, program: &Path, context: &Context) -> anyhow::Error {
+    context.ui.note("making way for another program: workers go on");
+    notify::changing();
+    let port = server.hand_over().await;
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let error = port.become_program(program, &arguments);
+    context
+        .ui
+        .note(&format!("warning: {} cannot be started ({error}): going on as before", program.display()));
+    port.become_program(Path::new("/proc/self/exe"), &arguments).into()
 }
 
 /// A path as it is meant where the command was given.
