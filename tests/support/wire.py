@@ -14,13 +14,13 @@ FINAL = {"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"}
 class Wire:
     """One server's HTTP side."""
 
-    def __init__(self, port, key):
-        self.port = port
+    def __init__(self, port, key, host="127.0.0.1"):
+        self.host, self.port = host, port
         self.key = key
 
     def call(self, method, path, body=None, headers=None, timeout=60):
         """One request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             sent = {"authorization": self.key} if self.key else {}
             if body is not None and not isinstance(body, (bytes, str)):

@@ -158,7 +158,8 @@ async fn engine(options: &Options) -> Vec<Check> {
     let about = engine.about();
     let kind = if about.podman { "Podman" } else { "Docker" };
     let mut checks = vec![Check::ok("engine", format!("{kind} {} at {address}", about.version))];
-    let labels = Labels { data: runyard_runtime::name_of(&real(&options.paths.data)) };
+    let data = real(&options.paths.data);
+    let labels = Labels { data: runyard_runtime::name_of(&data), path: data.display().to_string() };
     if let (Ok(Ok(there)), Ok(known)) =
         (timeout(PATIENCE, engine.containers(&labels)).await, options.runtime.list().await)
     {
