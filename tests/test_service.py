@@ -52,7 +52,7 @@ def test_a_listener_is_taken_from_a_socket_unit(make_yard):
         held.bind(("127.0.0.1", 0))
         held.listen()
         port = held.getsockname()[1]
-        script = f'exec 3<&{held.fileno()}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"'
+        script = f'exec 3<&{held.fileno()}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@"'
         server = subprocess.Popen(
             ["sh", "-c", script, yard.binary, "up", "--data", yard.data, "--listen", "127.0.0.1:1"], env=yard.env,
             pass_fds=[held.fileno()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -85,9 +85,12 @@ def test_the_unit_is_one_that_systemd_takes(make_yard, tmp_path):
 
 def test_variables_for_runpods_clients(yard):
     url = f"http://127.0.0.1:{yard.port}"
-    found = yard.cli("env", "runpod", "--json", env={"RUNYARD_API_KEY": yard.key()}).json["variables"]
+    found = yard.cli("env", "runpod", "--json").json["variables"]
     assert found["RUNPOD_ENDPOINT_BASE_URL"] == f"{url}/v2" and found["RUNPOD_API_BASE_URL"] == url, found
-    said = yard.cli("env", "runpod")
+    assert found["RUNPOD_API_KEY"] == yard.key(), "the one that the first start kept for its user"
+    given = yard.cli("--key", "other", "env", "runpod", "--json").json["variables"]
+    assert given["RUNPOD_API_KEY"] == "other"
+    said = yard.cli("env", "runpod", env={"XDG_CONFIG_HOME": "/nowhere"})
     assert "RUNPOD_API_KEY" not in said.out and "no lasting key" in said.err, "the owner's key ends with the server"
     script = f'eval "$({yard.binary} --data {yard.data} env runpod)"; echo "$RUNPOD_ENDPOINT_BASE_URL $RUNPOD_HAPI_URL"'
     done = subprocess.run(["sh", "-c", script], env=yard.env, capture_output=True, text=True, timeout=60)
@@ -98,7 +101,7 @@ def test_the_sdk_uses_this_server(yard, sdk_python):
     yard.wire.api("/endpoints", "POST", {"name": "parked", "settings": {"workers_max": 0}})
     program = 'import os, runpod; runpod.api_key = os.environ["RUNPOD_API_KEY"]; ' \
               'print(runpod.Endpoint("parked").run({"input": 1}).status())'
-    script = f'eval "$({yard.binary} --data {yard.data} --key {yard.key()} env runpod)"; exec "$@"'
+    script = f'eval "$({yard.binary} --data {yard.data} env runpod)"; exec "$@"'
     done = subprocess.run(["sh", "-c", script, "sh", sdk_python, "-c", program], env=yard.env, capture_output=True,
                           text=True, timeout=120)
     assert done.stdout.strip() == "IN_QUEUE", done
@@ -148,8 +151,8 @@ def test_the_container_image_serves_and_keeps_its_data(engine, image):
 
     try:
         wire = start()
-        key = log().split("Key      ")[1].split()[0]
-        wire.key = key
+        until(lambda: "Key      " in log(), 20)
+        wire.key = key = log().split("Key      ")[1].split()[0]
         assert wire.api("/endpoints", "POST", {"name": "kept"})["name"] == "kept"
         checks = {c["check"]: c["verdict"] for c in wire.api("/doctor")["checks"]}
         assert checks["agent"] == "ok" and checks["listener"] == "ok" and "fail" not in (checks["server"], checks["data-rights"])

@@ -106,9 +106,8 @@ def test_a_bad_certificate_changes_nothing_and_is_told(secure):
 
 
 def test_a_server_without_its_key_does_not_start(make_yard):
-    yard = make_yard(env={"RUNYARD_TLS_CERT": "cert.pem"})
-    with pytest.raises(AssertionError, match="tls_cert is set and tls_key is not"):
-        yard.start()
+    refused = make_yard(env={"RUNYARD_TLS_CERT": "cert.pem"}).cli("up", code=1)
+    assert "tls_cert is set and tls_key is not" in refused.err, refused
 
 
 def test_only_a_trusted_proxy_is_believed(make_yard):

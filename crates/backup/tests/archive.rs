@@ -157,7 +157,9 @@ fn what_comes_back_is_what_was_there_at_another_place() {
     let same = |name: &str| {
         assert_eq!(fs::read(data.join(name)).ok(), fs::read(yard.dir.path().join(name)).ok(), "{name}");
     };
-    ["server.toml", "logs/e/w.jsonl", "git/pushed/e.git/HEAD", "spool/posts"].map(same);
+    for name in ["server.toml", "logs/e/w.jsonl", "git/pushed/e.git/HEAD", "spool/posts"] {
+        same(name);
+    }
     assert!(!paths.git().join("pushed/e.git/HEAD.lock").exists(), "a lock would stay for ever");
     let code = paths.bundles().join(BUNDLE).join("a folder with a long name".repeat(8)).join("handler.py");
     assert_eq!(fs::read_to_string(code).expect("there"), "print()");

@@ -51,6 +51,15 @@ impl TargetArgs {
         self.find(None).await.ok()
     }
 
+    /// A key for the server at `url` that does not end with it: the one that was given, else the one that is kept.
+    pub fn lasting_key(&self, url: &str) -> anyhow::Result<Option<String>> {
+        let key = match self.own_key() {
+            Some(key) => Some(key),
+            None => stored_key(&Credentials::load()?, url),
+        };
+        Ok(key.map(|key| key.value))
+    }
+
     /// Whom to believe at an `https:` address.
     pub fn trust(&self) -> Trust {
         let named = || variable("RUNYARD_CACERT").map(PathBuf::from);

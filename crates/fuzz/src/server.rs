@@ -41,7 +41,7 @@ pub fn webhook_url(data: &[u8]) {
     let again = runyard_webhooks::probe::parse(&shown);
     assert_eq!(again, Ok((https, authority.clone(), host.clone(), port, path.clone())), "{shown}");
     assert!(path.starts_with('/') && !host.is_empty() && !host.contains(['@', '/']), "{shown}");
-    assert!(http::HeaderValue::from_str(&authority).is_ok(), "{authority:?} cannot stand in a header");
+    assert!(HeaderValue::from_str(&authority).is_ok(), "{authority:?} cannot stand in a header");
     if let Ok((next, ..)) = runyard_webhooks::probe::join(&from, &location) {
         assert!(next || !https, "{from} redirects to {location}");
     }

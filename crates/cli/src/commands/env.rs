@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::client::{Client, path};
+use crate::client::path;
 use crate::context::Context;
 use crate::errors::Failure;
 use crate::views::Info;
@@ -36,7 +36,8 @@ impl Env {
             Some(url) => url.clone(),
             None => client.get(path::api(&["info"])).await?.parse::<Info>()?.url.unwrap_or_default(),
         };
-        let variables = of_runpod(url.trim_end_matches('/'), lasting_key(&client), context);
+        let key = context.target.lasting_key(&url)?;
+        let variables = of_runpod(url.trim_end_matches('/'), key, context);
         if context.ui.json {
             return context.ui.document(&json!({"variables": variables}).to_string());
         }
@@ -50,11 +51,6 @@ impl Env {
         }
         Ok(())
     }
-}
-
-/// The key in use, unless it ends with the server.
-fn lasting_key(client: &Client) -> Option<String> {
-    client.key().filter(|key| key.source != "the data directory").map(|key| key.value.clone())
 }
 
 fn of_runpod(url: &str, key: Option<String>, context: &Context) -> BTreeMap<&'static str, String> {
