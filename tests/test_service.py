@@ -3,6 +3,7 @@ variables that point RunPod's clients at it."""
 
 import io
 import json
+import os
 import shutil
 import signal
 import socket
@@ -52,10 +53,9 @@ def test_a_listener_is_taken_from_a_socket_unit(make_yard):
         held.bind(("127.0.0.1", 0))
         held.listen()
         port = held.getsockname()[1]
-        script = f'exec 3<&{held.fileno()}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@"'
         server = subprocess.Popen(
-            ["sh", "-c", script, yard.binary, "up", "--data", yard.data, "--listen", "127.0.0.1:1"], env=yard.env,
-            pass_fds=[held.fileno()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            [yard.binary, "up", "--data", yard.data, "--listen", "127.0.0.1:1"], env={**yard.env, "LISTEN_FDS": "1"},
+            preexec_fn=lambda: os.dup2(held.fileno(), 3), pass_fds=[3], stdout=subprocess.PIPE, text=True)
         try:
             url = next(line for line in server.stdout if "API" in line).split()[-1]
             assert url == f"http://127.0.0.1:{port}", url
