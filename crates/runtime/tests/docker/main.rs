@@ -184,7 +184,7 @@ async fn an_image_is_ours_when_a_pull_brought_it() {
         let engine = Engine::connect(&address).await.unwrap().noting(pulled.clone());
         fake.has_image.store(was_there, Ordering::SeqCst);
         fake.go_on.notify_one();
-        engine.resolve("reg.example/w:v1", |_| ()).await.unwrap();
+        engine.resolve("reg.example/w:v1", None, |_| ()).await.unwrap();
         assert_eq!(pulled.at(&address, ID).is_none(), was_there);
     }
 }
