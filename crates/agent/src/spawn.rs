@@ -180,7 +180,12 @@ fn plan(agent: &Agent, spec: &WorkerSpec, fence: &Fence, work: &Path) -> Plan {
     let view = fence.landlock.then(|| View {
         hidden: agent.hidden.clone(),
         readable: spec.read_dirs.iter().map(Path::new).chain([code.as_path()]).map(real).collect(),
-        writable: [work].into_iter().chain(spec.in_place.then_some(code.as_path())).map(real).collect(),
+        writable: [work]
+            .into_iter()
+            .chain(spec.in_place.then_some(code.as_path()))
+            .chain(spec.volumes.iter().map(|volume| Path::new(&volume.folder)))
+            .map(real)
+            .collect(),
         shares: true,
     });
     Plan {

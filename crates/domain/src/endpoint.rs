@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::Container;
 use crate::rollout::Withdrawn;
-use crate::{EndpointId, Prefetch, Rates, Rollout, RolloutSettings, Timestamp};
+use crate::{Blueprint, EndpointId, Prefetch, Rates, Rollout, RolloutSettings, Timestamp};
 
 /// When to add a worker. Sources: RunPod's endpoint settings, `scalerType` and `scalerValue`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,8 @@ pub struct Settings {
     pub rollout: RolloutSettings,
     /// What its containers get, where its workers are containers.
     pub container: Container,
+    /// The id of the network volume that its workers see.
+    pub network_volume: Option<String>,
 }
 
 impl Default for Settings {
@@ -79,6 +81,7 @@ impl Default for Settings {
             replace_grace_ms: 10_000,
             rollout: RolloutSettings::default(),
             container: Container::default(),
+            network_volume: None,
         }
     }
 }
@@ -160,6 +163,14 @@ impl Settings {
         if !(1..=1000).contains(&self.concurrency) {
             return bad("concurrency", self.concurrency.to_string(), "1 to 1000");
         }
+        if let Some(id) = self.network_volume.as_ref().filter(|id| !crate::id::is_well_formed(id)) {
+            return bad("network_volume", id.clone(), "the id of a network volume");
+        }
+        let taken = |volume: &crate::image::Volume| volume.path == crate::image::VOLUME_PATH;
+        if self.network_volume.is_some() && self.container.volumes.iter().any(taken) {
+            let found = crate::image::VOLUME_PATH.to_owned();
+            return bad("container.volumes", found, "another path: the network volume is there");
+        }
         if let Some((field, found, allowed)) = self.container.wrong() {
             return bad(field, found, allowed);
         }
@@ -201,6 +212,9 @@ pub struct Endpoint {
     /// The file that says what it shall be, where one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<Box<Managed>>,
+    /// What it was asked to be, where it was described by an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blueprint: Option<Box<Blueprint>>,
 }
 
 /// What a file made of an endpoint when it was applied last.
@@ -233,6 +247,7 @@ impl Endpoint {
             rollout: None,
             withdrawn: Vec::new(),
             managed: None,
+            blueprint: None,
         }
     }
 }

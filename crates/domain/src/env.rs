@@ -1,7 +1,7 @@
 //! The seam for everything that is not a function of its inputs: clock, ids, randomness. Simulations swap
 //! all three at once.
 
-use crate::{BatchId, ConnectionId, EndpointId, JobId, KeyId, Timestamp, WorkerId};
+use crate::{BatchId, ConnectionId, EndpointId, JobId, KeyId, ResourceId, Timestamp, WorkerId};
 
 /// Clock, ids and randomness in one value.
 pub trait Env: Send + Sync + std::fmt::Debug {
@@ -70,6 +70,11 @@ pub trait Env: Send + Sync + std::fmt::Debug {
     /// The id of a connection with a Git repository. Its webhook is at an address that nobody guesses.
     fn connection_id(&self) -> ConnectionId {
         ConnectionId::new(format!("git_{}", self.token(20)))
+    }
+
+    /// The id of a template, a network volume or another record that endpoints share.
+    fn resource_id(&self) -> ResourceId {
+        ResourceId::new(self.token(10))
     }
 
     /// A worker id: 14 lowercase letters and digits.

@@ -108,6 +108,10 @@ id!(
     /// A connection of an endpoint with a Git repository: `git_` and 20 lowercase letters and digits.
     ConnectionId
 );
+id!(
+    /// A template, a network volume, or another record that endpoints share: 10 lowercase letters and digits.
+    ResourceId
+);
 
 #[cfg(test)]
 mod tests {

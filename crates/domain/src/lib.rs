@@ -9,6 +9,7 @@
 //! - [`image`] is what container workers run, and why one could not; [`registry`] is with which login it is pulled.
 //! - [`scaling`] and [`placement`] decide how many workers there are and which GPUs they hold; [`rollout`] decides
 //!   how one release follows the other.
+//! - [`resource`] is what endpoints are described by and share: templates, network volumes, keys.
 //! - [`keep`] says which releases keep their code.
 //! - [`reason`] enumerates why a job waits or why it failed.
 //! - [`env`] is the seam for time, ids and randomness.
@@ -30,6 +31,7 @@ pub mod rates;
 pub mod reason;
 pub mod registry;
 pub mod release;
+pub mod resource;
 pub mod rollout;
 pub mod scaling;
 pub mod time;
@@ -39,7 +41,7 @@ pub use batch::{Batch, BatchCounts, BatchRefusal};
 pub use delivery::Delivery;
 pub use endpoint::{Endpoint, Scaler, Settings};
 pub use env::Env;
-pub use id::{BatchId, ConnectionId, DeliveryId, EndpointId, JobId, KeyId, WorkerId};
+pub use id::{BatchId, ConnectionId, DeliveryId, EndpointId, JobId, KeyId, ResourceId, WorkerId};
 pub use job::{Job, Outcome, Phase, Policy};
 pub use key::{Access, KeyRecord};
 pub use lists::Prefetch;
@@ -47,6 +49,7 @@ pub use payload::Payload;
 pub use rates::Rates;
 pub use reason::{FailReason, WaitReason};
 pub use release::{Release, ReleaseState};
+pub use resource::{Blueprint, Resource};
 pub use rollout::{Rollout, RolloutSettings};
 pub use time::Timestamp;
 pub use worker::{Exit, WorkerRecord};

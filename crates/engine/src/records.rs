@@ -4,8 +4,8 @@
 use runyard_domain::delivery::Try;
 use runyard_domain::git::Connection;
 use runyard_domain::{
-    Access, ConnectionId, Delivery, DeliveryId, Endpoint, EndpointId, Job, KeyRecord, Release, Timestamp,
-    WorkerRecord,
+    Access, ConnectionId, Delivery, DeliveryId, Endpoint, EndpointId, Job, KeyRecord, Release, Resource,
+    ResourceId, Timestamp, WorkerRecord,
 };
 use runyard_store::{Command, Reply};
 use runyard_vault::Caller;
@@ -91,6 +91,16 @@ impl Engine {
     /// Removes a connection.
     pub async fn drop_connection(&self, id: &ConnectionId) -> Result<(), EngineError> {
         self.shared.writer.commit(Command::DropConnection(id.clone())).await.map(drop)
+    }
+
+    /// Replaces the record of a template, a network volume or the like.
+    pub async fn put_resource(&self, resource: Resource) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::PutResource(Box::new(resource))).await.map(drop)
+    }
+
+    /// Removes one.
+    pub async fn drop_resource(&self, id: &ResourceId) -> Result<(), EngineError> {
+        self.shared.writer.commit(Command::DropResource(id.clone())).await.map(drop)
     }
 
     /// Replaces a key's record and lets the vault know it.

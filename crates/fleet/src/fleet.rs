@@ -1,6 +1,7 @@
 //! The handle and the loop. The loop sleeps until something changed or a deadline has come.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Options {
     pub cpus: u32,
     /// Memory of this machine in GiB.
     pub memory_gb: u64,
+    /// Where the network volumes lie, one folder each.
+    pub volumes: PathBuf,
     /// How long a draining worker may take that has nothing to do.
     pub idle_drain_ms: i64,
 }
@@ -60,12 +63,12 @@ impl Fleet {
     /// A fleet that has not looked at anything yet: call [`attach`](Self::attach) before workers can reach
     /// the server, then [`run`](Self::run).
     pub fn new(options: Options) -> Self {
-        let Options { engine, runtime, gpus, gpu_name, cpus, memory_gb, idle_drain_ms } = options;
+        let Options { engine, runtime, gpus, gpu_name, cpus, memory_gb, volumes, idle_drain_ms } = options;
         Self {
             inner: Arc::new(Inner {
                 engine,
                 runtime,
-                machine: Machine { gpus, gpu_name, cpus, memory_gb },
+                machine: Machine { gpus, gpu_name, cpus, memory_gb, volumes },
                 idle_drain_ms,
                 state: Mutex::default(),
                 placing: tokio::sync::Mutex::default(),
@@ -92,6 +95,16 @@ impl Fleet {
     /// GPUs of this machine.
     pub fn gpus(&self) -> u32 {
         self.inner.machine.gpus
+    }
+
+    /// What workers are told that they are.
+    pub fn gpu_name(&self) -> &str {
+        &self.inner.machine.gpu_name
+    }
+
+    /// Processors of this machine.
+    pub fn cpus(&self) -> u32 {
+        self.inner.machine.cpus
     }
 
     /// The engine that this fleet serves.

@@ -2,11 +2,12 @@
 //! names and forms that the SDKs read), its GPUs, its share of the processors.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use runyard_domain::image::Container;
+use runyard_domain::image::{Container, VOLUME_PATH};
 use runyard_domain::registry::Login;
 use runyard_domain::{Endpoint, Release, WorkerRecord};
-use runyard_runtime::{ImageSpec, Limits, WorkerSpec};
+use runyard_runtime::{ImageSpec, Limits, SharedFolder, WorkerSpec};
 
 /// What the machine gives.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub(crate) struct Machine {
     pub(crate) gpu_name: String,
     pub(crate) cpus: u32,
     pub(crate) memory_gb: u64,
+    /// Where the network volumes lie, one folder each.
+    pub(crate) volumes: PathBuf,
 }
 
 /// Variables a release cannot set: they are how a worker finds us.
@@ -29,6 +32,9 @@ const OURS: [&str; 9] = [
     "RUNYARD_INCARNATION",
     "CUDA_VISIBLE_DEVICES",
 ];
+
+/// Where a worker finds its network volume: a path of the machine, or of its container.
+const VOLUME: &str = "RUNYARD_VOLUME";
 
 /// The spec of one worker; `None` where the release was never prepared.
 pub(crate) fn worker_spec(
@@ -50,6 +56,12 @@ pub(crate) fn worker_spec(
             env.insert(name.clone(), value.clone());
         }
     }
+    let volume = endpoint.settings.network_volume.as_ref();
+    if let Some(id) = volume {
+        let folder = machine.volumes.join(id).display().to_string();
+        env.insert("RUNPOD_VOLUME_ID".into(), id.clone());
+        env.insert(VOLUME.into(), if launch.image.is_some() { VOLUME_PATH.into() } else { folder });
+    }
     let image = launch.image.as_ref().map(|image| ImageSpec {
         image: image.clone(),
         container: endpoint.settings.container.clone(),
@@ -68,10 +80,17 @@ pub(crate) fn worker_spec(
         code_dir: launch.code_dir.clone(),
         in_place: launch.in_place,
         read_dirs: launch.read_dirs.clone(),
+        volumes: volume.map(|id| shared(machine, id)).into_iter().collect(),
         env,
         limits: Limits { threads, ..Limits::default() },
         image,
     })
+}
+
+/// A network volume of this machine.
+fn shared(machine: &Machine, id: &str) -> SharedFolder {
+    let folder = machine.volumes.join(id).display().to_string();
+    SharedFolder { folder, path: VOLUME_PATH.to_owned() }
 }
 
 /// What is another inside a container: its GPUs count from 0, and its memory and processors are its own.

@@ -60,7 +60,8 @@ impl Manage {
         } else {
             self.endpoint(&caller, Access::Deploy, ep)?;
         }
-        request.check()?;
+        let is_local = request.container.as_ref().is_some_and(|one| self.local_image(one).is_some());
+        request.check(is_local)?;
         let how = releases::first_move(request.canary)?;
         if let Some(container) = &request.container {
             let before = known.as_ref().map(|endpoint| endpoint.settings.clone()).unwrap_or_default();
@@ -240,7 +241,6 @@ pub(crate) struct Deploy {
     /// Until traffic has moved: a rollout that goes wrong can be rolled back while it is watched.
     turn: Option<Turn>,
     /// The image, where workers are containers.
-    #[cfg_attr(not(feature = "docker"), expect(dead_code, reason = "this build has no containers"))]
     container: Option<container::Request>,
     pub(crate) lines: UnboundedSender<Value>,
     pub(crate) log: Option<Writer>,
@@ -294,10 +294,24 @@ impl Deploy {
 
     /// Finds the handler and prepares the environment.
     async fn prepare(&mut self, code: &FsPath, handler: Option<PathBuf>) -> Result<(), FailReason> {
-        #[cfg(feature = "docker")]
         if let Some(container) = self.container.take() {
+            if let Some(image) = self.manage.local_image(&container) {
+                let name = container.image.unwrap_or_default();
+                let more = [container.entrypoint, container.command].into_iter().flatten().flatten();
+                return self.prepare_local(&name, image, &more.collect::<Vec<_>>()).await;
+            }
+            #[cfg(feature = "docker")]
             return self.prepare_image(code, container).await;
         }
+        self.prepare_folder(code, handler).await
+    }
+
+    /// The same for code that runs as a process.
+    pub(crate) async fn prepare_folder(
+        &mut self,
+        code: &FsPath,
+        handler: Option<PathBuf>,
+    ) -> Result<(), FailReason> {
         let started = self.manage.inner.engine.now();
         self.say("environment", "running", "looking for the handler");
         let found = match &handler {

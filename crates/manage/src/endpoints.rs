@@ -48,6 +48,13 @@ impl Manage {
         Ok(())
     }
 
+    /// Removes an endpoint for somebody who may, with the repository that it follows.
+    pub(crate) async fn delete_endpoint(&self, caller: &Caller, ep: &str) -> Result<(), Problem> {
+        let endpoint = self.endpoint(caller, Access::Deploy, ep)?;
+        self.forget_repository(&endpoint.id).await?;
+        self.remove_endpoint(&endpoint.id).await
+    }
+
     /// Makes an endpoint.
     pub(crate) async fn create_endpoint(
         &self,
@@ -172,9 +179,7 @@ pub(crate) async fn remove(
     auth: Auth,
     Path(ep): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
-    manage.forget_repository(&endpoint.id).await?;
-    manage.remove_endpoint(&endpoint.id).await?;
+    manage.delete_endpoint(&auth.0, &ep).await?;
     Ok(Json(json!({"removed": true})))
 }
 

@@ -14,6 +14,7 @@ mod images;
 mod info;
 mod jobs;
 mod keys;
+mod local;
 mod logs;
 mod patience;
 mod plan;
@@ -22,6 +23,7 @@ pub mod probe;
 mod problem;
 mod registries;
 mod releases;
+mod rest;
 mod sessions;
 mod stream;
 mod views;
@@ -46,7 +48,10 @@ pub use deploy::fail_interrupted;
 pub use disk::{DiskAccount, DiskItem, DiskKeeper};
 pub use git::Follower;
 pub use info::{ConfigValue, Info};
+pub use local::LocalImage;
 pub use problem::{Problem, nothing_there, wrong_method};
+pub use rest::Options as RestOptions;
+pub use rest::build::Builder;
 
 /// Where commands are run beside workers.
 const EXEC: &str = "/api/v1/workers/{worker}/exec";
@@ -80,6 +85,8 @@ pub struct Options {
     pub info: Info,
     /// Who keeps house over the data directory.
     pub disk: Arc<dyn DiskKeeper>,
+    /// What REST v2 says and allows.
+    pub rest: RestOptions,
 }
 
 pub(crate) struct Inner {
@@ -98,6 +105,7 @@ pub(crate) struct Inner {
     pub(crate) disk: Arc<dyn DiskKeeper>,
     pub(crate) deploying: Mutex<HashSet<EndpointId>>,
     pub(crate) git: git::Git,
+    pub(crate) rest: rest::State,
 }
 
 /// The API's state. Cheap to clone.
@@ -122,6 +130,7 @@ impl Manage {
             containers,
             info,
             disk,
+            rest,
         } = options;
         #[cfg(not(feature = "docker"))]
         drop(containers);
@@ -142,6 +151,7 @@ impl Manage {
             disk,
             deploying: Mutex::default(),
             git: git::Git::new(git, git_reach, keeper),
+            rest: rest::State::new(rest),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -173,6 +183,21 @@ impl Manage {
             .layer(middleware::map_response(problem::in_shape))
             .with_state(self.clone())
     }
+
+    /// The routes of REST v2.
+    pub fn rest_routes(&self) -> Router {
+        rest::routes(self)
+    }
+
+    /// What makes releases of endpoints that REST v2 described.
+    pub fn builder(&self) -> Builder {
+        Builder(self.clone())
+    }
+}
+
+/// The paths of REST v2, for tests that go over all of them.
+pub fn rest_paths() -> Vec<&'static str> {
+    rest::paths()
 }
 
 /// The paths that are opened by something else than a key in a header, or by nothing: messages of forges, Git clients,

@@ -107,7 +107,8 @@ pub(crate) async fn read(
         return Ok(Json(json!({"records": records})).into_response());
     }
     let (sender, response) = lines();
-    tokio::spawn(follow(reader, queries, events, sender));
+    let what = Follow { reader, queries, skip_first: false, ends: false };
+    tokio::spawn(follow(what, events, sender, |record| Some(view(record))));
     Ok(response)
 }
 
@@ -130,13 +131,27 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Sends what is there, then looks again whenever a worker printed something.
-async fn follow(
-    reader: Reader,
-    queries: Vec<LogQuery>,
+/// What is followed, and how.
+pub(crate) struct Follow {
+    /// Where it is read.
+    pub(crate) reader: Reader,
+    /// What is looked for.
+    pub(crate) queries: Vec<LogQuery>,
+    /// Only what comes is wanted, not what is there.
+    pub(crate) skip_first: bool,
+    /// Nothing more can come.
+    pub(crate) ends: bool,
+}
+
+/// Sends what is there, then looks again whenever a worker printed something. `show` makes of a record what is sent, or
+/// leaves it out.
+pub(crate) async fn follow<T>(
+    what: Follow,
     mut events: tokio::sync::broadcast::Receiver<Event>,
-    sender: mpsc::UnboundedSender<Value>,
+    sender: mpsc::UnboundedSender<T>,
+    show: impl Fn(&Record) -> Option<T>,
 ) {
+    let Follow { reader, queries, mut skip_first, ends } = what;
     let mut tails: Vec<_> = queries.into_iter().map(|query| reader.follow(query)).collect();
     loop {
         let polled = blocking(move || {
@@ -149,10 +164,15 @@ async fn follow(
         });
         let Ok((back, records)) = polled.await else { return };
         tails = back;
-        for record in &records {
-            if sender.send(view(record)).is_err() {
-                return;
+        if !std::mem::take(&mut skip_first) {
+            for shown in records.iter().filter_map(&show) {
+                if sender.send(shown).is_err() {
+                    return;
+                }
             }
+        }
+        if ends {
+            return;
         }
         tokio::select! {
             event = events.recv() => if matches!(event, Err(RecvError::Closed)) { return },

@@ -20,11 +20,12 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     hint: Option<String>,
+    errors: Vec<String>,
 }
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, title, detail: detail.into(), hint: None }
+        Self { status, code, title, detail: detail.into(), hint: None, errors: Vec::new() }
     }
 
     /// What to do next.
@@ -37,6 +38,35 @@ impl Problem {
     /// 400: the request is wrong.
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid", "Invalid request", detail)
+    }
+
+    /// 422: the body is JSON, and not what the call takes; every mistake with its place.
+    pub fn unprocessable(errors: Vec<String>) -> Self {
+        let detail = "the body is not what this call takes";
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Unprocessable content", detail);
+        Self { errors, ..problem }
+    }
+
+    /// 422: the body is well formed, and what it names cannot be had here.
+    pub fn not_here(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Unprocessable content", detail)
+    }
+
+    /// 429: the key has called too often; after so many seconds it may again.
+    pub fn rate_limited(wait_s: u64) -> Self {
+        let detail = format!("this key has no calls left; in {wait_s} s it has some again");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", detail)
+            .hint("see rest_per_minute and rest_per_hour in 'runyard config'")
+    }
+
+    /// What kind of problem it is, in a few words.
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// What is wrong with a body, one by one.
+    pub fn errors(&self) -> &[String] {
+        &self.errors
     }
 
     /// 413: it is larger than it may be.
@@ -191,6 +221,8 @@ impl IntoResponse for Problem {
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        // For the dialect that shows it otherwise.
+        response.extensions_mut().insert(self);
         response
     }
 }

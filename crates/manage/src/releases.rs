@@ -1,6 +1,6 @@
 //! Releases: list, compare, promote, roll back. What moves traffic is told line by line, like a deploy.
 
-mod differences;
+pub(crate) mod differences;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};

@@ -81,3 +81,64 @@ pub(crate) fn lines() -> (mpsc::UnboundedSender<Value>, Response) {
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
     (sender, (headers, HttpBody::from_stream(lines)).into_response())
 }
+
+/// What a deploy came to.
+pub(crate) struct Outcome {
+    /// The release that it made.
+    pub(crate) release: Option<u32>,
+    /// Why it failed, if it did.
+    pub(crate) why: Option<String>,
+}
+
+/// The end of a deploy, from its lines.
+pub(crate) async fn outcome_of(mut lines: mpsc::UnboundedReceiver<Value>) -> Outcome {
+    let mut last = None;
+    while let Some(line) = lines.recv().await {
+        if line["done"] == true {
+            last = Some(line);
+        }
+    }
+    let Some(last) = last else {
+        return Outcome {
+            release: None,
+            why: Some("the deploy broke off; 'runyard git sync' tries it again".into()),
+        };
+    };
+    let release = last["release"].as_u64().and_then(|number| u32::try_from(number).ok());
+    let why = (last["ok"] != true).then(|| reason(&last["reason"]));
+    Outcome { release, why }
+}
+
+/// The reason in a line, with the last line of what the worker or the installer said.
+fn reason(reason: &Value) -> String {
+    let message = reason["message"].as_str().unwrap_or("the deploy failed");
+    let lines = reason["lastLines"].as_array().map_or(&[][..], Vec::as_slice);
+    let said = lines.iter().rev().filter_map(Value::as_str).map(str::trim).find(|line| !line.is_empty());
+    match said {
+        Some(said) if !message.contains(said) => format!("{message}: {said}"),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_line_of_a_deploy_says_how_it_ended() {
+        let (sender, lines) = unbounded_channel();
+        let reason = json!({"message": "the worker ended", "lastLines": ["Traceback", "NameError: x", ""]});
+        let _ = sender.send(json!({"step": "test", "state": "running"}));
+        let _ = sender.send(json!({"done": true, "ok": false, "release": 3, "reason": reason}));
+        drop(sender);
+        let outcome = outcome_of(lines).await;
+        assert_eq!(outcome.release, Some(3));
+        assert_eq!(outcome.why.as_deref(), Some("the worker ended: NameError: x"));
+        let (sender, lines) = unbounded_channel();
+        drop(sender);
+        assert!(outcome_of(lines).await.why.is_some());
+    }
+}

@@ -255,6 +255,7 @@ mod tests {
             code_dir: "/".to_owned(),
             in_place: false,
             read_dirs: Vec::new(),
+            volumes: Vec::new(),
             env: BTreeMap::new(),
             limits: crate::Limits::default(),
             image: None,

@@ -17,7 +17,7 @@ pub mod wire;
 
 pub use paths::{Paths, name_of};
 use session::Frames;
-pub use spec::{ImageSpec, Limits, Observed, StartPhase, WorkerSpec};
+pub use spec::{ImageSpec, Limits, Observed, SharedFolder, StartPhase, WorkerSpec};
 use stats::Stats;
 
 use std::future::Future;

@@ -128,6 +128,10 @@ impl Paths {
     pub fn git(&self) -> PathBuf {
         self.data.join("git")
     }
+    /// Network volumes, one folder each, in which workers may write.
+    pub fn volumes(&self) -> PathBuf {
+        self.data.join("volumes")
+    }
     /// The key that seals secrets; mode 0600.
     pub fn vault_key(&self) -> PathBuf {
         self.data.join("vault.key")

@@ -47,6 +47,9 @@ pub struct WorkerSpec {
     pub in_place: bool,
     /// Other folders it may read.
     pub read_dirs: Vec<String>,
+    /// Folders of this machine that it shares with others.
+    #[serde(default)]
+    pub volumes: Vec<SharedFolder>,
     /// The whole environment beyond what every worker gets (`PATH`, `HOME`, `TMPDIR`, `LANG`).
     pub env: BTreeMap<String, String>,
     /// Bounds.
@@ -55,6 +58,15 @@ pub struct WorkerSpec {
     /// at then.
     #[serde(default)]
     pub image: Option<ImageSpec>,
+}
+
+/// A folder of this machine that outlives workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedFolder {
+    /// Where it lies; a worker that is a process writes to it there.
+    pub folder: String,
+    /// Where containers see it.
+    pub path: String,
 }
 
 /// A container to start.

@@ -5,15 +5,17 @@ mod door;
 mod gpu;
 mod keep;
 mod limits;
+mod rest;
 
 pub use door::Door;
 pub use keep::Keep;
 pub use limits::Limits;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use runyard_domain::rates::Rate;
-use runyard_manage::ConfigValue;
+use runyard_manage::{ConfigValue, RestOptions};
 use serde::Deserialize;
 
 use crate::ServerError;
@@ -68,6 +70,8 @@ pub struct Config {
     pub git_allow_private: bool,
     /// Whether webhooks are signed.
     pub webhook_sign: bool,
+    /// What REST v2 says of this machine, and what it allows.
+    pub rest: RestOptions,
     /// Each value with its origin.
     pub values: Vec<ConfigValue>,
 }
@@ -112,6 +116,13 @@ struct File {
     webhook_allow_private: Option<bool>,
     webhook_sign: Option<bool>,
     git_allow_private: Option<bool>,
+    data_center: Option<String>,
+    price_gpu_hour: Option<f64>,
+    price_vcpu_hour: Option<f64>,
+    rest_per_minute: Option<u32>,
+    rest_per_hour: Option<u32>,
+    #[serde(default)]
+    images: BTreeMap<String, rest::Image>,
 }
 
 /// What a first start writes: every key, commented out, with its default.
@@ -185,6 +196,7 @@ impl Config {
             layers.pick("webhook_allow_private", None, parsed.webhook_allow_private, Some(false))?;
         let sign = layers.pick("webhook_sign", None, parsed.webhook_sign, Some(true))?;
         let git_private = layers.pick("git_allow_private", None, parsed.git_allow_private, Some(false))?;
+        let rest = rest::pick(&mut layers, &parsed)?;
         let max_age_s = max_age_s.unwrap_or(DAY_S);
         between("drain_grace_s", drain_grace_s.unwrap_or(30), 0, DAY_S)?;
         within("webhook_tries", u64::from(tries), 100)?;
@@ -206,6 +218,7 @@ impl Config {
             limits,
             disk_reserve_mib: reserve.unwrap_or(64).min(1 << 20),
             keep,
+            rest,
             values: layers.values,
         })
     }

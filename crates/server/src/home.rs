@@ -54,7 +54,7 @@ pub fn open(data: &Path) -> Result<Home, ServerError> {
     Ok(Home { paths, _lock: lock })
 }
 
-fn folders(paths: &Paths) -> [(PathBuf, u32); 13] {
+fn folders(paths: &Paths) -> [(PathBuf, u32); 14] {
     [
         (paths.run().to_owned(), 0o700),
         (paths.db(), 0o700),
@@ -66,6 +66,7 @@ fn folders(paths: &Paths) -> [(PathBuf, u32); 13] {
         (paths.tools(), 0o755),
         (paths.cache(), 0o711),
         (paths.work(), 0o711),
+        (paths.volumes(), 0o711),
         (paths.git(), 0o711),
         (paths.git().join("work"), 0o711),
         (paths.git().join("pushed"), 0o700),

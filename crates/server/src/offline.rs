@@ -37,7 +37,7 @@ pub fn open(data: &Path) -> Result<Offline, ServerError> {
     let Core { engine, blobs, home } = core(data, config.disk_reserve_mib)?;
     engine.close_submissions();
     let runtime = Arc::new(NoWorkers(broadcast::channel(1).0));
-    let fleet = fleet(&engine, runtime.clone(), &config);
+    let fleet = fleet(&engine, runtime.clone(), &home.paths, &config);
     let operator = Operator::new(operator::Options {
         engine: engine.clone(),
         runtime: runtime.clone(),

@@ -12,7 +12,7 @@ use runyard_engine::{Engine, SystemEnv};
 use runyard_fleet::Fleet;
 use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
 use runyard_listener::raise_open_files;
-use runyard_manage::{Containers, DiskKeeper, Info, Manage};
+use runyard_manage::{Containers, DiskKeeper, Info, Manage, RestOptions};
 use runyard_runtime::Runtime;
 use runyard_runtime::process::ProcessRuntime;
 use runyard_store::sqlite::SqliteStore;
@@ -163,6 +163,7 @@ pub(crate) fn routes(
         .merge(
             manage
                 .routes()
+                .merge(manage.rest_routes())
                 .merge(manage.doors())
                 .layer(middleware::from_fn_with_state(gateway, edge::watch_body)),
         )
@@ -177,7 +178,7 @@ pub(crate) fn routes(
 }
 
 /// What the machine gives to workers.
-pub(crate) fn fleet(engine: &Engine, runtime: Arc<dyn Runtime>, config: &Config) -> Fleet {
+pub(crate) fn fleet(engine: &Engine, runtime: Arc<dyn Runtime>, paths: &Paths, config: &Config) -> Fleet {
     Fleet::new(runyard_fleet::Options {
         engine: engine.clone(),
         runtime,
@@ -185,6 +186,7 @@ pub(crate) fn fleet(engine: &Engine, runtime: Arc<dyn Runtime>, config: &Config)
         gpu_name: config.gpu_name.clone(),
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
         memory_gb: memory_gb(),
+        volumes: paths.volumes(),
         idle_drain_ms: 10_000,
     })
 }
@@ -255,6 +257,11 @@ pub(crate) fn manage(
             offline: face.offline,
         },
         disk,
+        rest: RestOptions {
+            volumes: paths.volumes(),
+            cuda: config.driver().map(|driver| driver.cuda),
+            ..config.rest.clone()
+        },
     })
 }
 
@@ -290,7 +297,7 @@ impl Server {
         let paths = home.paths.clone();
         let runtime: Arc<dyn Runtime> = Arc::new(ProcessRuntime::connect(paths.clone(), exe).await?);
         let boundary = runtime.boundary().await?;
-        let fleet = fleet(&engine, runtime.clone(), &config);
+        let fleet = fleet(&engine, runtime.clone(), &paths, &config);
         let first_key = first_key(&engine, mode).await?;
         runyard_manage::fail_interrupted(&engine).await.map_err(|_| ServerError::Releases)?;
         // Workers reach us over this socket: nothing may be asked before everything is taken over.
@@ -335,6 +342,7 @@ impl Server {
             tokio::spawn(async move { reconciler.run().await }),
             tokio::spawn(sweeper.run()),
             tokio::spawn(manage.follower().run()),
+            tokio::spawn(manage.builder().run()),
             listen::serve_unix(listen::unix(&paths)?, limits.socket(), sides.socket),
         ];
         tasks.extend(tls.map(|tls| tokio::spawn(tls::keep_fresh(tls))));

@@ -6,7 +6,7 @@ use runyard_domain::job::{Answer, Loss, Refusal};
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     Batch, BatchId, BatchRefusal, ConnectionId, Delivery, DeliveryId, Endpoint, EndpointId, Job, JobId,
-    KeyRecord, Payload, Release, Timestamp, WorkerId, WorkerRecord,
+    KeyRecord, Payload, Release, Resource, ResourceId, Timestamp, WorkerId, WorkerRecord,
 };
 
 /// A new job with its payloads.
@@ -259,6 +259,10 @@ pub enum Command {
     PutRegistry(Box<Registry>),
     /// Removes the registry login of a name. Reply: [`Reply::Nothing`].
     DropRegistry(String),
+    /// Replaces a template's, a network volume's or another such record. Reply: [`Reply::Nothing`].
+    PutResource(Box<Resource>),
+    /// Removes one. Reply: [`Reply::Nothing`].
+    DropResource(ResourceId),
 }
 
 impl Command {

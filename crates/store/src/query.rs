@@ -4,7 +4,7 @@ use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     Batch, BatchCounts, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord,
-    Outcome, Payload, Phase, Release, Timestamp, WorkerId, WorkerRecord,
+    Outcome, Payload, Phase, Release, Resource, ResourceId, Timestamp, WorkerId, WorkerRecord,
 };
 
 use crate::StoreError;
@@ -156,4 +156,8 @@ pub trait Reader: Send + Sync {
     fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError>;
     /// Every registry login, by name.
     fn registries(&self) -> Result<Vec<Registry>, StoreError>;
+    /// Every template, network volume and other such record, by id.
+    fn resources(&self) -> Result<Vec<Resource>, StoreError>;
+    /// One of them.
+    fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, StoreError>;
 }

@@ -169,6 +169,7 @@ impl Life {
             ],
             image: id,
             spec: image,
+            shared: &spec.volumes,
             env: &env,
             network: &door.bridge.name,
             labels: self.agent.engines.labels(),

@@ -74,6 +74,7 @@ impl Harness {
             code_dir: self.code.display().to_string(),
             in_place: false,
             read_dirs: Vec::new(),
+            volumes: Vec::new(),
             env: BTreeMap::new(),
             limits: Limits::default(),
             image: None,

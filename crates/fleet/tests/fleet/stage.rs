@@ -370,6 +370,7 @@ fn open(
         gpu_name: "Fake".into(),
         cpus: 4,
         memory_gb: 16,
+        volumes: std::path::PathBuf::new(),
         idle_drain_ms: 10_000,
     });
     (engine, fleet)

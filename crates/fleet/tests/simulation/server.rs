@@ -101,6 +101,7 @@ impl Server {
             gpu_name: "Fake".into(),
             cpus: 4,
             memory_gb: 16,
+            volumes: std::path::PathBuf::new(),
             idle_drain_ms: 10_000,
         });
         house.witness.server_starts();

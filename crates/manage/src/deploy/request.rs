@@ -64,10 +64,10 @@ pub(crate) struct Case {
 const MOST_CASES: usize = 100;
 
 impl Request {
-    /// Refuses what no worker could be started or tested with.
-    pub(crate) fn check(&self) -> Result<(), Problem> {
+    /// Refuses what no worker could be started or tested with. An image that is a local command needs no engine.
+    pub(crate) fn check(&self, is_local: bool) -> Result<(), Problem> {
         check_env(&self.env)?;
-        if let Some(container) = &self.container {
+        if let Some(container) = self.container.as_ref().filter(|_| !is_local) {
             container.check(self.bundle.is_some())?;
         }
         if self.cases.len() > MOST_CASES {

@@ -35,7 +35,7 @@ fn image(fault: Fault) -> FailReason {
 
 impl Manage {
     /// The container engine of this machine.
-    async fn engine(&self) -> Result<Engine, Fault> {
+    pub(crate) async fn engine(&self) -> Result<Engine, Fault> {
         let mut known = self.inner.container_engine.lock().await;
         if let Some(engine) = known.as_ref()
             && engine.answers().await

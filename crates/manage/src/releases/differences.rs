@@ -30,7 +30,7 @@ const OTHERS: [&str; 11] = [
 const MOST_FILES: usize = 20_000;
 
 /// What differs, as `{field, old, new}`; against nothing, everything that is set does.
-pub(super) fn fields(old: Option<&Release>, new: &Release) -> Vec<Value> {
+pub(crate) fn fields(old: Option<&Release>, new: &Release) -> Vec<Value> {
     let object = |release: &Release| match views::release(release, None) {
         Value::Object(fields) => part_by_part(fields),
         _ => Map::new(),

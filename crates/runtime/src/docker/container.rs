@@ -21,7 +21,7 @@ use futures_util::{Stream, StreamExt as _};
 use runyard_domain::image::Fault;
 
 use super::{Engine, error, gpus};
-use crate::{ImageSpec, Stop};
+use crate::{ImageSpec, SharedFolder, Stop};
 
 /// Shared memory where nothing is said: data loaders need more than Docker's 64 MiB, and only what is used counts.
 const SHM_MIB: u32 = 1024;
@@ -80,6 +80,8 @@ pub struct Making<'a> {
     pub image: &'a str,
     /// What it runs and gets.
     pub spec: &'a ImageSpec,
+    /// Folders of this machine that it sees.
+    pub shared: &'a [SharedFolder],
     /// Its environment, beyond the image's.
     pub env: &'a BTreeMap<String, String>,
     /// The network that it is in.
@@ -304,5 +306,11 @@ fn mounts(making: &Making<'_>) -> Vec<Mount> {
         }),
         ..Mount::default()
     };
-    volumes.iter().map(mount).collect()
+    let shared = |shared: &SharedFolder| Mount {
+        target: Some(shared.path.clone()),
+        source: Some(shared.folder.clone()),
+        typ: Some(MountType::BIND),
+        ..Mount::default()
+    };
+    volumes.iter().map(mount).chain(making.shared.iter().map(shared)).collect()
 }

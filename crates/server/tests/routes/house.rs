@@ -171,6 +171,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
         gpu_name: String::new(),
         cpus: 1,
         memory_gb: 1,
+        volumes: std::path::PathBuf::new(),
         idle_drain_ms: 1_000,
     });
     let folder = |name: &str| {
@@ -210,11 +211,13 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
             offline: false,
         },
         disk: Arc::new(EmptyDisk),
+        rest: runyard_manage::RestOptions::default(),
     });
     runyard_gateway::job_routes(gateway.clone())
         .merge(runyard_gateway::worker_routes(gateway))
         .merge(manage.routes())
         .merge(manage.sessions())
+        .merge(manage.rest_routes())
         .merge(manage.doors())
         .merge(operator.routes())
         .fallback(runyard_manage::nothing_there)

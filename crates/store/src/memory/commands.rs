@@ -117,6 +117,14 @@ impl State {
                 self.registries.remove(name);
                 Reply::Nothing
             }
+            Command::PutResource(record) => {
+                self.resources.insert(record.id.clone(), (**record).clone());
+                Reply::Nothing
+            }
+            Command::DropResource(id) => {
+                self.resources.remove(id);
+                Reply::Nothing
+            }
         }
     }
 

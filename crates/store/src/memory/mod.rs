@@ -12,7 +12,7 @@ use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     Batch, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyId, KeyRecord, Payload,
-    Release, Timestamp, WorkerId, WorkerRecord,
+    Release, Resource, ResourceId, Timestamp, WorkerId, WorkerRecord,
 };
 
 use crate::{Blobs, Command, Counts, Reader, Reply, Store, StoreError};
@@ -77,6 +77,7 @@ struct State {
     keys: BTreeMap<KeyId, KeyRecord>,
     connections: BTreeMap<ConnectionId, Connection>,
     registries: BTreeMap<String, Registry>,
+    resources: BTreeMap<ResourceId, Resource>,
 }
 
 /// A job with all that belongs to it.

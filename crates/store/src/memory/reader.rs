@@ -7,7 +7,7 @@ use runyard_domain::registry::Registry;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
     Batch, BatchCounts, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord,
-    Payload, Phase, Release, Timestamp, WorkerId, WorkerRecord,
+    Payload, Phase, Release, Resource, ResourceId, Timestamp, WorkerId, WorkerRecord,
 };
 
 use super::{Entry, State};
@@ -188,5 +188,13 @@ impl Reader for MemoryReader {
 
     fn registries(&self) -> Result<Vec<Registry>, StoreError> {
         Ok(self.state().registries.values().cloned().collect())
+    }
+
+    fn resources(&self) -> Result<Vec<Resource>, StoreError> {
+        Ok(self.state().resources.values().cloned().collect())
+    }
+
+    fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, StoreError> {
+        Ok(self.state().resources.get(id).cloned())
     }
 }

@@ -8,7 +8,7 @@ use runyard_domain::git;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     Batch, BatchCounts, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord,
-    Payload, Release, Timestamp, WorkerId, WorkerRecord,
+    Payload, Release, Resource, ResourceId, Timestamp, WorkerId, WorkerRecord,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
@@ -264,6 +264,17 @@ impl Reader for Readers {
     fn registries(&self) -> Result<Vec<Registry>, StoreError> {
         const SQL: &str = "SELECT record FROM registries ORDER BY name";
         self.with(|conn| all(conn, "list registries", SQL, [], |row| document(row, 0, "registry")))
+    }
+
+    fn resources(&self) -> Result<Vec<Resource>, StoreError> {
+        const SQL: &str = "SELECT record FROM resources ORDER BY id";
+        self.with(|conn| all(conn, "list resources", SQL, [], |row| document(row, 0, "resource")))
+    }
+
+    fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, StoreError> {
+        const SQL: &str = "SELECT record FROM resources WHERE id = ?1";
+        let read = |row: &Row<'_>| document(row, 0, "resource");
+        self.with(|conn| first(conn, "load a resource", SQL, [id.as_str()], read))
     }
 }
 

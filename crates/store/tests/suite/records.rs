@@ -2,13 +2,14 @@
 
 use runyard_domain::git::{Connection, Origin, Part, Target};
 use runyard_domain::registry::Registry;
+use runyard_domain::resource::{Kind, NetworkVolume};
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{ConnectionId, Exit, FailReason, ReleaseState, Scaler, Timestamp};
+use runyard_domain::{ConnectionId, Exit, FailReason, ReleaseState, Resource, ResourceId, Scaler, Timestamp};
 use runyard_store::{Command, Reply};
 
 use crate::bench::*;
 
-conformance!(endpoints, releases, workers, workers_that_are_gone_are_pruned, keys, connections, registries);
+conformance!(endpoints, releases, workers, workers_that_are_gone_are_pruned, keys, connections, registries, resources);
 
 fn endpoints(b: &mut Bench) {
     assert_eq!(b.reader.endpoints().unwrap(), []);
@@ -122,6 +123,28 @@ fn registries(b: &mut Bench) {
     b.one(Command::DropRegistry("one".into()));
     b.one(Command::DropRegistry("none".into()));
     assert_eq!(b.reader.registries().unwrap(), [named("two", "bmV3")]);
+}
+
+fn resources(b: &mut Bench) {
+    let keys = Kind::SshKeys { keys: vec!["ssh-ed25519 AAAA me".into()] };
+    let volume = Kind::NetworkVolume(NetworkVolume { size_gb: 10, data_center: "L".into(), fast: true });
+    let record = |id: &str, name: &str, kind: &Kind| Resource {
+        id: ResourceId::new(id),
+        name: name.into(),
+        created_at: Timestamp(1),
+        kind: kind.clone(),
+    };
+    b.one(Command::PutResource(Box::new(record("v2", "models", &volume))));
+    b.one(Command::PutResource(Box::new(record("v1", "old", &volume))));
+    b.one(Command::PutResource(Box::new(record("k", "", &keys))));
+    b.one(Command::PutResource(Box::new(record("v1", "new", &volume))));
+    let all = [record("k", "", &keys), record("v1", "new", &volume), record("v2", "models", &volume)];
+    assert_eq!(b.reader.resources().unwrap(), all);
+    assert_eq!(b.reader.resource(&all[1].id).unwrap().as_ref(), Some(&all[1]));
+    b.one(Command::DropResource(all[1].id.clone()));
+    b.one(Command::DropResource(all[1].id.clone()));
+    assert_eq!(b.reader.resource(&all[1].id).unwrap(), None);
+    assert_eq!(b.reader.resources().unwrap().len(), 2);
 }
 
 fn connection(id: &str, endpoint: &str) -> Connection {

@@ -88,7 +88,7 @@ fn the_first_schema_is_brought_up_to_date() {
     let old = rusqlite::Connection::open(&path).unwrap();
     old.execute_batch(
         "DROP TABLE deliveries; DROP INDEX jobs_held; DROP INDEX jobs_of_batch; DROP INDEX jobs_of_batch_standing;
-         ALTER TABLE jobs DROP COLUMN batch; DROP TABLE batches; DROP TABLE batch_calls; DROP TABLE connections; DROP TABLE registries; PRAGMA user_version = 1;",
+         ALTER TABLE jobs DROP COLUMN batch; DROP TABLE batches; DROP TABLE batch_calls; DROP TABLE connections; DROP TABLE registries; DROP TABLE resources; PRAGMA user_version = 1;",
     )
     .unwrap();
     drop(old);

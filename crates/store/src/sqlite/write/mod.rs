@@ -103,6 +103,8 @@ impl<'a> Batch<'a> {
             Command::DropConnection(id) => self.drop_connection(id),
             Command::PutRegistry(record) => self.put_registry(record),
             Command::DropRegistry(name) => self.drop_registry(name),
+            Command::PutResource(record) => self.put_resource(record),
+            Command::DropResource(id) => self.drop_resource(id),
         }
     }
 

@@ -3,7 +3,7 @@
 use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{ConnectionId, Endpoint, KeyRecord, Release, WorkerRecord};
+use runyard_domain::{ConnectionId, Endpoint, KeyRecord, Release, Resource, ResourceId, WorkerRecord};
 
 use super::Batch;
 use crate::sqlite::GONE_WORKERS_KEPT;
@@ -69,6 +69,18 @@ impl Batch<'_> {
 
     pub(super) fn drop_registry(&self, name: &str) -> Result<Reply, StoreError> {
         run(self.conn, "drop a registry", "DELETE FROM registries WHERE name = ?1", [name])?;
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn put_resource(&self, record: &Resource) -> Result<Reply, StoreError> {
+        const SQL: &str = "INSERT OR REPLACE INTO resources (id, record) VALUES (?1, ?2)";
+        let document = to_document(record, "resource")?;
+        run(self.conn, "keep a resource", SQL, (record.id.as_str(), document))?;
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn drop_resource(&self, id: &ResourceId) -> Result<Reply, StoreError> {
+        run(self.conn, "drop a resource", "DELETE FROM resources WHERE id = ?1", [id.as_str()])?;
         Ok(Reply::Nothing)
     }
 }

@@ -1,0 +1,135 @@
+//! Endpoints on this wire, `/v2/serverless`: list, show, delete. How one is made and changed, its workers, releases and
+//! logs have files of their own.
+
+mod body;
+pub(super) mod change;
+pub(super) mod create;
+pub(super) mod logs;
+pub(super) mod releases;
+pub(super) mod workers;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use runyard_domain::resource::{ContainerConfig, FlashBoot, GpuChoice};
+use runyard_domain::{Access, Blueprint, Endpoint, Scaler};
+use serde_json::{Value, json};
+
+use super::catalog::{cpus, pool_of};
+use super::{config, time};
+use crate::Manage;
+use crate::auth::Auth;
+use crate::problem::Problem;
+
+const FLASH_BOOT: [(&str, FlashBoot); 3] =
+    [("OFF", FlashBoot::Off), ("FLASHBOOT", FlashBoot::On), ("PRIORITY_FLASHBOOT", FlashBoot::Priority)];
+
+impl Manage {
+    /// What an endpoint was asked to be; of one that was deployed otherwise, what comes nearest.
+    pub(super) fn blueprint(&self, endpoint: &Endpoint) -> Result<Blueprint, Problem> {
+        if let Some(blueprint) = &endpoint.blueprint {
+            return Ok((**blueprint).clone());
+        }
+        let releases = self.inner.engine.reader().releases(&endpoint.id)?;
+        let serving = releases.into_iter().find(|release| Some(release.number) == endpoint.serving);
+        let image = serving.as_ref().and_then(|release| release.launch.as_ref()?.image.clone());
+        let config = ContainerConfig {
+            image: image.map(|image| image.name).unwrap_or_default(),
+            env: serving.map(|release| release.env).unwrap_or_default(),
+            ..ContainerConfig::default()
+        };
+        let name = self.inner.fleet.gpu_name();
+        let gpu = (endpoint.settings.gpus > 0).then(|| GpuChoice {
+            pools: vec![pool_of(name).unwrap_or(name).to_owned()],
+            excluded: Vec::new(),
+            count: endpoint.settings.gpus,
+            cuda_versions: Vec::new(),
+            min_cuda: None,
+        });
+        Ok(Blueprint { title: endpoint.name.clone(), config, gpu, ..Blueprint::default() })
+    }
+
+    /// `Endpoint` of this wire.
+    pub(super) fn serverless_view(&self, endpoint: &Endpoint) -> Result<Value, Problem> {
+        let blueprint = self.blueprint(endpoint)?;
+        let settings = &endpoint.settings;
+        let base = format!("{}/v2/{}", self.inner.info.url, endpoint.id);
+        let url = |operation: &str| format!("{base}/{operation}");
+        let mut workers = json!({"min": settings.workers_min, "max": settings.workers_max});
+        let scaling = match settings.scaler {
+            Scaler::QueueDelay(seconds) => {
+                // The other scaler takes no idle timeout, and what is shown shall be sendable.
+                workers["idleTimeout"] = json!(settings.idle_timeout_s);
+                json!({"type": "QUEUE_DELAY", "queueDelay": seconds})
+            }
+            Scaler::RequestCount(count) => json!({"type": "REQUEST_COUNT", "requestCount": count}),
+        };
+        let flash = FLASH_BOOT.iter().find(|(_, kind)| *kind == blueprint.flash_boot);
+        let gpu = blueprint.gpu.as_ref().map(|gpu| {
+            json!({
+                "pools": gpu.pools,
+                "excludedTypes": gpu.excluded,
+                "count": gpu.count,
+                "allowedCudaVersions": gpu.cuda_versions,
+                "minCudaVersion": gpu.min_cuda,
+            })
+        });
+        let mut view = Value::Object(config::view(&blueprint.config));
+        let fields = json!({
+            "id": endpoint.id,
+            "name": blueprint.title,
+            "type": "QUEUE",
+            "requestUrls": {
+                "run": url("run"), "runSync": url("runsync"), "status": url("status"),
+                "stream": url("stream"), "cancel": url("cancel"), "retry": url("retry"),
+                "purgeQueue": url("purge-queue"), "health": url("health"),
+            },
+            "gpu": gpu,
+            "workers": workers,
+            "scaling": scaling,
+            "dataCenterIds": blueprint.data_centers,
+            "networkVolumes": blueprint.volumes,
+            "timeout": settings.execution_timeout_ms,
+            "flashboot": flash.map(|(word, _)| *word),
+            "createdAt": time(endpoint.created_at),
+        });
+        if let (Value::Object(view), Value::Object(fields)) = (&mut view, fields) {
+            view.extend(fields);
+        }
+        if !blueprint.cpus.is_empty() {
+            let cpus = blueprint.cpus.iter();
+            view["cpu"] = cpus
+                .map(|cpu| {
+                    let memory = cpus::memory_of(&cpu.id, cpu.vcpus).unwrap_or(1);
+                    json!({"id": cpu.id, "vcpuCount": cpu.vcpus, "memory": memory})
+                })
+                .collect();
+        }
+        Ok(view)
+    }
+}
+
+pub(super) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
+    let seen = manage.inner.engine.endpoints().into_iter().filter(|e| auth.0.sees(&e.id));
+    let views: Result<Vec<Value>, Problem> = seen.map(|e| manage.serverless_view(&e)).collect();
+    Ok(Json(json!({"endpoints": views?})))
+}
+
+pub(super) async fn show(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(ep): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let endpoint = manage.endpoint(&auth.0, Access::Read, &ep)?;
+    Ok(Json(manage.serverless_view(&endpoint)?))
+}
+
+pub(super) async fn remove(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(ep): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let _turn = manage.inner.rest.turn.lock().await;
+    manage.delete_endpoint(&auth.0, &ep).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

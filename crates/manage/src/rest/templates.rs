@@ -1,0 +1,215 @@
+//! Templates: containers that are described once. Who makes an endpoint of one gets a copy, so that a template can be
+//! changed and deleted without anything happening to endpoints.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use runyard_domain::resource::{Category, Kind, Template};
+use runyard_domain::{Access, Resource, ResourceId};
+use serde_json::{Value, json};
+
+use super::config::{self, Fields};
+use super::reader::{Object, Raw, is_version};
+use crate::Manage;
+use crate::auth::Auth;
+use crate::problem::Problem;
+
+const CATEGORIES: [(&str, Category); 3] =
+    [("CPU", Category::Cpu), ("NVIDIA", Category::Nvidia), ("AMD", Category::Amd)];
+
+/// What a body says of a template.
+#[derive(Default)]
+struct Body {
+    name: Option<String>,
+    config: Fields,
+    persistent: Option<Option<(u32, String)>>,
+    serverless: Option<bool>,
+    public: Option<bool>,
+    category: Option<Category>,
+    start_ssh: Option<bool>,
+    start_jupyter: Option<bool>,
+    cuda_versions: Option<Vec<String>>,
+}
+
+impl Body {
+    fn read(body: &Object<'_>) -> Self {
+        Self {
+            name: body.name("name"),
+            config: Fields::read(body),
+            persistent: body.object("mounts", |mounts| Some(mounts.object("persistent", persistent))),
+            serverless: body.flag("serverless"),
+            public: body.flag("public"),
+            category: body.word("category", &CATEGORIES),
+            start_ssh: body.flag("startSsh"),
+            start_jupyter: body.flag("startJupyter"),
+            cuda_versions: body.texts("allowedCudaVersions", "a version as 12.8", is_version),
+        }
+    }
+
+    fn over(self, template: Template) -> Result<Template, Problem> {
+        Ok(Template {
+            config: self.config.over(template.config)?,
+            persistent: self.persistent.unwrap_or(template.persistent),
+            serverless: self.serverless.unwrap_or(template.serverless),
+            public: self.public.unwrap_or(template.public),
+            category: self.category.unwrap_or(template.category),
+            start_ssh: self.start_ssh.unwrap_or(template.start_ssh),
+            start_jupyter: self.start_jupyter.unwrap_or(template.start_jupyter),
+            cuda_versions: self.cuda_versions.unwrap_or(template.cuda_versions),
+        })
+    }
+}
+
+/// The disk that pods keep: its size in GB and where it is.
+pub(super) fn persistent(disk: &Object<'_>) -> Option<(u32, String)> {
+    let size = disk.required("size", disk.whole("size", 10..=i64::from(u32::MAX)));
+    let path = disk.required("path", disk.text("path"));
+    Some((size? as u32, path?))
+}
+
+fn view(resource: &Resource) -> Value {
+    let Kind::Template(template) = &resource.kind else { return Value::Null };
+    let mut view = config::view(&template.config);
+    let category = CATEGORIES.iter().find(|(_, category)| *category == template.category);
+    let mounts = match &template.persistent {
+        Some((size, path)) => json!({"persistent": {"size": size, "path": path}}),
+        None => json!({}),
+    };
+    view.insert("id".into(), json!(resource.id));
+    view.insert("name".into(), json!(resource.name));
+    view.insert("mounts".into(), mounts);
+    view.insert("serverless".into(), json!(template.serverless));
+    view.insert("public".into(), json!(template.public));
+    view.insert("category".into(), json!(category.map(|(word, _)| *word)));
+    view.insert("startSsh".into(), json!(template.start_ssh));
+    view.insert("startJupyter".into(), json!(template.start_jupyter));
+    view.insert("allowedCudaVersions".into(), json!(template.cuda_versions));
+    Value::Object(view)
+}
+
+impl Manage {
+    /// Every record that endpoints share, oldest first.
+    pub(super) fn resources(&self) -> Result<Vec<Resource>, Problem> {
+        let mut all = self.inner.engine.reader().resources()?;
+        all.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        Ok(all)
+    }
+
+    fn templates(&self) -> Result<Vec<Resource>, Problem> {
+        let mut all = self.resources()?;
+        all.retain(|resource| matches!(resource.kind, Kind::Template(_)));
+        Ok(all)
+    }
+
+    /// One template.
+    pub(super) fn template(&self, id: &str) -> Result<(Resource, Template), Problem> {
+        let found = self.inner.engine.reader().resource(&ResourceId::new(id))?;
+        let template = found.and_then(|resource| match &resource.kind {
+            Kind::Template(template) => Some((template.clone(), resource)),
+            _ => None,
+        });
+        template.map(|(template, resource)| (resource, template)).ok_or_else(|| {
+            let id: String = id.chars().take(60).collect();
+            Problem::not_found(format!("there is no template '{id}'"))
+        })
+    }
+
+    fn check_template_name(&self, name: &str, own: Option<&ResourceId>) -> Result<(), Problem> {
+        let taken = self.templates()?.iter().any(|other| other.name == name && Some(&other.id) != own);
+        if taken {
+            return Err(Problem::conflict(format!("there is a template '{name}' already"))
+                .hint("take another name, or change that one"));
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
+    auth.0.may(Access::Read, None)?;
+    let views: Vec<Value> = manage.templates()?.iter().map(view).collect();
+    Ok(Json(json!({"templates": views})))
+}
+
+/// Templates of others: there are no others here.
+pub(super) async fn public(_auth: Auth) -> Json<Value> {
+    Json(json!({"templates": []}))
+}
+
+pub(super) async fn create(
+    State(manage): State<Manage>,
+    auth: Auth,
+    body: Raw,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    auth.0.may(Access::Deploy, None)?;
+    let (name, body) = body.read(|object| {
+        let body = Body::read(object);
+        if !object.has("image") {
+            object.wrong("missing property 'image'");
+        }
+        Some((object.required("name", body.name.clone())?, body))
+    })?;
+    let blank = Template {
+        config: runyard_domain::resource::ContainerConfig::default(),
+        persistent: None,
+        serverless: false,
+        public: false,
+        category: Category::default(),
+        start_ssh: true,
+        start_jupyter: true,
+        cuda_versions: Vec::new(),
+    };
+    let template = body.over(blank)?;
+    manage.check_config(&template.config).await?;
+    let _turn = manage.inner.rest.turn.lock().await;
+    manage.check_template_name(&name, None)?;
+    let engine = &manage.inner.engine;
+    let (id, created_at) = (engine.env().resource_id(), engine.now());
+    let resource = Resource { id, name, created_at, kind: Kind::Template(template) };
+    let shown = view(&resource);
+    engine.put_resource(resource).await?;
+    Ok((StatusCode::CREATED, Json(shown)))
+}
+
+pub(super) async fn show(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    auth.0.may(Access::Read, None)?;
+    Ok(Json(view(&manage.template(&id)?.0)))
+}
+
+pub(super) async fn change(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+    body: Raw,
+) -> Result<Json<Value>, Problem> {
+    auth.0.may(Access::Deploy, None)?;
+    manage.template(&id)?;
+    let body = body.read(|object| Some(Body::read(object)))?;
+    let _turn = manage.inner.rest.turn.lock().await;
+    let (mut resource, before) = manage.template(&id)?;
+    if let Some(name) = &body.name {
+        manage.check_template_name(name, Some(&resource.id))?;
+        resource.name.clone_from(name);
+    }
+    let template = body.over(before)?;
+    manage.check_config(&template.config).await?;
+    resource.kind = Kind::Template(template);
+    let shown = view(&resource);
+    manage.inner.engine.put_resource(resource).await?;
+    Ok(Json(shown))
+}
+
+pub(super) async fn remove(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    auth.0.may(Access::Deploy, None)?;
+    let _turn = manage.inner.rest.turn.lock().await;
+    let (resource, _) = manage.template(&id)?;
+    manage.inner.engine.drop_resource(&resource.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
