@@ -1,19 +1,23 @@
 //! Pods: there are none yet. Lists are empty, and making one is refused in words after its body was read.
 
 use axum::Json;
-use axum::extract::Path;
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use runyard_domain::Access;
 use serde_json::{Value, json};
 
+use super::catalog::{Parameters, check, values};
 use super::config::Fields;
 use super::reader::{Object, Raw};
 use super::templates::persistent;
 use crate::auth::Auth;
 use crate::problem::Problem;
 
-pub(super) async fn list(_auth: Auth) -> Json<Value> {
-    Json(json!({"pods": []}))
+pub(super) async fn list(_auth: Auth, Query(query): Query<Parameters>) -> Result<Json<Value>, Problem> {
+    for word in values(&query, "includeClusterPods") {
+        check(word, &["true", "false"], "includeClusterPods")?;
+    }
+    Ok(Json(json!({"pods": []})))
 }
 
 pub(super) async fn create(auth: Auth, body: Raw) -> Result<StatusCode, Problem> {

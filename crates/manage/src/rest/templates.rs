@@ -2,12 +2,13 @@
 //! changed and deleted without anything happening to endpoints.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use runyard_domain::resource::{Category, Kind, Template};
 use runyard_domain::{Access, Resource, ResourceId};
 use serde_json::{Value, json};
 
+use super::catalog::{Parameters, check, values};
 use super::config::{self, Fields};
 use super::reader::{Object, Raw, is_version};
 use crate::Manage;
@@ -131,8 +132,11 @@ pub(super) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Jso
 }
 
 /// Templates of others: there are no others here.
-pub(super) async fn public(_auth: Auth) -> Json<Value> {
-    Json(json!({"templates": []}))
+pub(super) async fn public(_auth: Auth, Query(query): Query<Parameters>) -> Result<Json<Value>, Problem> {
+    for source in values(&query, "source") {
+        check(source, &["official", "verified", "community"], "source")?;
+    }
+    Ok(Json(json!({"templates": []})))
 }
 
 pub(super) async fn create(

@@ -112,6 +112,51 @@ const OPERATOR: [(&str, &str, Opens); 2] =
 /// What probes ask: without a key, and answered without a word about what is there.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
+const REST: [(&str, &str, Opens); 42] = [
+    ("/v2/account/ssh-keys", "GET", All(Read)),
+    ("/v2/account/ssh-keys", "PUT", All(Admin)),
+    ("/v2/serverless", "GET", Any(Read)),
+    ("/v2/serverless", "POST", All(Deploy)),
+    ("/v2/serverless/{ep}", "GET", Key(Read)),
+    ("/v2/serverless/{ep}", "PATCH DELETE", Key(Deploy)),
+    ("/v2/serverless/{ep}/workers", "GET", Key(Read)),
+    ("/v2/serverless/{ep}/releases", "GET", Key(Read)),
+    ("/v2/serverless/{ep}/workers/{workerId}/logs", "GET", Key(Read)),
+    ("/v2/templates", "GET", All(Read)),
+    ("/v2/templates", "POST", All(Deploy)),
+    ("/v2/templates/{id}", "GET", All(Read)),
+    ("/v2/templates/{id}", "PATCH DELETE", All(Deploy)),
+    ("/v2/network-volumes", "GET", All(Read)),
+    ("/v2/network-volumes", "POST", All(Deploy)),
+    ("/v2/network-volumes/{id}", "GET", All(Read)),
+    ("/v2/network-volumes/{id}", "PATCH DELETE", All(Deploy)),
+    ("/v2/registries", "GET", All(Read)),
+    ("/v2/registries", "POST", All(Deploy)),
+    ("/v2/registries/{id}", "GET", All(Read)),
+    ("/v2/registries/{id}", "DELETE", All(Deploy)),
+    ("/v2/registries/delegations", "GET", All(Read)),
+    ("/v2/registries/delegations", "POST", All(Deploy)),
+    ("/v2/registries/delegations/{id}", "DELETE", All(Deploy)),
+    ("/v2/catalog/gpus", "GET", Any(Read)),
+    ("/v2/catalog/gpus/{id}", "GET", Any(Read)),
+    ("/v2/catalog/cpus", "GET", Any(Read)),
+    ("/v2/catalog/cpus/{id}", "GET", Any(Read)),
+    ("/v2/catalog/datacenters", "GET", Any(Read)),
+    ("/v2/catalog/datacenters/{id}", "GET", Any(Read)),
+    ("/v2/catalog/templates", "GET", Any(Read)),
+    ("/v2/billing", "GET", Any(Read)),
+    ("/v2/billing/pods", "GET", Any(Read)),
+    ("/v2/billing/serverless", "GET", Any(Read)),
+    ("/v2/billing/endpoints", "GET", Any(Read)),
+    ("/v2/billing/network-volumes", "GET", Any(Read)),
+    ("/v2/pods", "GET", Any(Read)),
+    ("/v2/pods", "POST", All(Deploy)),
+    ("/v2/pods/{id}", "GET", All(Read)),
+    ("/v2/pods/{id}", "PATCH DELETE", All(Read)),
+    ("/v2/pods/{id}/action", "POST", All(Read)),
+    ("/v2/pods/{id}/logs", "GET", All(Read)),
+];
+
 const WORKERS: [(&str, &str); 8] = [
     ("/w/{token}/v2/{endpoint}/job-take/{worker}", "GET"),
     ("/w/{token}/v2/{endpoint}/job-take-batch/{worker}", "GET"),
@@ -138,6 +183,7 @@ fn every_route_has_a_row() {
     same(runyard_manage::paths(), MANAGE.iter().map(|row| row.0));
     let operator = OPERATOR.iter().map(|row| row.0).chain(PROBES);
     same(runyard_server::operator::paths(), operator);
+    same(runyard_manage::rest_paths(), REST.iter().map(|row| row.0));
 }
 
 /// A row as a path that can be called.
@@ -155,9 +201,17 @@ fn path(house: &House, route: &str, endpoint: &str, job: &str) -> String {
         ("{*route}", "v1/models"),
         ("{*operation}", "no-such/operation"),
         ("{*rest}", "no-such/call"),
+        ("{id}", "0000000000"),
+        ("{workerId}", "w9"),
     ]
     .iter()
     .fold(route.to_owned(), |path, (name, value)| path.replace(name, value))
+}
+
+/// Whether a path is one of REST v2.
+fn is_rest(path: &str) -> bool {
+    let first = path.strip_prefix("/v2/").and_then(|rest| rest.split(['/', '?']).next());
+    first.is_some_and(|word| runyard_domain::id::RESERVED.contains(&word))
 }
 
 /// Whether a refusal has the shape of its dialect, and the right status and request id.
@@ -170,6 +224,7 @@ fn is_in_shape(path: &str, status: u16, body: &str) {
         return;
     }
     let texts: &[&str] = match path {
+        p if is_rest(p) => &["title", "detail"],
         p if p.starts_with("/v2/") => &["error", "code", "requestId"],
         p if p.starts_with("/api/") => &["type", "title", "code", "detail"],
         p if PROBES.contains(&p) => &["code", "detail"],
@@ -178,7 +233,7 @@ fn is_in_shape(path: &str, status: u16, body: &str) {
     for text in texts {
         assert!(body[text].is_string(), "{path}: no '{text}' in {body}");
     }
-    if path.starts_with("/api/") || (path.starts_with("/v2/") && status == 401) {
+    if path.starts_with("/api/") || is_rest(path) || (path.starts_with("/v2/") && status == 401) {
         assert_eq!(body["status"], status, "{path}: {body}");
     }
 }
@@ -193,7 +248,7 @@ async fn status(house: &House, method: &str, path: &str, key: Option<&str>) -> u
 }
 
 fn rows() -> impl Iterator<Item = (&'static str, &'static str, Opens)> {
-    let rows = JOBS.into_iter().chain(MANAGE).chain(OPERATOR);
+    let rows = JOBS.into_iter().chain(MANAGE).chain(OPERATOR).chain(REST);
     rows.flat_map(|(route, methods, opens)| methods.split(' ').map(move |method| (method, route, opens)))
 }
 
@@ -412,11 +467,12 @@ async fn a_wrong_method_is_told_which_are_right() {
     let house = House::new().await;
     let admin = house.key(Admin, &[], |_| {}).await.1;
     let own = house.worker("w1", OWN);
-    let routes = JOBS.iter().map(|row| row.0).chain(MANAGE.iter().map(|row| row.0));
+    let routes = JOBS.iter().chain(&MANAGE).chain(&REST).map(|row| row.0);
     for route in routes.chain(WORKERS.iter().map(|row| row.0)) {
         let methods: BTreeSet<&str> = JOBS
             .iter()
             .chain(&MANAGE)
+            .chain(&REST)
             .map(|row| (row.0, row.1))
             .chain(WORKERS)
             .filter(|row| row.0 == route)

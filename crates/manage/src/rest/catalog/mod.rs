@@ -17,7 +17,7 @@ use crate::problem::Problem;
 pub(super) type Parameters = Vec<(String, String)>;
 
 /// Every value of a name.
-fn values<'a>(parameters: &'a Parameters, name: &'a str) -> impl Iterator<Item = &'a str> {
+pub(super) fn values<'a>(parameters: &'a Parameters, name: &'a str) -> impl Iterator<Item = &'a str> {
     let named = parameters.iter().filter(move |(key, _)| key == name);
     named.flat_map(|(_, value)| value.split(',')).filter(|value| !value.is_empty())
 }
@@ -55,7 +55,7 @@ fn availability(
     }
 }
 
-fn check(word: &str, words: &[&str], name: &str) -> Result<(), Problem> {
+pub(super) fn check(word: &str, words: &[&str], name: &str) -> Result<(), Problem> {
     if words.contains(&word) {
         return Ok(());
     }
