@@ -39,6 +39,7 @@ fn own(paths: &Paths, keep: Keep) -> Vec<Box<dyn Account>> {
             why: "goes with its retention",
             dirs: vec![paths.db(), paths.blobs(), paths.spool()],
         }),
+        Box::new(Kept { kind: "volumes", why: "goes when it is deleted", dirs: vec![paths.volumes()] }),
         Box::new(Kept {
             kind: "own",
             why: "the server needs it",
