@@ -45,6 +45,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("python_source", code::python_source),
     ("registry_names", workers::registry_names),
     ("requirements", code::requirements),
+    ("rest_bodies", server::rest_bodies),
     ("runtime_wire", workers::runtime_wire),
     ("session_frames", workers::session_frames),
     ("splice", jobs::splice),

@@ -31,6 +31,16 @@ pub fn manage_bodies(data: &[u8]) {
     }
 }
 
+/// A body of REST v2 is taken, or refused in words; what is wrong with it is told by its place, and not without end.
+pub fn rest_bodies(data: &[u8]) {
+    for (words, errors) in runyard_manage::probe::rest_refusals(data) {
+        assert!(!words.is_empty() && errors.len() <= 20, "{words}: {errors:?}");
+        for error in &errors {
+            assert!(error.starts_with('$') && error.contains(": "), "{error}");
+        }
+    }
+}
+
 /// A URL that is taken apart can be put together again, is what an HTTP library reads in it, and a redirect from it
 /// never leads from https to http.
 pub fn webhook_url(data: &[u8]) {

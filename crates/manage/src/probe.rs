@@ -3,7 +3,7 @@
 use runyard_domain::Settings;
 use serde_json::Map;
 
-use crate::{deploy, endpoints, keys, releases};
+use crate::{deploy, endpoints, keys, releases, rest};
 
 /// Which of the calls' bodies a text can be.
 pub fn bodies(text: &[u8]) -> Vec<&'static str> {
@@ -19,6 +19,12 @@ pub fn bodies(text: &[u8]) -> Vec<&'static str> {
     note("release", serde_json::from_slice::<deploy::Request>(text).is_ok());
     note("rollback", serde_json::from_slice::<releases::Target>(text).is_ok());
     fits
+}
+
+/// Why each of REST v2's calls refuses a text, in words and place by place; those that take it say nothing.
+pub fn rest_refusals(text: &[u8]) -> Vec<(String, Vec<String>)> {
+    let refusals = rest::refusals(text).into_iter();
+    refusals.map(|problem| (problem.words(), problem.errors().to_vec())).collect()
 }
 
 /// The default settings with these changes, where they are allowed.

@@ -130,6 +130,18 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
     ]
 }
 
+/// What each of the calls with a body makes of a text: nothing, or why it is refused. For the fuzz targets.
+pub(crate) fn refusals(text: &[u8]) -> Vec<crate::Problem> {
+    let answers = [
+        reader::read(text, |body| Some(drop(endpoints::body::Body::read(body, true)))),
+        reader::read(text, |body| Some(drop(endpoints::body::Body::read(body, false)))),
+        reader::read(text, |body| Some(drop(templates::Body::read(body)))),
+        reader::read(text, pods::read),
+        config::command_of(&String::from_utf8_lossy(text)).map(drop),
+    ];
+    answers.into_iter().filter_map(Result::err).collect()
+}
+
 /// A time as this wire has it: RFC 3339.
 fn time(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(at.0).unwrap_or_default().to_string()

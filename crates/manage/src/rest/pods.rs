@@ -27,7 +27,7 @@ pub(super) async fn create(auth: Auth, body: Raw) -> Result<StatusCode, Problem>
 }
 
 /// Reads what a pod would be.
-fn read(body: &Object<'_>) -> Option<()> {
+pub(super) fn read(body: &Object<'_>) -> Option<()> {
     let _ = Fields::read(body);
     let name = body.required("name", body.name("name"));
     let _ = body.word("cloud", &[("SECURE", ()), ("COMMUNITY", ())]);

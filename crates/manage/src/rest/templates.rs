@@ -20,7 +20,7 @@ const CATEGORIES: [(&str, Category); 3] =
 
 /// What a body says of a template.
 #[derive(Default)]
-struct Body {
+pub(super) struct Body {
     name: Option<String>,
     config: Fields,
     persistent: Option<Option<(u32, String)>>,
@@ -33,7 +33,7 @@ struct Body {
 }
 
 impl Body {
-    fn read(body: &Object<'_>) -> Self {
+    pub(super) fn read(body: &Object<'_>) -> Self {
         Self {
             name: body.name("name"),
             config: Fields::read(body),

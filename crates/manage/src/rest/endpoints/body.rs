@@ -14,7 +14,7 @@ use crate::rest::reader::{Object, is_version};
 
 /// The fields of an endpoint; what is not there stays as it is.
 #[derive(Default)]
-pub(crate) struct Body {
+pub(in crate::rest) struct Body {
     pub(super) name: Option<String>,
     pub(super) template: Option<String>,
     config: Fields,
@@ -54,7 +54,7 @@ fn count(number: i64) -> u32 {
 
 impl Body {
     /// Reads it. A new endpoint has to say more than a changed one.
-    pub(crate) fn read(body: &Object<'_>, new: bool) -> Self {
+    pub(in crate::rest) fn read(body: &Object<'_>, new: bool) -> Self {
         let workers = body.object("workers", |workers| {
             Some(Workers {
                 min: workers.whole("min", 0..=i64::MAX).map(count),

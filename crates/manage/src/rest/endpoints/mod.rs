@@ -1,7 +1,7 @@
 //! Endpoints on this wire, `/v2/serverless`: list, show, delete. How one is made and changed, its workers, releases and
 //! logs have files of their own.
 
-mod body;
+pub(super) mod body;
 pub(super) mod change;
 pub(super) mod create;
 pub(super) mod logs;
