@@ -41,6 +41,16 @@ pub struct Launch {
     /// The image that is run instead, where workers are containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
+    /// The image that this command stands for, where the configuration says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_for: Option<String>,
+}
+
+impl Launch {
+    /// The image, be it run or stood for.
+    pub fn image_name(&self) -> Option<&str> {
+        self.image.as_ref().map(|image| image.name.as_str()).or(self.stands_for.as_deref())
+    }
 }
 
 /// An immutable version of an endpoint.

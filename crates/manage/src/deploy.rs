@@ -2,6 +2,9 @@
 //! away, and a release that fails leaves the one before it serving.
 
 mod request;
+mod turn;
+
+use turn::Turn;
 
 pub(crate) use request::{Case, Request, check_env};
 
@@ -26,7 +29,7 @@ use crate::auth::Auth;
 use crate::problem::Problem;
 use crate::releases::{self, Move};
 use crate::stream::{Body, lines};
-use crate::{Manage, container, endpoints, views};
+use crate::{Manage, container, endpoints, rest, views};
 
 /// How long a deploy watches the old workers drain before it leaves that to the background.
 const WATCH_ROLLOUT: Duration = Duration::from_secs(30);
@@ -60,8 +63,7 @@ impl Manage {
         } else {
             self.endpoint(&caller, Access::Deploy, ep)?;
         }
-        let is_local = request.container.as_ref().is_some_and(|one| self.local_image(one).is_some());
-        request.check(is_local)?;
+        self.check_request(&request)?;
         let how = releases::first_move(request.canary)?;
         if let Some(container) = &request.container {
             let before = known.as_ref().map(|endpoint| endpoint.settings.clone()).unwrap_or_default();
@@ -80,7 +82,8 @@ impl Manage {
         };
         let turn = Some(self.take_turn(&endpoint)?);
         let release = self.new_release(&caller, &endpoint, &settings, &request).await?;
-        let Request { settings: changes, container, handler, cases, tests, managed, .. } = request;
+        let Request { settings: changes, container, handler, cases, tests, managed, of_blueprint, .. } =
+            request;
         let cases: Vec<TestRequest> = cases.into_iter().map(Case::request).collect();
         let tests = if cases.is_empty() { Tests::Own(tests) } else { Tests::These(cases) };
         let deploy = Deploy {
@@ -90,6 +93,7 @@ impl Manage {
             settings,
             changes,
             managed,
+            of_blueprint,
             release,
             how,
             turn,
@@ -120,6 +124,7 @@ pub(crate) fn move_to(
         settings,
         changes,
         managed: None,
+        of_blueprint: false,
         release,
         how,
         turn,
@@ -150,26 +155,7 @@ pub async fn fail_interrupted(engine: &Engine) -> Result<(), Problem> {
     Ok(())
 }
 
-/// One deploy per endpoint at a time; dropping it lets the next one in.
-struct Turn(Manage, EndpointId);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut deploying = self.0.inner.deploying.lock().unwrap_or_else(PoisonError::into_inner);
-        deploying.remove(&self.1);
-    }
-}
-
 impl Manage {
-    fn take_turn(&self, endpoint: &Endpoint) -> Result<Turn, Problem> {
-        let mut deploying = self.inner.deploying.lock().unwrap_or_else(PoisonError::into_inner);
-        if !deploying.insert(endpoint.id.clone()) {
-            let detail = format!("another deploy of '{}' is under way", endpoint.name);
-            return Err(Problem::conflict(detail).hint("try again when it has ended"));
-        }
-        Ok(Turn(self.clone(), endpoint.id.clone()))
-    }
-
     fn code_of(&self, caller: &Caller, request: &Request) -> Result<PathBuf, Problem> {
         match (&request.bundle, &request.folder) {
             (Some(bundle), None) => self.bundle_dir(bundle),
@@ -236,6 +222,8 @@ pub(crate) struct Deploy {
     changes: Map<String, Value>,
     /// What the endpoint's record says of the file that asked for it.
     managed: Option<Managed>,
+    /// Whether it is made of the endpoint's blueprint.
+    of_blueprint: bool,
     pub(crate) release: Release,
     how: Move,
     /// Until traffic has moved: a rollout that goes wrong can be rolled back while it is watched.
@@ -343,6 +331,7 @@ impl Deploy {
             in_place: self.release.bundle.is_empty(),
             read_dirs: vec![environment.dir.display().to_string()],
             image: None,
+            stands_for: None,
         });
         let cached = if environment.cached { " (cached)" } else { "" };
         let sdk = environment.sdk_version.map_or_else(String::new, |v| format!(" · runpod {v}"));
@@ -409,12 +398,21 @@ impl Deploy {
         let managed = self.managed.take().map(|managed| Managed { release: Some(number), ..managed });
         // Release and settings change in one write, so that a server that dies leaves all of it or nothing. A file says
         // what every setting is. Else what others changed meanwhile stays; what was asked for was checked at the start.
-        let change = move |endpoint: &mut Endpoint| match managed {
-            Some(managed) => {
-                endpoint.settings = tested;
-                endpoint.managed = Some(Box::new(managed));
+        let shown = (!self.of_blueprint).then(|| rest::shown_by(&self.release));
+        let change = move |endpoint: &mut Endpoint| {
+            match managed {
+                Some(managed) => {
+                    endpoint.settings = tested;
+                    endpoint.managed = Some(Box::new(managed));
+                }
+                None => {
+                    endpoint.settings = endpoints::changed(&endpoint.settings, &changes).unwrap_or(tested);
+                }
             }
-            None => endpoint.settings = endpoints::changed(&endpoint.settings, &changes).unwrap_or(tested),
+            // Who deploys by another door, or goes back, leaves a description of what serves then.
+            if let (Some(blueprint), Some(shown)) = (&mut endpoint.blueprint, shown) {
+                blueprint.config = shown;
+            }
         };
         let message = releases::make(&fleet, &id, number, &self.how, change).await.map_err(reason_of)?;
         self.turn = None;

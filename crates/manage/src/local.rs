@@ -60,7 +60,11 @@ impl Deploy {
         }
         self.say("image", "done", &format!("{name} is a local command here"));
         if command.is_empty() {
-            return self.prepare_folder(&path, None).await;
+            self.prepare_folder(&path, None).await?;
+            if let Some(launch) = &mut self.release.launch {
+                launch.stands_for = Some(name.to_owned());
+            }
+            return Ok(());
         }
         let mut command = command;
         command[0] = program(&command[0], &path).ok_or_else(|| {
@@ -76,6 +80,7 @@ impl Deploy {
             in_place: false,
             read_dirs: Vec::new(),
             image: None,
+            stands_for: Some(name.to_owned()),
         });
         Ok(())
     }

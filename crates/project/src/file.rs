@@ -86,6 +86,8 @@ pub(crate) struct Run {
     pub(crate) secrets: Vec<String>,
     /// Volumes of containers: name = "/path", or "/path:ro".
     pub(crate) volumes: BTreeMap<String, String>,
+    /// The id of the network volume that workers see.
+    pub(crate) network_volume: Option<String>,
     /// Processors of a container, as 1.5.
     pub(crate) cpu: Option<f64>,
     /// Memory of a container.

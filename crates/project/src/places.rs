@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// A setting as the API has it, and the file's key. Those of a group are `group.name`.
-pub const PLACES: [(&str, &str); 32] = [
+pub const PLACES: [(&str, &str); 33] = [
     ("workers_min", "scale.min"),
     ("workers_max", "scale.max"),
     ("idle_timeout_s", "scale.idle"),
@@ -26,6 +26,7 @@ pub const PLACES: [(&str, &str); 32] = [
     ("container.pids", "run.pids"),
     ("container.volumes", "run.volumes"),
     ("container.registry", "build.registry"),
+    ("network_volume", "run.network_volume"),
     ("rollout.surge", "rollout.surge"),
     ("rollout.max_unavailable", "rollout.max_unavailable"),
     ("rollout.watch_ms", "rollout.watch"),

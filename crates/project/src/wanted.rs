@@ -171,6 +171,7 @@ fn settings(
         gpus: run.gpu.map_or(usual.gpus, |gpus| gpus.0),
         rollout: releases(rollout),
         container: container(run)?,
+        network_volume: run.network_volume.clone(),
     })
 }
 

@@ -153,7 +153,8 @@ mod tests {
         settings.container.memory_mib = 2_048;
         settings.container.registry = "hub".into();
         settings.container.volumes =
-            vec![Volume { name: "data".into(), path: "/runpod-volume".into(), read_only: true }];
+            vec![Volume { name: "data".into(), path: "/data".into(), read_only: true }];
+        settings.network_volume = Some("v0lume".into());
         let env = [("A", "1"), ("T", "{{ RUNPOD_SECRET_T }}")];
         let env: BTreeMap<_, _> = env.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let live = Live {

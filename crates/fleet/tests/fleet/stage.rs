@@ -183,6 +183,7 @@ impl Stage {
             code_dir: "/code".into(),
             in_place: false,
             read_dirs: vec![],
+            stands_for: None,
             image: None,
         };
         let release = Release {

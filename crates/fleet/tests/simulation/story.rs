@@ -160,6 +160,7 @@ impl Story {
             code_dir: "/code".into(),
             in_place: false,
             read_dirs: vec![],
+            stands_for: None,
             image: None,
         };
         Release {

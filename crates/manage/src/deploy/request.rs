@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::container;
 use crate::problem::Problem;
+use crate::{Manage, container};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +45,9 @@ pub(crate) struct Request {
     /// What the endpoint's record says of the file that it was made of.
     #[serde(skip)]
     pub(crate) managed: Option<Managed>,
+    /// Whether it is made of the endpoint's blueprint.
+    #[serde(skip)]
+    pub(crate) of_blueprint: bool,
 }
 
 /// A request that the release has to answer.
@@ -65,7 +68,7 @@ const MOST_CASES: usize = 100;
 
 impl Request {
     /// Refuses what no worker could be started or tested with. An image that is a local command needs no engine.
-    pub(crate) fn check(&self, is_local: bool) -> Result<(), Problem> {
+    fn check(&self, is_local: bool) -> Result<(), Problem> {
         check_env(&self.env)?;
         if let Some(container) = self.container.as_ref().filter(|_| !is_local) {
             container.check(self.bundle.is_some())?;
@@ -101,6 +104,14 @@ impl Case {
 
 fn yes() -> bool {
     true
+}
+
+impl Manage {
+    /// Refuses what nothing here could be started or tested with.
+    pub(crate) fn check_request(&self, request: &Request) -> Result<(), Problem> {
+        let local = request.container.as_ref().and_then(|container| self.local_image(container));
+        request.check(local.is_some())
+    }
 }
 
 /// What no environment can hold is refused before it keeps every worker from starting.

@@ -122,6 +122,7 @@ impl Deploy {
                 entrypoint: request.entrypoint,
                 command: request.command,
             }),
+            stands_for: None,
         });
         Ok(())
     }

@@ -96,7 +96,7 @@ impl Manage {
         if live.is_none() && !is_valid_name(name) {
             return Err(endpoints::bad_name(name));
         }
-        desired.release.check()?;
+        self.check_request(&desired.release)?;
         let settings = endpoints::changed(&Settings::default(), &desired.release.settings)?;
         let release = match live.as_ref().and_then(|endpoint| Some((endpoint, endpoint.serving?))) {
             Some((endpoint, number)) => {

@@ -116,6 +116,7 @@ fn request(blueprint: &Blueprint) -> Result<Request, String> {
         settings,
         note: Some(format!("revision {}", blueprint.revision)),
         tests: true,
+        of_blueprint: true,
         ..Request::default()
     })
 }

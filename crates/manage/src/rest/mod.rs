@@ -16,6 +16,8 @@ mod ssh_keys;
 mod templates;
 mod volumes;
 
+pub(crate) use endpoints::shown_by;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

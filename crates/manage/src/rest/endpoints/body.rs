@@ -117,8 +117,10 @@ impl Body {
             return Err(Problem::invalid("either 'gpu' or 'cpu' says what workers get, not both"));
         }
         if (self.gpu.is_some() && !before.cpus.is_empty()) || (self.cpus.is_some() && before.gpu.is_some()) {
-            return Err(Problem::invalid("an endpoint that has GPUs keeps having some, and so do processors")
-                .hint("make another endpoint"));
+            return Err(Problem::invalid(
+                "an endpoint that has GPUs keeps having some, and so do processors",
+            )
+            .hint("make another endpoint"));
         }
         if let Some(gpu) = self.gpu {
             next.gpu = Some(gpu.over(next.gpu.take())?);

@@ -12,7 +12,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use runyard_domain::resource::{ContainerConfig, FlashBoot, GpuChoice};
-use runyard_domain::{Access, Blueprint, Endpoint, Scaler};
+use runyard_domain::{Access, Blueprint, Endpoint, Release, Scaler};
 use serde_json::{Value, json};
 
 use super::catalog::{cpus, pool_of};
@@ -24,6 +24,19 @@ use crate::problem::Problem;
 const FLASH_BOOT: [(&str, FlashBoot); 3] =
     [("OFF", FlashBoot::Off), ("FLASHBOOT", FlashBoot::On), ("PRIORITY_FLASHBOOT", FlashBoot::Priority)];
 
+/// The container that a release runs in, as it would have been asked for.
+pub(crate) fn shown_by(release: &Release) -> ContainerConfig {
+    let launch = release.launch.as_ref();
+    let command = launch.and_then(|launch| launch.image.as_ref()?.command.clone());
+    let args = command.and_then(|words| shlex::try_join(words.iter().map(String::as_str)).ok());
+    ContainerConfig {
+        image: launch.and_then(|launch| launch.image_name()).unwrap_or_default().to_owned(),
+        args: args.unwrap_or_default(),
+        env: release.env.clone(),
+        ..ContainerConfig::default()
+    }
+}
+
 impl Manage {
     /// What an endpoint was asked to be; of one that was deployed otherwise, what comes nearest.
     pub(super) fn blueprint(&self, endpoint: &Endpoint) -> Result<Blueprint, Problem> {
@@ -32,12 +45,7 @@ impl Manage {
         }
         let releases = self.inner.engine.reader().releases(&endpoint.id)?;
         let serving = releases.into_iter().find(|release| Some(release.number) == endpoint.serving);
-        let image = serving.as_ref().and_then(|release| release.launch.as_ref()?.image.clone());
-        let config = ContainerConfig {
-            image: image.map(|image| image.name).unwrap_or_default(),
-            env: serving.map(|release| release.env).unwrap_or_default(),
-            ..ContainerConfig::default()
-        };
+        let config = serving.as_ref().map(shown_by).unwrap_or_default();
         let name = self.inner.fleet.gpu_name();
         let gpu = (endpoint.settings.gpus > 0).then(|| GpuChoice {
             pools: vec![pool_of(name).unwrap_or(name).to_owned()],

@@ -59,8 +59,7 @@ pub(in crate::rest) async fn list(
 
 /// The image of a release, or the name that stands for one.
 fn image_of(release: &Release) -> Option<String> {
-    let launch = release.launch.as_ref()?;
-    launch.image.as_ref().map(|image| image.name.clone())
+    release.launch.as_ref()?.image_name().map(str::to_owned)
 }
 
 impl Manage {
