@@ -9,7 +9,6 @@ use turn::Turn;
 pub(crate) use request::{Case, Request, check_env};
 
 use std::path::{Path as FsPath, PathBuf};
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -17,7 +16,7 @@ use axum::response::Response;
 use runyard_build::{Environment, environment, source};
 use runyard_domain::endpoint::Managed;
 use runyard_domain::release::{Launch, Release, ReleaseState};
-use runyard_domain::{Access, Endpoint, EndpointId, FailReason, Settings};
+use runyard_domain::{Access, Endpoint, FailReason, Settings};
 use runyard_engine::Engine;
 use runyard_fleet::{FleetError, Followed, TestRequest};
 use runyard_logs::{Level, Origin, Source, Writer};
