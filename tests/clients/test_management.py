@@ -217,6 +217,7 @@ def test_mcp_makes_uses_changes_and_deletes(market, mcp):
     assert len(mcp("list-endpoint-releases", id=made["id"])["releases"]) == 1
     mcp("update-endpoint", id=made["id"], body={"env": {"A": "c"}})
     until(lambda: mcp("list-endpoint-releases", id=made["id"])["endpointVersion"] == 2, 60)
+    assert "keeps having some" in mcp.refused("update-endpoint", id=made["id"], body={"gpu": {"pools": ["ADA_24"]}})
     assert "must be at most workers.max" in mcp.refused("update-endpoint", id=made["id"], body={"workers": {"min": 9}})
 
     assert mcp("update-ssh-keys", body={"keys": ["ssh-ed25519 CCCC"]})["keys"] == ["ssh-ed25519 CCCC"]

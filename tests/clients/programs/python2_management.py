@@ -5,12 +5,22 @@
 
 import json
 import sys
+import time
 
 import runpod
 from runpod.api.rest import run_rest_request
 
 image, other, gpu = sys.argv[1:]
 seen = {}
+
+
+def serves(endpoint, version):
+    """Waits until a release serves: the first one may need an installation."""
+    for _ in range(600):
+        if run_rest_request("GET", f"/v2/serverless/{endpoint}/releases")["endpointVersion"] == version:
+            return
+        time.sleep(0.3)
+    raise AssertionError(run_rest_request("GET", f"/v2/serverless/{endpoint}/releases"))
 
 
 def refused(call, *given, **more):
@@ -38,10 +48,13 @@ seen["listed"] = [each["id"] for each in runpod.get_endpoints()]
 seen["no template"] = refused(runpod.create_endpoint, "x", "none")
 seen["no pool"] = refused(runpod.create_endpoint, "x", template["id"], gpu_ids="HUGE_9000")
 endpoint = runpod.Endpoint(made["id"])
+serves(made["id"], 1)
 seen["first"] = endpoint.run_sync({"name": "you"}, timeout=60)
 
 second = runpod.create_template("waves", other, is_serverless=True, env={"GREETING": "bye"})
 seen["moved"] = runpod.update_endpoint_template(made["id"], second["id"])
+serves(made["id"], 2)
+# A worker of the release before may take one more.
 for _ in range(300):
     seen["second"] = endpoint.run_sync({"name": "you"}, timeout=60)
     if seen["second"]["said"] != seen["first"]["said"]:
