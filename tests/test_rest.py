@@ -69,6 +69,7 @@ def test_every_operation_keeps_to_the_specification(rest, call, environment, tmp
     assert hashlib.sha256(SPECIFICATION.read_bytes()).hexdigest() == SHA256
     template = made(call("POST", "templates", {"name": "seed", "image": "me/word:1"}))
     volume = made(call("POST", "network-volumes", {"name": "seed", "size": 10, "dataCenter": "LOCAL-1"}))
+    registry = made(call("POST", "registries", {"name": "seed", "username": "me", "password": "word"}))
     served = made(call("POST", "serverless", endpoint("seed")))
     assert rest.wire.do(served["id"], {}, limit=60)["output"] == {"said": "nothing"}
     worker = rest.wire.ok("GET", f"/v2/serverless/{served['id']}/workers")["workers"][0]["id"]
@@ -81,7 +82,7 @@ def test_every_operation_keeps_to_the_specification(rest, call, environment, tmp
         "ids": {
             "/v2/templates": {"id": [template["id"]]},
             "/v2/network-volumes": {"id": [volume["id"]]},
-            "/v2/registries": {"id": []},
+            "/v2/registries": {"id": [registry["id"]]},
             "/v2/serverless": {"id": [served["id"]], "workerId": [worker]},
             "/v2/catalog/gpus": {"id": ["NVIDIA L4"]},
             "/v2/catalog/cpus": {"id": ["cpu3c"]},
@@ -124,6 +125,7 @@ def test_what_is_refused_says_why_and_changes_nothing(rest, call):
     served = made(call("POST", "serverless", endpoint("kept", networkVolumes=[volume["id"]])))
     e, t, v = f"serverless/{served['id']}", f"templates/{template['id']}", f"network-volumes/{volume['id']}"
     until(lambda: call("GET", f"{e}/releases")[1]["endpointVersion"] == 1, 60)
+    call("POST", "registries", {"name": "seed", "username": "me", "password": "word"})
     before = state(rest)
     wrong = [
         # Bodies that are none, or another call's.
@@ -155,6 +157,9 @@ def test_what_is_refused_says_why_and_changes_nothing(rest, call):
         ("GET", "serverless/kept/workers/nobody/logs", None, 404, "no worker 'nobody'"),
         # Names that are taken, and things that are used.
         ("POST", "templates", {"name": "kept", "image": "me/word:1"}, 409, "'kept' already"),
+        ("POST", "registries", {"name": "seed", "username": "me", "password": "word"}, 409, "'seed' already"),
+        ("POST", "registries", {"name": "x", "username": "a:b", "password": "word"}, 400, "username"),
+        ("POST", "registries", {"name": "x", "username": "me"}, 422, "missing property 'password'"),
         ("POST", "serverless", endpoint("kept"), 409, "'kept' already"),
         ("DELETE", v, None, 409, "uses the network volume"),
         # What fits by itself and not with the rest.

@@ -116,6 +116,9 @@ def test_python_manages_templates_endpoints_and_keys(market, env, environment, t
     # The keys are kept; what the client asks for then is GraphQL, which is not here (docs/compatibility.md).
     assert "error" in seen["keys"]
     assert seen["kept keys"] == {"keys": ["ssh-ed25519 AAAA me", "ssh-ed25519 BBBB you"]}
+    registry = seen["registry"]["value"]
+    assert registry["name"] == "hub" and set(registry) == {"id", "name"} and seen["registry gone"] is True
+    assert "s3cr3t-word" not in json.dumps(seen)
     assert seen["left"] == [[], []]
 
 
@@ -222,6 +225,14 @@ def test_mcp_makes_uses_changes_and_deletes(market, mcp):
 
     assert mcp("update-ssh-keys", body={"keys": ["ssh-ed25519 CCCC"]})["keys"] == ["ssh-ed25519 CCCC"]
     assert mcp("get-ssh-keys")["keys"] == ["ssh-ed25519 CCCC"]
+    registry = mcp("create-registry", body={"name": "My Hub", "username": "me", "password": "s3cr3t"})
+    assert mcp("get-registry", id=registry["id"]) == registry == {"id": registry["id"], "name": "My Hub"}
+    assert mcp("list-registries")["registries"] == [registry]
+    mcp("update-template", id=template["id"], body={"registry": registry["id"]})
+    assert "in use by the template" in mcp.refused("delete-registry", id=registry["id"])
+    mcp("update-template", id=template["id"], body={"registry": None})
+    mcp("delete-registry", id=registry["id"])
+    assert mcp("list-registries")["registries"] == []
     assert mcp("list-pods")["pods"] == []
     assert mcp("list-serverless-billing", lastN=1)["records"] == []
 

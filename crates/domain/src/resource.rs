@@ -153,6 +153,11 @@ pub enum Kind {
     Template(Template),
     /// A network volume.
     NetworkVolume(NetworkVolume),
+    /// Credentials for registries of images.
+    Registry {
+        /// The names of their logins, each for one registry.
+        logins: Vec<String>,
+    },
     /// The public keys that pods shall take, one line each.
     SshKeys {
         /// In the order in which they were written.

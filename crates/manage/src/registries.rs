@@ -77,7 +77,8 @@ pub(crate) async fn add(
     Ok(Json(manage.registry_view(&record)?))
 }
 
-fn login(
+/// A login of these parts, where they make one.
+pub(crate) fn login(
     name: String,
     server: Option<String>,
     username: Option<String>,
@@ -143,7 +144,7 @@ impl Manage {
     }
 
     /// The endpoints whose settings name a login, or whose workers' image was pulled with it.
-    fn users_of(&self, name: &str) -> Result<Vec<String>, Problem> {
+    pub(crate) fn users_of(&self, name: &str) -> Result<Vec<String>, Problem> {
         let engine = &self.inner.engine;
         let mut users = Vec::new();
         for endpoint in engine.endpoints() {

@@ -79,7 +79,11 @@ impl Manage {
 
     /// One deploy: how it ended, or nothing where another one is under way.
     async fn build_one(&self, endpoint: &Endpoint, blueprint: &Blueprint) -> Option<Result<(), String>> {
-        let request = match request(blueprint) {
+        let login = match &blueprint.config.registry {
+            Some(id) => self.login_of(id, &blueprint.config.image).await.map_err(|problem| problem.words()),
+            None => Ok(String::new()),
+        };
+        let request = match login.and_then(|login| request(blueprint, &login)) {
             Ok(request) => request,
             Err(why) => return Some(Err(why)),
         };
@@ -96,8 +100,8 @@ impl Manage {
     }
 }
 
-/// What is deployed of a blueprint.
-fn request(blueprint: &Blueprint) -> Result<Request, String> {
+/// What is deployed of a blueprint, whose image is pulled with this login.
+fn request(blueprint: &Blueprint, login: &str) -> Result<Request, String> {
     let command = command_of(&blueprint.config.args).map_err(|problem| problem.words())?;
     let container = container::Request {
         image: Some(blueprint.config.image.clone()),
@@ -109,7 +113,7 @@ fn request(blueprint: &Blueprint) -> Result<Request, String> {
     let mut settings = Map::new();
     settings.insert("gpus".to_owned(), json!(blueprint.gpu.as_ref().map_or(0, |gpu| gpu.count)));
     settings.insert("network_volume".to_owned(), json!(blueprint.volumes.first()));
-    settings.insert("container".to_owned(), json!({"cpu_millis": cpu_millis}));
+    settings.insert("container".to_owned(), json!({"cpu_millis": cpu_millis, "registry": login}));
     Ok(Request {
         container: Some(container),
         env: blueprint.config.env.clone(),
@@ -131,10 +135,11 @@ mod tests {
         let mut blueprint = Blueprint { revision: 3, ..Blueprint::default() };
         blueprint.config.image = "me/worker:1".to_owned();
         blueprint.config.args = "python -u 'my handler.py'".to_owned();
-        let request = request(&blueprint).unwrap();
+        let request = request(&blueprint, "hub").unwrap();
         let container = request.container.unwrap();
         assert_eq!(container.command.unwrap(), ["python", "-u", "my handler.py"]);
         assert_eq!(request.settings["gpus"], 0);
+        assert_eq!(request.settings["container"]["registry"], "hub");
         assert_eq!(request.note.unwrap(), "revision 3");
         assert!(blueprint.is_behind());
     }

@@ -111,7 +111,7 @@ impl Manage {
             return Err(Problem::unprocessable(vec!["$.image: must name an image".to_owned()]));
         }
         if let Some(id) = &config.registry {
-            self.check_registry(id).await?;
+            self.check_registry(id)?;
         }
         self.can_run(&config.image).await
     }

@@ -9,7 +9,16 @@ use runyard_store::{Command, Reply};
 
 use crate::bench::*;
 
-conformance!(endpoints, releases, workers, workers_that_are_gone_are_pruned, keys, connections, registries, resources);
+conformance!(
+    endpoints,
+    releases,
+    workers,
+    workers_that_are_gone_are_pruned,
+    keys,
+    connections,
+    registries,
+    resources
+);
 
 fn endpoints(b: &mut Bench) {
     assert_eq!(b.reader.endpoints().unwrap(), []);

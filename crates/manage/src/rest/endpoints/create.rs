@@ -85,7 +85,7 @@ impl Manage {
 }
 
 /// A title as a name: `My App!` is `my-app`.
-fn slug(title: &str) -> String {
+pub(in crate::rest) fn slug(title: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '-' };
     let text: String = title.to_ascii_lowercase().chars().map(plain).collect();
     let words: Vec<&str> = text.split('-').filter(|word| !word.is_empty()).collect();
