@@ -42,6 +42,7 @@ fn release(data: &Path) -> Release {
             in_place: false,
             read_dirs: vec![data.join("envs/x").display().to_string(), "/opt/other".into()],
             image: None,
+            stands_for: None,
         }),
         env: [("PLACE".to_owned(), data.display().to_string())].into(),
         env_read: vec![],

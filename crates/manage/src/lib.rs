@@ -169,7 +169,7 @@ impl Manage {
     pub fn sessions(&self) -> Router {
         Router::new()
             .route(EXEC, post(sessions::exec))
-            .method_not_allowed_fallback(problem::wrong_method)
+            .method_not_allowed_fallback(wrong_method)
             .layer(middleware::map_response(problem::in_shape))
             .with_state(self.clone())
     }
