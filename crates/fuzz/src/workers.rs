@@ -125,7 +125,7 @@ pub fn session_frames(data: &[u8]) {
             for piece in data.chunks(cut) {
                 reader.push(piece);
                 loop {
-                    match reader.next() {
+                    match reader.frame() {
                         Ok(Some(frame)) => frames.push(frame),
                         Ok(None) => break,
                         Err(error) => return (frames, Some(error)),
@@ -141,7 +141,7 @@ pub fn session_frames(data: &[u8]) {
         let mut reader = Reader::new(way);
         reader.push(&written);
         for frame in &whole.0 {
-            assert_eq!(reader.next().as_ref(), Ok(&Some(frame.clone())), "what was written can be read");
+            assert_eq!(reader.frame().as_ref(), Ok(&Some(frame.clone())), "what was written can be read");
         }
         reader.finish().expect("nothing more was written");
     }

@@ -157,7 +157,7 @@ impl Reader {
     }
 
     /// The next whole frame. After an error nothing more can be read.
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub fn frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some(&[kind, a, b, c, d]) = self.buffer.first_chunk::<HEAD>() else { return Ok(None) };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if length > LARGEST {
@@ -186,7 +186,7 @@ mod tests {
         let mut all = Vec::new();
         for piece in bytes.chunks(cut) {
             reader.push(piece);
-            while let Some(frame) = reader.next()? {
+            while let Some(frame) = reader.frame()? {
                 all.push(frame);
             }
         }

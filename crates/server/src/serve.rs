@@ -13,7 +13,7 @@ use runyard_fleet::Fleet;
 use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
 use runyard_listener::raise_open_files;
 use runyard_manage::{Containers, DiskKeeper, Info, Manage, RestOptions};
-use runyard_runtime::Runtime;
+use runyard_runtime::{Paths, Runtime};
 use runyard_runtime::process::ProcessRuntime;
 use runyard_store::sqlite::SqliteStore;
 use runyard_store::{Blobs, Reserve};

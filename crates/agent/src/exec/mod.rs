@@ -109,9 +109,9 @@ pub async fn open(agent: &Arc<Agent>, id: &str, body: Incoming) -> Result<Answer
     let mut input = Input { body, reader: Reader::new(Way::In) };
     let first = timeout(FIRST, input.next()).await;
     let first = first.map_err(|_| refused("nothing was said of what to run".to_owned(), Whose::User))?;
-    let start = match first.map_err(|message| refused(message, Whose::User))? {
-        Some(Frame::Start(start)) => start,
-        _ => return Err(refused("the first frame does not say what to run".to_owned(), Whose::User)),
+    let first = first.map_err(|message| refused(message, Whose::User))?;
+    let Some(Frame::Start(start)) = first else {
+        return Err(refused("the first frame does not say what to run".to_owned(), Whose::User));
     };
     check(&start).map_err(|message| refused(message, Whose::User))?;
     let running = begin(agent, &worker, &start).await.map_err(|message| refused(message, Whose::User))?;
@@ -217,7 +217,7 @@ impl Input {
     /// The next frame; `None` where no more come.
     async fn next(&mut self) -> Result<Option<Frame>, String> {
         loop {
-            if let Some(frame) = self.reader.next().map_err(|error| error.to_string())? {
+            if let Some(frame) = self.reader.frame().map_err(|error| error.to_string())? {
                 return Ok(Some(frame));
             }
             match self.body.frame().await {

@@ -81,16 +81,13 @@ impl Deploy {
     /// Finds or builds the image and looks at it.
     pub(crate) async fn prepare_image(&mut self, code: &FsPath, request: Request) -> Result<(), FailReason> {
         let engine = self.manage.engine().await.map_err(image)?;
-        let (name, found, registry) = match &request.image {
-            Some(name) => {
-                let login = self.login(|engine, named| engine.login_for(name, named))?;
-                let found = self.resolve(&engine, name, login.as_ref()).await?;
-                (name.clone(), found, login.map(|login| login.name))
-            }
-            None => {
-                let (name, found) = self.build(&engine, code, &request).await?;
-                (name, found, None)
-            }
+        let (name, found, registry) = if let Some(name) = &request.image {
+            let login = self.login(|engine, named| engine.login_for(name, named))?;
+            let found = self.resolve(&engine, name, login.as_ref()).await?;
+            (name.clone(), found, login.map(|login| login.name))
+        } else {
+            let (name, found) = self.build(&engine, code, &request).await?;
+            (name, found, None)
         };
         let other = request.entrypoint.is_some() || request.command.is_some();
         let platform = engine.about().platform.clone();
@@ -199,7 +196,7 @@ impl Deploy {
             target: request.target.clone().unwrap_or_default(),
             platform: request.platform.clone().unwrap_or_default(),
             secrets: request.secrets.clone(),
-            logins: self.login(|engine, named| engine.logins_for_build(named))?,
+            logins: self.login(runyard_engine::Engine::logins_for_build)?,
         };
         let logins: Vec<String> = build.logins.iter().map(|login| login.name.clone()).collect();
         let labels = self.manage.labels();

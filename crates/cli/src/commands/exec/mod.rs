@@ -129,7 +129,7 @@ async fn follow(
             None => return Err(broken("the server or the worker ended it".to_owned()).into()),
         };
         reader.push(piece.data_ref().map_or(&[][..], |bytes| bytes));
-        while let Some(frame) = reader.next().map_err(|error| broken(error.to_string()))? {
+        while let Some(frame) = reader.frame().map_err(|error| broken(error.to_string()))? {
             match frame {
                 Frame::Out(bytes) => show(&mut std::io::stdout().lock(), &screen.out(&bytes))?,
                 Frame::Err(bytes) => show(&mut std::io::stderr().lock(), &screen.err(&bytes))?,
