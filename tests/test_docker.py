@@ -393,3 +393,18 @@ def test_the_clis_container_by_hand(engine):
     said = engine.call("GET", f"/containers/{container}/logs?stdout=1&stderr=1")[1]
     engine.call("DELETE", f"/containers/{container}?force=true")
     assert "1.12.0" in said, said
+
+
+def test_a_container_gets_secrets_in_its_environment_alone(yard, engine, tmp_path):
+    """A value is in the container's environment, which its engine keeps, and in nothing else that names it."""
+    yard.cli("secret", "set", "IT", given="of-a-container")
+    flags = ("--env", "A=<{{ RUNPOD_SECRET_IT }}>", "--secret-env", "B")
+    folder = image(tmp_path / "probe")
+    yard.cli("deploy", folder, "--name", "ep", *WARM, *flags, env={"B": "own-of-it"}, limit=300)
+    done = yard.wire.do("ep", {"env": ["A", "B"], "print": "it is of-a-container and own-of-it"}, limit=60)
+    assert done["output"]["env"] == {"A": "<of-a-container>", "B": "own-of-it"}
+    (found,) = engine.containers(data=name_of(yard))
+    labels = json.dumps(found)
+    assert "of-a-container" not in labels and "own-of-it" not in labels
+    text = yard.cli("logs", "ep").out
+    assert "it is •••• and ••••" in text and "own-of-it" not in text

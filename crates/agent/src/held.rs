@@ -58,7 +58,7 @@ impl Keeper {
         Self {
             launcher,
             boundary: Boundary::look(paths),
-            hidden: sandbox::hidden(paths),
+            hidden: sandbox::hidden(paths).into_iter().chain(sandbox::key_file(paths)).collect(),
             uid: build_uid(&data),
             data_name: runyard_runtime::name_of(&data),
             at_work: Mutex::default(),

@@ -4,6 +4,7 @@
 //! unsafe Rust can have.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -34,8 +35,8 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETUID)
     .union(CapabilitySet::NET_BIND_SERVICE);
 
-/// Everything about the process to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Everything about the process to be. Its environment holds secrets: it is not printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The agent: without it the worker shall not live.
     pub parent: i32,
@@ -60,6 +61,12 @@ pub struct Plan {
     pub open_files: u64,
     /// Bytes of a core dump.
     pub core_bytes: u64,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan").field("command", &self.command).field("dir", &self.dir).finish_non_exhaustive()
+    }
 }
 
 impl Plan {
@@ -172,7 +179,7 @@ fn read_plan() -> io::Result<(Plan, Stdio)> {
     Ok((serde_json::from_slice(&text)?, Stdio::inherit()))
 }
 
-fn failed<E: std::fmt::Display>(step: &'static str) -> impl Fn(E) -> LaunchError {
+fn failed<E: fmt::Display>(step: &'static str) -> impl Fn(E) -> LaunchError {
     move |error| LaunchError::Prepare { step, reason: error.to_string() }
 }
 

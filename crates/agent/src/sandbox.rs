@@ -77,6 +77,12 @@ pub fn hidden(paths: &Paths) -> Vec<PathBuf> {
     [Some(paths.data.clone()), Some(paths.run().to_owned()), config].into_iter().flatten().map(real).collect()
 }
 
+/// The key file, where it lies apart from the data directory: looked for at each start, because a server may have moved
+/// it while this agent ran.
+pub fn key_file(paths: &Paths) -> Option<PathBuf> {
+    fs::canonicalize(paths.vault_key()).ok()
+}
+
 /// The rules of a view, to be enforced by `restrict_self`.
 pub fn rules(view: &View) -> Result<RulesetCreated, RulesetError> {
     let all = AccessFs::from_all(NEWEST);

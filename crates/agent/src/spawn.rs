@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::agent::Agent;
 use crate::boundary::Fence;
 use crate::launch::Plan;
-use crate::sandbox::View;
+use crate::sandbox::{self, View};
 use crate::supervise::{Pipes, supervise};
 use crate::worker::{Birth, Worker, locked};
 use crate::{leftovers, oom};
@@ -83,7 +83,7 @@ pub fn start(agent: &Arc<Agent>, spec: WorkerSpec) -> Result<u32, RuntimeError> 
 fn open_log(agent: &Agent, spec: &WorkerSpec) -> Result<Writer, LogError> {
     let origin =
         Origin { endpoint: spec.endpoint.clone(), worker: Some(spec.id.clone()), release: spec.release };
-    Writer::open(&agent.options.paths.logs(), origin)
+    Ok(Writer::open(&agent.options.paths.logs(), origin)?.masking(&spec.secrets))
 }
 
 /// Begins to start a worker as a container; that it exists is told later.
@@ -178,7 +178,7 @@ fn plan(agent: &Agent, spec: &WorkerSpec, fence: &Fence, work: &Path) -> Plan {
     let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let code = PathBuf::from(&spec.code_dir);
     let view = fence.landlock.then(|| View {
-        hidden: agent.hidden.clone(),
+        hidden: agent.hidden.iter().cloned().chain(sandbox::key_file(&agent.options.paths)).collect(),
         readable: spec.read_dirs.iter().map(Path::new).chain([code.as_path()]).map(real).collect(),
         writable: [work]
             .into_iter()

@@ -45,6 +45,7 @@ fn release(data: &Path) -> Release {
             stands_for: None,
         }),
         env: [("PLACE".to_owned(), data.display().to_string())].into(),
+        secure_env: [].into(),
         env_read: vec![],
         gpus: 0,
         note: None,

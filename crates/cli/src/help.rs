@@ -13,8 +13,8 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Ship", &["deploy", "releases", "rollback", "promote", "diff", "git"]),
     ("Declare", &["plan", "apply", "validate", "export", "destroy"]),
     ("Call", &["run", "status", "cancel", "retry", "jobs", "purge", "batch"]),
-    ("See", &["logs", "why", "workers", "exec", "webhooks"]),
-    ("Things", &["endpoints", "keys", "registries", "login", "config", "disk", "completion"]),
+    ("See", &["logs", "why", "workers", "exec", "webhooks", "audit"]),
+    ("Things", &["endpoints", "secret", "keys", "registries", "login", "config", "disk", "completion"]),
     ("House", &["backup", "upgrade", "service", "env"]),
 ];
 

@@ -10,6 +10,7 @@ mod credentials;
 mod errors;
 mod files;
 mod help;
+mod hidden;
 mod job_ids;
 mod last;
 mod offline;

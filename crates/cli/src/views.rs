@@ -142,8 +142,37 @@ view!(
 );
 view!(
     /// An API key.
-    Key { id: String, name: String, access: String, endpoint_names: Vec<String>, rates: Rates, created_at: i64,
-        expires_at: Option<i64>, revoked_at: Option<i64>, #[serde(rename = "key")] secret: Option<String>, }
+    Key { id: String, name: String, access: String, state: String, endpoints: Vec<String>,
+        endpoint_names: Vec<String>, grants: BTreeMap<String, String>, rates: Rates, created_at: i64,
+        expires_at: Option<i64>, revoked_at: Option<i64>, disabled_at: Option<i64>, used_at: Option<i64>,
+        page: Option<Page>, #[serde(rename = "key")] secret: Option<String>, }
+);
+view!(
+    /// What a key for pages in browsers is held to.
+    Page { operations: Vec<String>, origins: Vec<String>, }
+);
+view!(
+    /// A page of the audit log; each record keeps its text.
+    AuditPage { records: Vec<Box<RawValue>>, next: Option<u64>, }
+);
+view!(
+    /// Who changed what.
+    Audit { at: i64, who: String, who_name: Option<String>, from: Option<String>, action: String,
+        endpoint_name: Option<String>, subject: Option<String>, changes: Vec<FieldChange>, }
+);
+view!(
+    /// A field before and after.
+    FieldChange { field: String, old: serde_json::Value, new: serde_json::Value, }
+);
+view!(
+    /// A secret, without its value.
+    Secret { name: String, description: Option<String>, version: u32, created_at: i64, updated_at: i64,
+        used_at: Option<i64>, used_by: Vec<SecretUse>, restarting: Vec<SecretUse>, }
+);
+view!(
+    /// An endpoint that uses a secret.
+    SecretUse { endpoint: String, endpoint_name: Option<String>, variables: Vec<String>, releases: Vec<u32>,
+        workers: u32, }
 );
 view!(
     /// A line of a log.
@@ -258,6 +287,13 @@ impl Connection {
             (_, Some("release")) => "the latest release".to_owned(),
             _ => format!("branch {branch}"),
         }
+    }
+}
+
+impl SecretUse {
+    /// The endpoint as people call it.
+    pub fn name(&self) -> String {
+        crate::output::text::line(self.endpoint_name.as_deref().unwrap_or(&self.endpoint), 80)
     }
 }
 

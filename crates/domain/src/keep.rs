@@ -67,6 +67,7 @@ mod tests {
             python: String::new(),
             launch: None,
             env: BTreeMap::new(),
+            secure_env: BTreeMap::new(),
             env_read: Vec::new(),
             gpus: 0,
             note: None,

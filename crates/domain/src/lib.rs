@@ -3,6 +3,7 @@
 //!
 //! - [`job`] is the job machine: what a command does to a job, or why it is refused.
 //! - [`endpoint`], [`release`] and [`worker`] are the records the control plane keeps.
+//! - [`audit`] is who changed what.
 //! - [`batch`] is how jobs are gathered, run and kept together.
 //! - [`git`] is how an endpoint follows a repository.
 //! - [`delivery`] is how the end of a job is told to its webhook.
@@ -11,9 +12,11 @@
 //!   how one release follows the other.
 //! - [`resource`] is what endpoints are described by and share: templates, network volumes, keys.
 //! - [`keep`] says which releases keep their code.
+//! - [`secret`] is what is kept of secrets, and how variables refer to them.
 //! - [`reason`] enumerates why a job waits or why it failed.
 //! - [`env`] is the seam for time, ids and randomness.
 
+pub mod audit;
 pub mod batch;
 pub mod delivery;
 pub mod endpoint;
@@ -34,16 +37,18 @@ pub mod release;
 pub mod resource;
 pub mod rollout;
 pub mod scaling;
+pub mod secret;
 pub mod time;
 pub mod worker;
 
+pub use audit::{AuditFilter, AuditRecord};
 pub use batch::{Batch, BatchCounts, BatchRefusal};
 pub use delivery::Delivery;
 pub use endpoint::{Endpoint, Scaler, Settings};
 pub use env::Env;
 pub use id::{BatchId, ConnectionId, DeliveryId, EndpointId, JobId, KeyId, ResourceId, WorkerId};
 pub use job::{Job, Outcome, Phase, Policy};
-pub use key::{Access, KeyRecord};
+pub use key::{Access, KeyRecord, Operation, PageUse};
 pub use lists::Prefetch;
 pub use payload::Payload;
 pub use rates::Rates;
@@ -51,5 +56,6 @@ pub use reason::{FailReason, WaitReason};
 pub use release::{Release, ReleaseState};
 pub use resource::{Blueprint, Resource};
 pub use rollout::{Rollout, RolloutSettings};
+pub use secret::{DataKeyRecord, SecretRecord};
 pub use time::Timestamp;
 pub use worker::{Exit, WorkerRecord};

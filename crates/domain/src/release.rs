@@ -76,8 +76,12 @@ pub struct Release {
     pub python: String,
     /// What workers execute; `None` until the environment stands.
     pub launch: Option<Launch>,
-    /// Plain environment variables.
+    /// Plain environment variables; where they refer to secrets, the references.
     pub env: BTreeMap<String, String>,
+    /// Secure variables: their values, sealed, in base64. They are the release's own, so that going back to it goes
+    /// back to them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secure_env: BTreeMap<String, String>,
     /// Names of environment variables that the handler's source reads.
     pub env_read: Vec<String>,
     /// GPUs of each worker, copied from the settings at the time.

@@ -49,7 +49,7 @@ pub enum EngineError {
     /// The caller may not.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// A secret (of a job's `s3Config`, of a registry login) cannot be sealed or opened.
+    /// A secret (of a job's `s3Config`, of a registry login, of a worker) cannot be sealed or opened.
     #[error("cannot seal or open a secret: {0}")]
     Seal(#[from] runyard_vault::SealError),
     /// The store failed; the server stops.

@@ -22,6 +22,7 @@ mod records;
 mod registries;
 mod results;
 mod room;
+mod secrets;
 mod stops;
 mod take;
 mod timers;

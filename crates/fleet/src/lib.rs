@@ -3,7 +3,7 @@
 //! twice without harm. It is woken by the engine's feed, the runtime's events and deadlines; never by polling.
 //!
 //! [`Fleet`] is the handle; [`reconcile`] takes the steps, [`exits`] handles workers that end, [`rollout`]
-//! tests releases, [`traffic`] moves jobs from one to the next, [`rolling`] their workers, [`reasons`] says why a job
+//! tests releases, [`secrets`] puts values into variables, [`traffic`] moves jobs from one to the next, [`rolling`] their workers, [`reasons`] says why a job
 //! waits.
 
 mod attach;
@@ -14,6 +14,7 @@ mod reasons;
 mod reconcile;
 mod rolling;
 mod rollout;
+mod secrets;
 mod spec;
 mod starts;
 mod state;
@@ -24,4 +25,5 @@ pub use error::FleetError;
 pub use fleet::{Fleet, Options};
 pub use reasons::{EndpointState, WorkerCounts};
 pub use rollout::{Expected, TestRequest, TestRun};
+pub use secrets::secrets_of;
 pub use traffic::{Followed, Progress};

@@ -36,7 +36,12 @@ const OURS: [&str; 9] = [
 /// Where a worker finds its network volume: a path of the machine, or of its container.
 const VOLUME: &str = "RUNYARD_VOLUME";
 
-/// The spec of one worker; `None` where the release was never prepared.
+/// Whether a release cannot set this variable.
+pub(crate) fn is_ours(variable: &str) -> bool {
+    OURS.contains(&variable)
+}
+
+/// The spec of one worker, without the values of secrets; `None` where the release was never prepared.
 pub(crate) fn worker_spec(
     endpoint: &Endpoint,
     release: &Release,
@@ -52,7 +57,7 @@ pub(crate) fn worker_spec(
     env.insert("RUNPOD_INIT_TIMEOUT".into(), endpoint.settings.start_timeout_s.to_string());
     env.insert("RUNPOD_CPU_COUNT".into(), threads.to_string());
     for (name, value) in &release.env {
-        if !OURS.contains(&name.as_str()) {
+        if !is_ours(name) {
             env.insert(name.clone(), value.clone());
         }
     }
@@ -82,6 +87,7 @@ pub(crate) fn worker_spec(
         read_dirs: launch.read_dirs.clone(),
         volumes: volume.map(|id| shared(machine, id)).into_iter().collect(),
         env,
+        secrets: Vec::new(),
         limits: Limits { threads, ..Limits::default() },
         image,
     })
@@ -150,7 +156,10 @@ pub(crate) fn unset_env(release: Option<&Release>) -> Vec<String> {
     const GIVEN: [&str; 6] = ["PATH", "HOME", "TMPDIR", "LANG", "PYTHONUNBUFFERED", "OMP_NUM_THREADS"];
     let Some(release) = release else { return Vec::new() };
     let missing = release.env_read.iter().filter(|name| {
-        !release.env.contains_key(*name) && !GIVEN.contains(&name.as_str()) && !name.starts_with("RUNPOD_")
+        !release.env.contains_key(*name)
+            && !release.secure_env.contains_key(*name)
+            && !GIVEN.contains(&name.as_str())
+            && !name.starts_with("RUNPOD_")
     });
     missing.cloned().collect()
 }

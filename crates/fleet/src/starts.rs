@@ -2,9 +2,9 @@
 
 use runyard_domain::placement::{Placement, place};
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{Endpoint, EndpointId, Timestamp, WaitReason, WorkerId, WorkerRecord};
+use runyard_domain::{Endpoint, EndpointId, Release, Timestamp, WaitReason, WorkerId, WorkerRecord};
 use runyard_engine::Presence;
-use runyard_runtime::{StartPhase, Stop, Whose};
+use runyard_runtime::{StartPhase, Stop, Whose, WorkerSpec};
 
 use crate::exits::unknown_exit;
 use crate::spec::worker_spec;
@@ -196,11 +196,14 @@ impl Fleet {
         tracing::info!(worker.id = %record.id, endpoint.id = %record.endpoint, release = number, cause, "starting a worker");
         let fleet = self.clone();
         let id = record.id.clone();
-        tokio::spawn(async move { fleet.launch(spec, id).await });
+        tokio::spawn(async move { fleet.launch(spec, &release, id).await });
         Ok(record.id)
     }
 
-    async fn launch(&self, spec: runyard_runtime::WorkerSpec, id: WorkerId) {
+    async fn launch(&self, mut spec: WorkerSpec, release: &Release, id: WorkerId) {
+        if let Err(fault) = self.fill(release, &mut spec) {
+            return self.end_unfilled(&id, fault).await;
+        }
         match self.inner.runtime.start(spec).await {
             Ok(pid) => {
                 let draining = {

@@ -1,4 +1,4 @@
-//! Who may: keys, ids, and whether a request is the local user's.
+//! Who may: keys, ids, whether a request is the local user's, and how variables refer to secrets.
 
 use std::sync::Arc;
 
@@ -34,6 +34,10 @@ pub fn authorization(data: &[u8]) {
         expires_at: None,
         revoked_at: None,
         rates: runyard_domain::Rates::default(),
+        grants: std::collections::BTreeMap::new(),
+        disabled_at: None,
+        used_at: None,
+        page: None,
     };
     let vault = Vault::new(Arc::new(Nothing), Sealer::new([0; 32]), vec![record]);
     let text = text(data);
@@ -60,6 +64,39 @@ pub fn ids(data: &[u8]) {
         assert_eq!(EndpointId::parse(&shown).map(|id| id.to_string()), Ok(shown));
     }
     assert!(!is_valid_name(&text) || harmless(&text));
+}
+
+/// A key file has between one and sixteen keys, or is none.
+pub fn key_file(data: &[u8]) {
+    if let Some(keys) = runyard_vault::probe_key_file(data) {
+        assert!((1..=16).contains(&keys), "{keys} keys");
+        assert!(data.len() == 32 || data.len() >= 43 * keys, "{keys} keys in {} bytes", data.len());
+    }
+}
+
+/// Whatever a value refers to is put in, and nothing else of it changes.
+pub fn secret_references(data: &[u8]) {
+    use runyard_domain::secret::{fill, references};
+
+    let text = text(data);
+    let names: Vec<&str> = references(&text).collect();
+    let mut asked = Vec::new();
+    let filled = fill(&text, |name| {
+        asked.push(name.to_owned());
+        Some("{{ RUNPOD_SECRET_x }}".to_owned())
+    });
+    assert_eq!(asked, names, "what is found is what is put in");
+    let filled = filled.expect("every name has a value");
+    if names.is_empty() {
+        assert_eq!(filled, text);
+    } else {
+        assert_eq!(
+            references(&filled).count(),
+            names.len(),
+            "no reference is left, and none is made: {filled:?}"
+        );
+        assert!(fill(&text, |_| None).is_err_and(|missing| missing == names[0]));
+    }
 }
 
 /// What counts as this machine is an address of this machine by the strict reading of the name that a browser

@@ -6,6 +6,7 @@
 //! to; a last line that a crash tore is skipped by readers and closed by the next writer.
 
 mod detect;
+mod mask;
 mod plain;
 #[doc(hidden)]
 pub mod probe;

@@ -144,3 +144,29 @@ fn a_tail_sees_the_backlog_then_each_record_once() {
     assert_eq!(messages(&tail.poll().unwrap()), ["4", "5"]);
     assert!(tail.poll().unwrap().is_empty());
 }
+
+#[test]
+fn secret_values_reach_no_file_however_they_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = "tr0ub4dor&3".to_owned();
+    let writer = Writer::open(dir.path(), origin("w1")).unwrap();
+    let mut writer = writer.masking(std::slice::from_ref(&secret));
+    // Across reads, in a line that is cut, at every place around the cut, and without an end.
+    let mut printed = format!("token {secret}\n");
+    for gap in 0..40 {
+        printed.push_str(&format!("{}{secret}\n", "x".repeat(MAX_LINE - 20 + gap)));
+    }
+    printed.push_str(&format!("{}{secret}", "y".repeat(2 * MAX_LINE - 5)));
+    for chunk in printed.as_bytes().chunks(1013) {
+        writer.write(Timestamp(1), Source::Stdout, chunk, &[]).unwrap();
+    }
+    writer.close(Timestamp(1), &[]).unwrap();
+    let mut back = String::new();
+    for record in all(dir.path()) {
+        assert!(record.message.len() <= MAX_LINE);
+        back.push_str(&record.message);
+    }
+    assert_eq!(back.matches("••••").count(), 42);
+    assert!(!back.contains("tr0ub") && !back.contains("dor&3"), "a piece of it was written");
+    assert!(writer.last_lines().iter().all(|line| !line.contains("tr0ub")));
+}

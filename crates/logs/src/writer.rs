@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
 
 use crate::detect::detect;
+use crate::mask::Mask;
 use crate::reverse::ReverseLines;
 use crate::{Level, LogError, Record, Source};
 
@@ -64,6 +65,7 @@ pub struct Writer {
     pending: Vec<u8>,
     lost: u64,
     last: VecDeque<String>,
+    mask: Mask,
 }
 
 impl Writer {
@@ -97,10 +99,17 @@ impl Writer {
             Ok((file, len, seq, torn)) => {
                 let pending = if torn { b"\n".to_vec() } else { Vec::new() };
                 let last = VecDeque::with_capacity(LAST);
-                Ok(Self { origin, path, file, len, seq, open: Default::default(), pending, lost: 0, last })
+                let (open, mask) = (Default::default(), Mask::default());
+                Ok(Self { origin, path, file, len, seq, open, pending, lost: 0, last, mask })
             }
             Err(source) => Err(LogError::Open { path, source }),
         }
+    }
+
+    /// The same, with these values masked in what it takes from now on, where they have at least 8 bytes.
+    #[must_use]
+    pub fn masking(self, values: &[String]) -> Self {
+        Self { mask: Mask::new(values), ..self }
     }
 
     /// Takes bytes that were read from `source`. `running` are the jobs that the worker holds. Answers how
@@ -122,7 +131,13 @@ impl Writer {
             let end = rest.iter().position(|byte| *byte == b'\n');
             line.bytes.extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
             rest = end.map_or(&[][..], |end| &rest[end + 1..]);
-            while line.bytes.len() > MAX_LINE {
+            // What begins before the cut is there as a whole, so that it is masked and not cut in two.
+            let longest = MAX_LINE + self.mask.longest();
+            while line.bytes.len() > longest {
+                self.mask.apply(&mut line.bytes);
+                if line.bytes.len() <= longest {
+                    break;
+                }
                 let cut = boundary(&line.bytes, MAX_LINE);
                 let tail = line.bytes.split_off(cut);
                 self.push(now, source, &line.bytes, true, running);
@@ -130,9 +145,8 @@ impl Writer {
                 count += 1;
             }
             if end.is_some() {
-                self.push(now, source, &line.bytes, false, running);
+                count += self.push_masked(now, source, &mut line.bytes, false, running);
                 line.bytes.clear();
-                count += 1;
             }
         }
         self.open[slot(source)] = line;
@@ -190,8 +204,8 @@ impl Writer {
         let mut any = false;
         for source in [Source::Stdout, Source::Stderr, Source::Build] {
             if !self.open[slot(source)].bytes.is_empty() && due(&self.open[slot(source)]) {
-                let bytes = std::mem::take(&mut self.open[slot(source)].bytes);
-                self.push(now, source, &bytes, true, running);
+                let mut bytes = std::mem::take(&mut self.open[slot(source)].bytes);
+                self.push_masked(now, source, &mut bytes, true, running);
                 any = true;
             }
         }
@@ -217,6 +231,27 @@ impl Writer {
             message: message.into_owned(),
             raw,
         }
+    }
+
+    /// What there is of a line, masked and in as many records as it takes; answers how many.
+    fn push_masked(
+        &mut self,
+        at: Timestamp,
+        source: Source,
+        line: &mut Vec<u8>,
+        partial: bool,
+        running: &[JobId],
+    ) -> usize {
+        self.mask.apply(line);
+        let mut count = 1;
+        while line.len() > MAX_LINE {
+            let tail = line.split_off(boundary(line, MAX_LINE));
+            self.push(at, source, line, true, running);
+            *line = tail;
+            count += 1;
+        }
+        self.push(at, source, line, partial, running);
+        count
     }
 
     fn push(&mut self, at: Timestamp, source: Source, bytes: &[u8], partial: bool, running: &[JobId]) {

@@ -3,10 +3,9 @@
 
 mod request;
 mod turn;
+pub(crate) mod variables;
 
-use turn::Turn;
-
-pub(crate) use request::{Case, Request, check_env};
+pub(crate) use request::{Case, Request, check_env, is_variable};
 
 use std::path::{Path as FsPath, PathBuf};
 use std::time::Duration;
@@ -29,6 +28,8 @@ use crate::problem::Problem;
 use crate::releases::{self, Move};
 use crate::stream::{Body, lines};
 use crate::{Manage, container, endpoints, rest, views};
+
+use turn::Turn;
 
 /// How long a deploy watches the old workers drain before it leaves that to the background.
 const WATCH_ROLLOUT: Duration = Duration::from_secs(30);
@@ -63,6 +64,7 @@ impl Manage {
             self.endpoint(&caller, Access::Deploy, ep)?;
         }
         self.check_request(&request)?;
+        self.check_references(&request.env)?;
         let how = releases::first_move(request.canary)?;
         if let Some(container) = &request.container {
             let before = known.as_ref().map(|endpoint| endpoint.settings.clone()).unwrap_or_default();
@@ -166,6 +168,17 @@ impl Manage {
         }
     }
 
+    /// The number of an endpoint's next release, which no other one gets.
+    async fn take_number(&self, endpoint: &Endpoint) -> Result<u32, Problem> {
+        let mut number = endpoint.next_release;
+        let take = |endpoint: &mut Endpoint| {
+            number = endpoint.next_release;
+            endpoint.next_release += 1;
+        };
+        self.inner.engine.change_endpoint(&endpoint.id, take).await?;
+        Ok(number)
+    }
+
     async fn new_release(
         &self,
         caller: &Caller,
@@ -174,15 +187,16 @@ impl Manage {
         request: &Request,
     ) -> Result<Release, Problem> {
         let engine = &self.inner.engine;
-        let mut number = endpoint.next_release;
-        let take = |endpoint: &mut Endpoint| {
-            number = endpoint.next_release;
-            endpoint.next_release += 1;
+        let kept = match &request.inherits {
+            Some(from) => self.inherited_secure(endpoint, from)?,
+            // A folder that runs in place has what it was given now.
+            None if request.folder.is_some() => std::collections::BTreeMap::new(),
+            None => self.kept_secure(endpoint)?,
         };
-        engine.change_endpoint(&endpoint.id, take).await?;
+        let secure_env = self.changed_secure(&endpoint.id, kept, request.env.keys(), &request.secret_env)?;
         let release = Release {
             endpoint: endpoint.id.clone(),
-            number,
+            number: self.take_number(endpoint).await?,
             created_at: engine.now(),
             created_by: caller.name().to_owned(),
             state: ReleaseState::Building,
@@ -192,6 +206,7 @@ impl Manage {
             python: String::new(),
             launch: None,
             env: request.env.clone(),
+            secure_env,
             env_read: Vec::new(),
             gpus: settings.gpus,
             note: request.note.clone(),
@@ -246,13 +261,22 @@ fn broken(error: impl std::error::Error) -> FailReason {
 
 impl Deploy {
     async fn run(mut self, code: PathBuf, handler: Option<PathBuf>, tests: Tests) {
+        self.open_log();
+        let outcome = self.steps(&code, handler, tests).await;
+        self.end(outcome).await;
+    }
+
+    fn open_log(&mut self) {
         let origin =
             Origin { endpoint: self.endpoint.id.clone(), worker: None, release: self.release.number };
         self.log = Writer::open(&self.manage.inner.logs, origin).ok();
         if let Some(commit) = self.release.commit.clone() {
             self.note(&format!("commit {} by {}: {}", commit.id, commit.author, commit.title()));
         }
-        let outcome = self.steps(&code, handler, tests).await;
+    }
+
+    /// Keeps and says how it ended.
+    async fn end(mut self, outcome: Result<(), FailReason>) {
         if let Err(reason) = &outcome {
             let serving = self.manage.inner.engine.endpoint_by_id(&self.endpoint.id).and_then(|e| e.serving);
             let served = matches!(reason, FailReason::RolledBack { .. });
@@ -272,6 +296,11 @@ impl Deploy {
         tests: Tests,
     ) -> Result<(), FailReason> {
         self.prepare(code, handler).await?;
+        self.prove(code, tests).await
+    }
+
+    /// Tests what is prepared and moves traffic to it.
+    async fn prove(&mut self, code: &FsPath, tests: Tests) -> Result<(), FailReason> {
         self.write_release(ReleaseState::Testing).await?;
         self.say("release", "done", &format!("#{}  {}", self.release.number, self.release.handler));
         self.test(code, tests).await?;

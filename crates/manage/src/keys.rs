@@ -1,12 +1,15 @@
-//! API keys: list, create, revoke. A key is shown once, when it is made.
+//! API keys: list, show, create, change, revoke. A key is shown once, when it is made.
+
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use runyard_domain::{Access, EndpointId, KeyId, KeyRecord, Rates};
+use runyard_domain::{Access, EndpointId, KeyId, KeyRecord, Operation, PageUse, Rates};
 use runyard_vault::KeyRequest;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
+use crate::audit::Made;
 use crate::auth::Auth;
 use crate::problem::Problem;
 use crate::stream::Body;
@@ -15,10 +18,32 @@ use crate::{Manage, views};
 /// The longest life that can be said, in seconds.
 const LONGEST_LIFE_S: i64 = 100 * 365 * 86_400;
 
+/// The longest name, in bytes.
+const LONGEST_NAME: usize = 200;
+
+/// The most endpoints that a key is restricted to, and the most origins.
+const MOST_ENDPOINTS: usize = 200;
+const MOST_ORIGINS: usize = 20;
+
+/// The longest origin, in bytes: a host's name has 253 at most.
+const LONGEST_ORIGIN: usize = 280;
+
 pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Admin, None)?;
+    let vault = manage.inner.engine.vault();
     let keys = manage.inner.engine.reader().keys()?;
-    Ok(Json(json!({"keys": keys.iter().map(|key| named(&manage, key)).collect::<Vec<_>>()})))
+    // The vault knows of uses that are not written yet.
+    let keys = keys.into_iter().map(|key| vault.key(&key.id).unwrap_or(key));
+    Ok(Json(json!({"keys": keys.map(|key| named(&manage, &key)).collect::<Vec<_>>()})))
+}
+
+pub(crate) async fn show(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    auth.0.may(Access::Admin, None)?;
+    Ok(Json(named(&manage, &manage.key(&id)?)))
 }
 
 /// A key, and the names of its endpoints; one that was removed has its id for a name.
@@ -30,7 +55,7 @@ fn named(manage: &Manage, record: &KeyRecord) -> Value {
             .endpoint_by_id(id)
             .map_or_else(|| id.to_string(), |endpoint| endpoint.name.clone())
     };
-    let mut view = views::key(record);
+    let mut view = views::key(record, manage.inner.engine.now());
     view["endpointNames"] = record.endpoints.iter().map(name).collect();
     view
 }
@@ -42,44 +67,126 @@ pub(crate) struct Create {
     access: Access,
     #[serde(default)]
     endpoints: Vec<String>,
+    /// Endpoints, also beyond those, with which it may do something else.
+    #[serde(default)]
+    grants: BTreeMap<String, Access>,
     expires_in_s: Option<i64>,
     #[serde(default)]
     rates: Rates,
+    /// It is made for pages in browsers.
+    page: Option<Page>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Page {
+    #[serde(default)]
+    operations: Vec<Operation>,
+    #[serde(default)]
+    origins: Vec<String>,
 }
 
 pub(crate) async fn create(
     State(manage): State<Manage>,
     auth: Auth,
+    made: Made,
     body: Body<Create>,
 ) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Admin, None)?;
     let body = body.read()?;
-    if body.access == Access::Admin && !body.endpoints.is_empty() {
-        return Err(Problem::invalid("a key with admin access cannot be restricted to endpoints"));
-    }
-    if body.expires_in_s.is_some_and(|s| !(1..=LONGEST_LIFE_S).contains(&s)) {
-        let most =
-            format!("expiresInS must be 1 to {LONGEST_LIFE_S} (100 years); without it a key does not expire");
-        return Err(Problem::invalid(most));
+    check_name(&body.name)?;
+    check_life(body.expires_in_s)?;
+    if body.endpoints.len() + body.grants.len() > MOST_ENDPOINTS {
+        return Err(Problem::invalid(format!("a key is for {MOST_ENDPOINTS} endpoints at most")));
     }
     let engine = &manage.inner.engine;
-    let endpoints: Result<Vec<_>, Problem> = body
-        .endpoints
-        .iter()
-        .map(|ep| engine.endpoint(ep).map(|e| e.id.clone()).ok_or_else(|| Problem::no_endpoint(ep)))
-        .collect();
+    let id_of =
+        |ep: &String| engine.endpoint(ep).map(|e| e.id.clone()).ok_or_else(|| Problem::no_endpoint(ep));
+    let mut endpoints: Vec<EndpointId> = body.endpoints.iter().map(id_of).collect::<Result<_, _>>()?;
+    let mut grants = BTreeMap::new();
+    for (ep, access) in &body.grants {
+        let id = id_of(ep)?;
+        if !endpoints.contains(&id) {
+            endpoints.push(id.clone());
+        }
+        grants.insert(id, *access);
+    }
+    let is_restricted = !endpoints.is_empty();
+    if is_restricted && (body.access == Access::Admin || grants.values().any(|a| *a == Access::Admin)) {
+        return Err(Problem::invalid("a key with admin access cannot be restricted to endpoints"));
+    }
+    let page = body.page.map(page_use).transpose()?;
+    if page.is_some() && (!is_restricted || !grants.is_empty() || body.access > Access::Run) {
+        return Err(Problem::invalid(
+            "a key for pages in browsers, which anybody can read there, is for named endpoints, with read or run access",
+        ));
+    }
     let request = KeyRequest {
         name: body.name,
         access: body.access,
-        endpoints: endpoints?,
+        endpoints,
         expires_at: body.expires_in_s.map(|s| engine.now().plus(s.saturating_mul(1000))),
     };
-    let (mut record, key) = engine.vault().make_key(request);
+    let make =
+        if page.is_some() { runyard_vault::Vault::make_page_key } else { runyard_vault::Vault::make_key };
+    let (mut record, key) = make(engine.vault(), request);
     record.rates = body.rates;
+    record.grants = grants;
+    record.page = page;
     engine.put_key(record.clone()).await?;
+    made.tell(record.id.as_str());
     let mut view = named(&manage, &record);
     view["key"] = json!(key);
     Ok(Json(view))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Change {
+    name: Option<String>,
+    disabled: Option<bool>,
+    /// From now on; null: it does not expire.
+    #[serde(default, deserialize_with = "given")]
+    expires_in_s: Option<Option<i64>>,
+    rates: Option<Rates>,
+}
+
+/// A field that is there, also with null.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+pub(crate) async fn change(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+    body: Body<Change>,
+) -> Result<Json<Value>, Problem> {
+    auth.0.may(Access::Admin, None)?;
+    let change = body.read()?;
+    let engine = &manage.inner.engine;
+    let mut record = manage.key(&id)?;
+    if record.revoked_at.is_some() {
+        return Err(Problem::conflict(format!("the key '{id}' was revoked for good"))
+            .hint("runyard keys create makes another"));
+    }
+    let now = engine.now();
+    if let Some(name) = change.name {
+        check_name(&name)?;
+        record.name = name;
+    }
+    if let Some(life) = change.expires_in_s {
+        check_life(life)?;
+        record.expires_at = life.map(|s| now.plus(s.saturating_mul(1000)));
+    }
+    if let Some(disabled) = change.disabled {
+        record.disabled_at = disabled.then(|| record.disabled_at.unwrap_or(now));
+    }
+    if let Some(rates) = change.rates {
+        record.rates = rates;
+    }
+    engine.put_key(record.clone()).await?;
+    Ok(Json(named(&manage, &record)))
 }
 
 pub(crate) async fn revoke(
@@ -89,9 +196,84 @@ pub(crate) async fn revoke(
 ) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Admin, None)?;
     let engine = &manage.inner.engine;
-    let found = engine.vault().key(&KeyId::new(id.as_str()));
-    let mut record = found.ok_or_else(|| Problem::not_found(format!("there is no key '{id}'")))?;
+    let mut record = manage.key(&id)?;
     record.revoked_at.get_or_insert(engine.now());
     engine.put_key(record.clone()).await?;
     Ok(Json(named(&manage, &record)))
+}
+
+impl Manage {
+    /// A key that the store has: the owner's, which lives as long as the server, is none of these.
+    fn key(&self, id: &str) -> Result<KeyRecord, Problem> {
+        let found = self.inner.engine.vault().key(&KeyId::new(id)).filter(|_| id != runyard_vault::OWNER);
+        let shown: String = id.chars().take(80).collect();
+        found
+            .ok_or_else(|| Problem::not_found(format!("there is no key '{shown}'")).hint("runyard keys list"))
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Problem> {
+    if name.len() > LONGEST_NAME {
+        return Err(Problem::invalid(format!("a key's name has at most {LONGEST_NAME} bytes")));
+    }
+    Ok(())
+}
+
+fn check_life(seconds: Option<i64>) -> Result<(), Problem> {
+    if seconds.is_some_and(|s| !(1..=LONGEST_LIFE_S).contains(&s)) {
+        let most =
+            format!("expiresInS must be 1 to {LONGEST_LIFE_S} (100 years); without it a key does not expire");
+        return Err(Problem::invalid(most));
+    }
+    Ok(())
+}
+
+/// What a key for pages is held to; where no operation is named, every one that pages may have.
+fn page_use(page: Page) -> Result<PageUse, Problem> {
+    if page.origins.len() > MOST_ORIGINS {
+        return Err(Problem::invalid(format!("a key has at most {MOST_ORIGINS} origins")));
+    }
+    let origins = page.origins.iter().map(|text| origin(text)).collect::<Result<_, _>>()?;
+    let mut operations = if page.operations.is_empty() { Operation::ALL.to_vec() } else { page.operations };
+    operations.sort_unstable();
+    operations.dedup();
+    Ok(PageUse { operations, origins })
+}
+
+/// An origin as browsers send it: scheme, host, and a port that is not the scheme's own.
+fn origin(text: &str) -> Result<String, Problem> {
+    let wrong = || {
+        let shown: String = text.chars().take(80).collect();
+        Problem::invalid(format!(
+            "'{shown}' is no origin: write it as https://example.com, or http://localhost:3000"
+        ))
+    };
+    let lower = text.trim_end_matches('/').to_ascii_lowercase();
+    let host = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://")).ok_or_else(wrong)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b);
+    if host.is_empty() || lower.len() > LONGEST_ORIGIN || !host.bytes().all(plain) {
+        return Err(wrong());
+    }
+    let own = if lower.starts_with("https://") { ":443" } else { ":80" };
+    Ok(lower.strip_suffix(own).unwrap_or(&lower).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_as_browsers_send_them() {
+        for (text, sent) in [
+            ("https://Example.com/", "https://example.com"),
+            ("https://example.com:443", "https://example.com"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("http://[::1]:80", "http://[::1]"),
+        ] {
+            assert_eq!(origin(text).ok().as_deref(), Some(sent), "{text}");
+        }
+        for bad in ["", "example.com", "https://", "https://a/b", "ftp://a", "*", "https://*.a", "null"] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
 }

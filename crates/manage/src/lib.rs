@@ -1,6 +1,7 @@
-//! The management API `/api/v1` (reference: `docs/api.md`): endpoints, releases, jobs, workers, logs, keys.
+//! The management API `/api/v1` (reference: `docs/api.md`): endpoints, releases, jobs, workers, logs, secrets, keys.
 //! A handler extracts, gets a `Caller`, calls one function of the engine or the fleet, and maps the reply.
 
+mod audit;
 mod auth;
 mod bundles;
 mod container;
@@ -24,6 +25,7 @@ mod problem;
 mod registries;
 mod releases;
 mod rest;
+mod secrets;
 mod sessions;
 mod stream;
 mod views;
@@ -43,6 +45,7 @@ use runyard_engine::Engine;
 use runyard_fleet::Fleet;
 use runyard_webhooks::Reach;
 
+pub use audit::Peer;
 pub use container::Containers;
 pub use deploy::fail_interrupted;
 pub use disk::{DiskAccount, DiskItem, DiskKeeper};
@@ -106,6 +109,8 @@ pub(crate) struct Inner {
     pub(crate) deploying: Mutex<HashSet<EndpointId>>,
     pub(crate) git: git::Git,
     pub(crate) rest: rest::State,
+    /// One change of secrets after the other.
+    pub(crate) secret_turn: tokio::sync::Mutex<()>,
 }
 
 /// The API's state. Cheap to clone.
@@ -152,6 +157,7 @@ impl Manage {
             deploying: Mutex::default(),
             git: git::Git::new(git, git_reach, keeper),
             rest: rest::State::new(rest),
+            secret_turn: tokio::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -170,6 +176,7 @@ impl Manage {
         Router::new()
             .route(EXEC, post(sessions::exec))
             .method_not_allowed_fallback(wrong_method)
+            .layer(middleware::from_fn_with_state(self.clone(), audit::record))
             .layer(middleware::map_response(problem::in_shape))
             .with_state(self.clone())
     }
@@ -180,6 +187,7 @@ impl Manage {
             table().into_iter().fold(Router::new(), |routes, (path, answers)| routes.route(path, answers));
         routes
             .method_not_allowed_fallback(wrong_method)
+            .layer(middleware::from_fn_with_state(self.clone(), audit::record))
             .layer(middleware::map_response(problem::in_shape))
             .with_state(self.clone())
     }
@@ -248,8 +256,13 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/webhooks/secret", get(webhooks::secret)),
         ("/api/v1/webhooks/secret/rotate", post(webhooks::rotate)),
         ("/api/v1/logs", get(logs::read)),
+        ("/api/v1/endpoints/{ep}/env", post(deploy::variables::change)),
+        ("/api/v1/secrets", get(secrets::list)),
+        ("/api/v1/secrets/rotate-key", post(secrets::rotate_key)),
+        ("/api/v1/secrets/{name}", get(secrets::show).put(secrets::set).delete(secrets::delete)),
+        ("/api/v1/audit", get(audit::list)),
         ("/api/v1/keys", get(keys::list).post(keys::create)),
-        ("/api/v1/keys/{id}", delete(keys::revoke)),
+        ("/api/v1/keys/{id}", get(keys::show).patch(keys::change).delete(keys::revoke)),
         ("/api/v1/registries", get(registries::list).post(registries::add)),
         ("/api/v1/registries/{name}", delete(registries::remove)),
         ("/api/v1/{*rest}", any(problem::no_such_call)),

@@ -129,6 +129,25 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", error.to_string())
     }
 
+    /// 409: variables refer to secrets that are not there.
+    pub fn secret_missing(missing: &[(&str, &str)]) -> Self {
+        let short = |text: &str| text.chars().take(80).collect::<String>();
+        let words: Vec<String> = missing
+            .iter()
+            .take(10)
+            .map(|(variable, name)| {
+                format!(
+                    "the variable {} needs the secret '{}', which is not there",
+                    short(variable),
+                    short(name)
+                )
+            })
+            .collect();
+        let first = missing.first().map_or(String::new(), |(_, name)| short(name));
+        Self::new(StatusCode::CONFLICT, "secret_missing", "Secret missing", words.join("; "))
+            .hint(format!("runyard secret set {first}"))
+    }
+
     /// There is no endpoint of this id or name.
     pub fn no_endpoint(id_or_name: &str) -> Self {
         Self::not_found(format!("there is no endpoint '{id_or_name}'")).hint("runyard endpoints list")

@@ -160,6 +160,7 @@ pub(crate) async fn rollback(
                 .hint(format!("runyard releases {ep}"))
         })?;
     manage.check_ready(&release).await?;
+    manage.check_references(&release.env)?;
     let why = format!("rolled back by {}", auth.0.name());
     let canary = endpoint.rollout.as_ref().filter(|rollout| rollout.canary_percent().is_some());
     let bad = canary.map(|rollout| rollout.to).or(endpoint.serving);
@@ -197,7 +198,7 @@ impl Manage {
         not(feature = "docker"),
         expect(clippy::unused_async, reason = "an engine is asked, where there is one")
     )]
-    async fn check_ready(&self, release: &Release) -> Result<(), Problem> {
+    pub(crate) async fn check_ready(&self, release: &Release) -> Result<(), Problem> {
         let number = release.number;
         if release.state != ReleaseState::Ready {
             return Err(Problem::conflict(format!("release {number} never passed its tests")));
@@ -232,6 +233,7 @@ pub(crate) async fn promote(
             .hint(format!("runyard releases {ep}"))
     })?;
     manage.check_ready(&release).await?;
+    manage.check_references(&release.env)?;
     move_to(manage, auth.0, &endpoint, release, Move::Roll)
 }
 

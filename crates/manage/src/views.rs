@@ -1,9 +1,13 @@
 //! The objects of the API as JSON. One function each, so that every call shows a thing the same way.
 
+use std::collections::BTreeMap;
+
 use runyard_domain::git::Commit;
 use runyard_domain::release::ReleaseState;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{Endpoint, Exit, FailReason, Job, KeyRecord, Outcome, Phase, Release, WorkerRecord};
+use runyard_domain::{
+    Endpoint, Exit, FailReason, Job, KeyRecord, Outcome, Phase, Release, Timestamp, WorkerRecord, secret,
+};
 use runyard_engine::Presence;
 use serde_json::{Value, json};
 
@@ -212,7 +216,8 @@ pub(crate) fn release(release: &Release, serving: Option<u32>) -> Value {
         "image": release.launch.as_ref().and_then(|launch| launch.image.as_ref()),
         "bundle": release.bundle,
         "python": release.python,
-        "env": release.env,
+        "env": env(release),
+        "secureEnv": release.secure_env.keys().collect::<Vec<_>>(),
         "envRead": release.env_read,
         "gpus": release.gpus,
         "note": release.note,
@@ -220,6 +225,12 @@ pub(crate) fn release(release: &Release, serving: Option<u32>) -> Value {
         "tookMs": release.took_ms,
         "reason": reason,
     })
+}
+
+/// The variables of a release as they are shown: of secure ones the names.
+pub(crate) fn env(release: &Release) -> BTreeMap<&str, &str> {
+    let plain = release.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    plain.chain(release.secure_env.keys().map(|name| (name.as_str(), secret::MASK))).collect()
 }
 
 /// `Commit`.
@@ -234,9 +245,31 @@ pub(crate) fn commit(commit: &Commit) -> Value {
     })
 }
 
-/// `Key`.
-pub(crate) fn key(record: &KeyRecord) -> Value {
+/// What the audit log tells of a key.
+pub(crate) fn key_facts(record: &KeyRecord) -> Value {
     json!({
+        "name": record.name,
+        "access": record.access,
+        "endpoints": record.endpoints,
+        "grants": record.grants,
+        "rates": record.rates,
+        "page": record.page,
+        "expiresAt": record.expires_at.map(|t| t.0),
+        "disabled": record.disabled_at.is_some(),
+        "revoked": record.revoked_at.is_some(),
+    })
+}
+
+/// `Key`.
+pub(crate) fn key(record: &KeyRecord, now: Timestamp) -> Value {
+    let state = match record {
+        KeyRecord { revoked_at: Some(_), .. } => "revoked",
+        KeyRecord { expires_at: Some(at), .. } if *at <= now => "expired",
+        KeyRecord { disabled_at: Some(_), .. } => "disabled",
+        _ => "valid",
+    };
+    json!({
+        "state": state,
         "id": record.id.as_str(),
         "name": record.name,
         "access": record.access,
@@ -245,5 +278,9 @@ pub(crate) fn key(record: &KeyRecord) -> Value {
         "createdAt": record.created_at.0,
         "expiresAt": record.expires_at.map(|t| t.0),
         "revokedAt": record.revoked_at.map(|t| t.0),
+        "disabledAt": record.disabled_at.map(|t| t.0),
+        "usedAt": record.used_at.map(|t| t.0),
+        "grants": record.grants,
+        "page": record.page,
     })
 }

@@ -257,6 +257,7 @@ mod tests {
             read_dirs: Vec::new(),
             volumes: Vec::new(),
             env: BTreeMap::new(),
+            secrets: vec![],
             limits: crate::Limits::default(),
             image: None,
         }

@@ -1,6 +1,7 @@
 //! What a worker shall be, and what was seen of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use runyard_domain::image::{Container, Image};
 use runyard_domain::registry::Login;
@@ -26,8 +27,8 @@ impl Default for Limits {
     }
 }
 
-/// One worker to start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One worker to start. Its environment holds secrets: it is passed on and neither kept nor printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerSpec {
     /// The incarnation.
     pub id: WorkerId,
@@ -52,12 +53,27 @@ pub struct WorkerSpec {
     pub volumes: Vec<SharedFolder>,
     /// The whole environment beyond what every worker gets (`PATH`, `HOME`, `TMPDIR`, `LANG`).
     pub env: BTreeMap<String, String>,
+    /// Values in it that are secret: they are masked in what it prints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// Bounds.
     pub limits: Limits,
     /// The image that it runs, where it shall be a container; `command` and what is about folders are not looked
     /// at then.
     #[serde(default)]
     pub image: Option<ImageSpec>,
+}
+
+impl fmt::Debug for WorkerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerSpec")
+            .field("id", &self.id)
+            .field("endpoint", &self.endpoint)
+            .field("release", &self.release)
+            .field("command", &self.command)
+            .field("image", &self.image)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A folder of this machine that outlives workers.

@@ -98,6 +98,7 @@ pub(crate) async fn know(State(clients): State<Clients>, mut request: Request, n
         return clients.refusal();
     }
     request.extensions_mut().insert(client);
+    request.extensions_mut().insert(runyard_manage::Peer(client.address));
     let (method, path) = (request.method().clone(), shown(request.uri().path()).to_owned());
     let began = Instant::now();
     let response = next.run(request).await;

@@ -12,7 +12,7 @@ pub use keep::Keep;
 pub use limits::Limits;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use runyard_domain::rates::Rate;
 use runyard_manage::{ConfigValue, RestOptions};
@@ -56,6 +56,8 @@ pub struct Config {
     pub drain_grace_s: u64,
     /// What is limited.
     pub limits: Limits,
+    /// The key file, where it lies apart from the data directory.
+    pub key_file: Option<PathBuf>,
     /// Disk space that is kept for results, in MiB.
     pub disk_reserve_mib: u64,
     /// What keeps its place on the disk.
@@ -88,6 +90,7 @@ struct File {
     gpu_name: Option<String>,
     cuda_version: Option<String>,
     docker_host: Option<String>,
+    key_file: Option<String>,
     drain_grace_s: Option<u64>,
     in_flight_mib: Option<u64>,
     max_connections: Option<u64>,
@@ -187,6 +190,7 @@ impl Config {
         let docker_host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
         let docker_host = layers.pick("docker_host", None, parsed.docker_host.clone(), docker_host)?;
         let drain_grace_s = layers.pick("drain_grace_s", None, parsed.drain_grace_s, Some(30))?;
+        let key_file = layers.pick("key_file", None, parsed.key_file.clone(), None)?;
         let limits = Limits::pick(&mut layers, &parsed)?;
         let reserve = layers.pick("disk_reserve_mib", None, parsed.disk_reserve_mib, Some(64))?;
         let keep = Keep::pick(&mut layers, &parsed)?;
@@ -214,6 +218,7 @@ impl Config {
             gpu_name: gpu_name.unwrap_or_default(),
             cuda_version,
             docker_host,
+            key_file: key_file.map(PathBuf::from),
             drain_grace_s: drain_grace_s.unwrap_or(30),
             limits,
             disk_reserve_mib: reserve.unwrap_or(64).min(1 << 20),

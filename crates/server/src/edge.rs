@@ -80,6 +80,10 @@ pub fn write_owner_key(engine: &Engine, paths: &Paths) -> Result<(), ServerError
         expires_at: None,
         revoked_at: None,
         rates: Rates::default(),
+        grants: std::collections::BTreeMap::new(),
+        disabled_at: None,
+        used_at: None,
+        page: None,
     });
     let path = paths.owner_key();
     let fail = |source| ServerError::File { operation: "write", path: path.clone(), source };

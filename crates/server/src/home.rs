@@ -54,6 +54,40 @@ pub fn open(data: &Path) -> Result<Home, ServerError> {
     Ok(Home { paths, _lock: lock })
 }
 
+/// Has the data directory know a key file that lies apart: by a link, so that whoever opens the directory finds it, and
+/// workers are kept away from it wherever it is.
+pub fn place_key_file(paths: &Paths, key_file: Option<&Path>) -> Result<(), ServerError> {
+    let Some(apart) = key_file else { return Ok(()) };
+    let link = paths.vault_key();
+    let wrong =
+        |message: String| ServerError::Config { origin: format!("key_file = {}", apart.display()), message };
+    if !apart.is_absolute() {
+        return Err(wrong("the path must be absolute".to_owned()));
+    }
+    match std::fs::symlink_metadata(&link) {
+        Ok(found) if found.is_symlink() => {
+            if std::fs::read_link(&link).is_ok_and(|target| target == apart) {
+                return Ok(());
+            }
+        }
+        Ok(_) => {
+            return Err(wrong(format!(
+                "the data directory has its key in {}: move it there with 'mv {} {}', or remove it if that file \
+                 holds its key already",
+                link.display(),
+                link.display(),
+                apart.display()
+            )));
+        }
+        Err(_) => {}
+    }
+    let fail = |source| ServerError::File { operation: "make the link", path: link.clone(), source };
+    let new = link.with_extension("link");
+    let _ = std::fs::remove_file(&new);
+    std::os::unix::fs::symlink(apart, &new).map_err(fail)?;
+    std::fs::rename(&new, &link).map_err(fail)
+}
+
 fn folders(paths: &Paths) -> [(PathBuf, u32); 14] {
     [
         (paths.run().to_owned(), 0o700),

@@ -34,7 +34,7 @@ pub fn open(data: &Path) -> Result<Offline, ServerError> {
         });
     }
     let config = Config::load(&Paths::new(data).config(), &Flags::default())?;
-    let Core { engine, blobs, home } = core(data, config.disk_reserve_mib)?;
+    let Core { engine, blobs, home } = core(data, &config)?;
     engine.close_submissions();
     let runtime = Arc::new(NoWorkers(broadcast::channel(1).0));
     let fleet = fleet(&engine, runtime.clone(), &home.paths, &config);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::{Extension, Router, middleware};
 use runyard_build::environment::Confine;
-use runyard_domain::{Access, EndpointId, Job, WaitReason};
+use runyard_domain::{Access, EndpointId, Env as _, Job, WaitReason};
 use runyard_engine::{Engine, SystemEnv};
 use runyard_fleet::Fleet;
 use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
@@ -16,7 +16,7 @@ use runyard_manage::{Containers, DiskKeeper, Info, Manage, RestOptions};
 use runyard_runtime::{Paths, Runtime};
 use runyard_runtime::process::ProcessRuntime;
 use runyard_store::sqlite::SqliteStore;
-use runyard_store::{Blobs, Reserve};
+use runyard_store::{Blobs, Command, Reserve, Store as _};
 use runyard_vault::{KeyRequest, Sealer, Signer, Vault};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -32,6 +32,9 @@ use crate::{ServerError, home, listen, tls};
 
 /// How long the last answers may take once nothing waits any more.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// How often the last uses of keys are written.
+const WRITE_USES: Duration = Duration::from_mins(1);
 
 /// What kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,21 +107,23 @@ pub(crate) struct Core {
     pub(crate) home: Home,
 }
 
-/// Opens store, vault and engine, with `reserve_mib` kept for a full disk.
-pub(crate) fn core(data: &Path, reserve_mib: u64) -> Result<Core, ServerError> {
+/// Opens store, vault and engine.
+pub(crate) fn core(data: &Path, config: &Config) -> Result<Core, ServerError> {
     let home = home::open(data)?;
+    home::place_key_file(&home.paths, config.key_file.as_deref())?;
     let env = Arc::new(SystemEnv);
     let path = home.paths.reserve();
     // Before anything else: on a full disk it makes the room that opening the store needs.
-    let reserve = Reserve::open(&path, reserve_mib << 20).map_err(|source| ServerError::File {
-        operation: "keep a reserve of disk space in",
-        path,
-        source,
-    })?;
+    let reserve = Reserve::open(&path, config.disk_reserve_mib << 20)
+        .map_err(|source| ServerError::File { operation: "keep a reserve of disk space in", path, source })?;
     let blobs = Blobs::open(home.paths.blobs())?.with_reserve(reserve);
-    let store = SqliteStore::open(&home.paths.db(), blobs.clone())?;
-    let sealer = Sealer::open(&home.paths.vault_key(), &*env)?;
-    let keys = runyard_store::Store::reader(&store).keys()?;
+    let mut store = SqliteStore::open(&home.paths.db(), blobs.clone())?;
+    let reader = store.reader();
+    let (sealer, changed) = Sealer::open(&home.paths.vault_key(), reader.data_keys()?, &*env)?;
+    if !changed.is_empty() {
+        store.commit(env.now(), &[Command::PutDataKeys(changed)])?;
+    }
+    let keys = reader.keys()?;
     let vault = Arc::new(Vault::new(env.clone(), sealer, keys));
     vault.sign_with(Signer::open(&home.paths.webhook_secret(), &*env)?);
     let options = runyard_engine::Options { store: Box::new(store), blobs: blobs.clone(), env, vault };
@@ -293,7 +298,7 @@ impl Server {
                     .to_owned(),
             });
         }
-        let Core { engine, blobs, home } = core(data, config.disk_reserve_mib)?;
+        let Core { engine, blobs, home } = core(data, &config)?;
         let paths = home.paths.clone();
         let runtime: Arc<dyn Runtime> = Arc::new(ProcessRuntime::connect(paths.clone(), exe).await?);
         let boundary = runtime.boundary().await?;
@@ -343,6 +348,7 @@ impl Server {
             tokio::spawn(sweeper.run()),
             tokio::spawn(manage.follower().run()),
             tokio::spawn(manage.builder().run()),
+            tokio::spawn(write_key_uses(engine.clone())),
             listen::serve_unix(listen::unix(&paths)?, limits.socket(), sides.socket),
         ];
         tasks.extend(tls.map(|tls| tokio::spawn(tls::keep_fresh(tls))));
@@ -395,6 +401,9 @@ impl Server {
         self.engine.end_waiting();
         self.closing.notify_one();
         let _ = tokio::time::timeout(LAST_ANSWERS, self.public).await;
+        if let Err(error) = self.engine.write_key_uses().await {
+            tracing::warn!(%error, "the last uses of keys were not written");
+        }
         for task in &self.tasks {
             task.abort();
         }
@@ -425,6 +434,16 @@ impl Server {
             if let Err(tokio::sync::broadcast::error::RecvError::Closed) = changes.recv().await {
                 return;
             }
+        }
+    }
+}
+
+/// Writes every so often when keys were last used: not with each request.
+async fn write_key_uses(engine: Engine) {
+    loop {
+        tokio::time::sleep(WRITE_USES).await;
+        if let Err(error) = engine.write_key_uses().await {
+            tracing::warn!(%error, "the uses of keys were not written");
         }
     }
 }

@@ -5,8 +5,9 @@ use runyard_domain::git::Connection;
 use runyard_domain::job::{Answer, Loss, Refusal};
 use runyard_domain::registry::Registry;
 use runyard_domain::{
-    Batch, BatchId, BatchRefusal, ConnectionId, Delivery, DeliveryId, Endpoint, EndpointId, Job, JobId,
-    KeyRecord, Payload, Release, Resource, ResourceId, Timestamp, WorkerId, WorkerRecord,
+    AuditRecord, Batch, BatchId, BatchRefusal, ConnectionId, DataKeyRecord, Delivery, DeliveryId, Endpoint,
+    EndpointId, Job, JobId, KeyId, KeyRecord, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp,
+    WorkerId, WorkerRecord,
 };
 
 /// A new job with its payloads.
@@ -263,6 +264,23 @@ pub enum Command {
     PutResource(Box<Resource>),
     /// Removes one. Reply: [`Reply::Nothing`].
     DropResource(ResourceId),
+    /// Replaces a secret's record. Reply: [`Reply::Nothing`].
+    PutSecret(Box<SecretRecord>),
+    /// Removes the secret of this name. Reply: [`Reply::Nothing`].
+    DropSecret(String),
+    /// Workers got these secrets; names that are gone are passed over. Reply: [`Reply::Nothing`].
+    UseSecrets {
+        /// Their names.
+        names: Vec<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Replaces the records of keys that seal, all or none. Reply: [`Reply::Nothing`].
+    PutDataKeys(Vec<DataKeyRecord>),
+    /// Adds a record to the audit log and lets go what is too old or too much. Reply: [`Reply::Nothing`].
+    PutAudit(Box<AuditRecord>),
+    /// API keys were used, each last at that time; those that are gone are passed over. Reply: [`Reply::Nothing`].
+    UseKeys(Vec<(KeyId, Timestamp)>),
 }
 
 impl Command {

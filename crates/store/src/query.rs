@@ -3,8 +3,9 @@
 use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
-    Batch, BatchCounts, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord,
-    Outcome, Payload, Phase, Release, Resource, ResourceId, Timestamp, WorkerId, WorkerRecord,
+    AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
+    EndpointId, Job, JobId, KeyRecord, Outcome, Payload, Phase, Release, Resource, ResourceId, SecretRecord,
+    Timestamp, WorkerId, WorkerRecord,
 };
 
 use crate::StoreError;
@@ -160,4 +161,12 @@ pub trait Reader: Send + Sync {
     fn resources(&self) -> Result<Vec<Resource>, StoreError>;
     /// One of them.
     fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, StoreError>;
+    /// Every secret's record, by name.
+    fn secrets(&self) -> Result<Vec<SecretRecord>, StoreError>;
+    /// One secret's record.
+    fn secret(&self, name: &str) -> Result<Option<SecretRecord>, StoreError>;
+    /// Records of the audit log, newest first.
+    fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, StoreError>;
+    /// Every key that seals, by id.
+    fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError>;
 }

@@ -1,6 +1,8 @@
 //! Who calls, and what that opens. Only this crate makes these values.
 
-use runyard_domain::{Access, EndpointId, KeyRecord, Rates, WorkerId, WorkerRecord};
+use std::collections::BTreeMap;
+
+use runyard_domain::{Access, EndpointId, KeyRecord, Operation, PageUse, Rates, WorkerId, WorkerRecord};
 
 /// What the owner of the data directory is called. Ids of keys that we make are longer.
 pub const OWNER: &str = "local";
@@ -17,6 +19,9 @@ pub enum Denied {
     /// The key is none of ours.
     #[error("the API key is not known here")]
     UnknownKey,
+    /// The key is disabled.
+    #[error("the API key is disabled")]
+    Disabled,
     /// The key was revoked.
     #[error("the API key was revoked")]
     Revoked,
@@ -26,6 +31,12 @@ pub enum Denied {
     /// The key is for other endpoints.
     #[error("the API key is not for this endpoint")]
     OtherEndpoint,
+    /// The key is for pages in browsers, and does not open this.
+    #[error("the API key is made for pages in browsers and does not open this")]
+    Page,
+    /// The key is for pages of other origins.
+    #[error("the API key is not for pages of this origin")]
+    Origin,
     /// The key may do less.
     #[error("the API key has no '{}' access", access_name(*.0))]
     Access(Access),
@@ -37,7 +48,7 @@ pub enum Denied {
 impl Denied {
     /// Whether another key is needed (401) or the key lacks a right (403).
     pub fn is_about_identity(&self) -> bool {
-        !matches!(self, Self::OtherEndpoint | Self::Access(_))
+        !matches!(self, Self::OtherEndpoint | Self::Access(_) | Self::Page | Self::Origin)
     }
 }
 
@@ -56,6 +67,7 @@ pub struct Caller {
     name: String,
     access: Access,
     endpoints: Vec<EndpointId>,
+    grants: BTreeMap<EndpointId, Access>,
     rates: Rates,
 }
 
@@ -65,16 +77,27 @@ impl Caller {
             name: record.id.as_str().to_owned(),
             access: record.access,
             endpoints: record.endpoints.clone(),
+            grants: record.grants.clone(),
             rates: record.rates.clone(),
         }
     }
 
+    fn own(name: &str, access: Access) -> Self {
+        Self {
+            name: name.to_owned(),
+            access,
+            endpoints: Vec::new(),
+            grants: BTreeMap::new(),
+            rates: Rates::default(),
+        }
+    }
+
     pub(crate) fn local() -> Self {
-        Self { name: OWNER.to_owned(), access: Access::Admin, endpoints: Vec::new(), rates: Rates::default() }
+        Self::own(OWNER, Access::Admin)
     }
 
     pub(crate) fn git() -> Self {
-        Self { name: GIT.to_owned(), access: Access::Deploy, endpoints: Vec::new(), rates: Rates::default() }
+        Self::own(GIT, Access::Deploy)
     }
 
     /// Whether this is the owner of the data directory, who may do on this machine what a shell may.
@@ -103,7 +126,8 @@ impl Caller {
         if !in_scope {
             return Err(Denied::OtherEndpoint);
         }
-        if access > self.access {
+        let granted = endpoint.and_then(|e| self.grants.get(e)).unwrap_or(&self.access);
+        if access > *granted {
             return Err(Denied::Access(access));
         }
         Ok(())
@@ -113,6 +137,19 @@ impl Caller {
     pub fn sees(&self, endpoint: &EndpointId) -> bool {
         self.may(Access::Read, Some(endpoint)).is_ok()
     }
+}
+
+/// Whether a key for pages opens this operation to a page of this origin.
+pub(crate) fn admits_page(
+    page: &PageUse,
+    operation: Option<Operation>,
+    origin: Option<&str>,
+) -> Result<(), Denied> {
+    if !operation.is_some_and(|operation| page.operations.contains(&operation)) {
+        return Err(Denied::Page);
+    }
+    let is_allowed = |origin: &str| page.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
+    if page.origins.is_empty() || origin.is_some_and(is_allowed) { Ok(()) } else { Err(Denied::Origin) }
 }
 
 /// A checked identity of one incarnation of a worker.

@@ -3,24 +3,39 @@
 //!
 //! - [`Vault::key_caller`] opens with an API key, [`Vault::worker_caller`] with a worker's token.
 //! - [`Signer`] signs outgoing webhooks.
-//! - [`Vault::seal`] and [`Vault::unseal`] keep secrets (`s3Config`) unreadable in the data directory.
+//! - [`Vault::seal_for`] and [`Vault::unseal_for`] keep secrets unreadable in the data directory; [`Vault::rotate`]
+//!   changes the key that all of them hang on.
 
 mod caller;
+mod keyfile;
+mod known;
 mod seal;
 mod signing;
 
 pub use caller::{Caller, Denied, OWNER, WorkerCaller};
+#[doc(hidden)]
+pub use keyfile::probe as probe_key_file;
 pub use seal::{SealError, Sealer};
 pub use signing::Signer;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use runyard_domain::{Access, EndpointId, Env, KeyId, KeyRecord, Rates, Timestamp, WorkerId, WorkerRecord};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use runyard_domain::{
+    Access, DataKeyRecord, EndpointId, Env, KeyId, KeyRecord, Operation, Rates, Timestamp, WorkerId,
+    WorkerRecord,
+};
 use sha2::{Digest, Sha256};
+
+use known::Known;
 
 /// What API keys start with.
 pub const KEY_PREFIX: &str = "ry_";
+
+/// What keys for pages in browsers start with: they may be seen.
+pub const PAGE_PREFIX: &str = "pk_";
 
 /// The keeper of keys, tokens and the sealing key.
 #[derive(Debug)]
@@ -28,7 +43,7 @@ pub struct Vault {
     env: Arc<dyn Env>,
     sealer: Sealer,
     signer: OnceLock<Signer>,
-    keys: RwLock<HashMap<String, KeyRecord>>,
+    keys: RwLock<HashMap<String, Known>>,
     workers: RwLock<HashMap<String, WorkerCaller>>,
 }
 
@@ -48,14 +63,23 @@ pub struct KeyRequest {
 impl Vault {
     /// A vault that knows these keys.
     pub fn new(env: Arc<dyn Env>, sealer: Sealer, records: Vec<KeyRecord>) -> Self {
-        let keys = records.into_iter().map(|record| (record.hash.clone(), record)).collect();
+        let keys = records.into_iter().map(|record| (record.hash.clone(), Known::new(record))).collect();
         Self { env, sealer, signer: OnceLock::new(), keys: RwLock::new(keys), workers: RwLock::default() }
     }
 
     /// Makes a key: its record, to be committed and then [`learn`](Self::learn)ed, and the key itself, to be
     /// shown once.
     pub fn make_key(&self, request: KeyRequest) -> (KeyRecord, String) {
-        let key = format!("{KEY_PREFIX}{}", self.env.token(37));
+        self.make_with(KEY_PREFIX, request)
+    }
+
+    /// Makes a key for pages in browsers; what it is held to is for the record's `page`.
+    pub fn make_page_key(&self, request: KeyRequest) -> (KeyRecord, String) {
+        self.make_with(PAGE_PREFIX, request)
+    }
+
+    fn make_with(&self, prefix: &str, request: KeyRequest) -> (KeyRecord, String) {
+        let key = format!("{prefix}{}", self.env.token(37));
         (self.record_of(&key, request), key)
     }
 
@@ -71,19 +95,35 @@ impl Vault {
             expires_at: request.expires_at,
             revoked_at: None,
             rates: Rates::default(),
+            grants: std::collections::BTreeMap::new(),
+            disabled_at: None,
+            used_at: None,
+            page: None,
         }
     }
 
     /// Takes up a new or changed record.
     pub fn learn(&self, record: KeyRecord) {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(record.hash.clone(), record);
+        let hash = record.hash.clone();
+        let known = Known::new(record);
+        if let Some(before) = keys.get(&hash) {
+            known.goes_on_from(before);
+        }
+        keys.insert(hash, known);
     }
 
-    /// A key's record by its public part.
+    /// A key's record by its public part, with when it was last used.
     pub fn key(&self, id: &KeyId) -> Option<KeyRecord> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.values().find(|record| record.id == *id).cloned()
+        keys.values().find(|known| known.record.id == *id).map(Known::as_it_is)
+    }
+
+    /// Keys that were used since this was last asked, and when each of them last was.
+    pub fn take_uses(&self) -> Vec<(KeyId, Timestamp)> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = keys.values().filter(|known| known.record.id.as_str() != OWNER);
+        kept.filter_map(|known| Some((known.record.id.clone(), known.take_use()?))).collect()
     }
 
     /// Whether this text is a key that opens something now.
@@ -93,6 +133,16 @@ impl Vault {
 
     /// Who sends this `Authorization` value: a key with or without `Bearer`.
     pub fn key_caller(&self, authorization: &str) -> Result<Caller, Denied> {
+        self.job_caller(authorization, None, None)
+    }
+
+    /// The same for an operation of the job API: keys for pages open some, to pages of some origins.
+    pub fn job_caller(
+        &self,
+        authorization: &str,
+        operation: Option<Operation>,
+        origin: Option<&str>,
+    ) -> Result<Caller, Denied> {
         let key = match authorization.split_once(' ') {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
             _ => authorization.trim(),
@@ -101,14 +151,16 @@ impl Vault {
             return Err(Denied::NoKey);
         }
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let record = keys.get(&hash(key)).ok_or(Denied::UnknownKey)?;
-        if record.revoked_at.is_some() {
-            return Err(Denied::Revoked);
+        let known = keys.get(&hash(key)).ok_or(Denied::UnknownKey)?;
+        let now = self.env.now();
+        if let Some(denied) = known.is_closed(now) {
+            return Err(denied);
         }
-        if record.expires_at.is_some_and(|at| at <= self.env.now()) {
-            return Err(Denied::Expired);
+        if let Some(page) = &known.record.page {
+            caller::admits_page(page, operation, origin)?;
         }
-        Ok(Caller::key(record))
+        known.used(now);
+        Ok(Caller::key(&known.record))
     }
 
     /// The owner of the data directory: this very process, or a call on loopback to a job API without keys.
@@ -164,14 +216,46 @@ impl Vault {
 
     /// Seals a secret for the disk.
     pub fn seal(&self, secret: &[u8]) -> Result<Vec<u8>, SealError> {
-        let mut nonce = [0u8; 24];
-        self.env.fill(&mut nonce);
-        self.sealer.seal(nonce, secret)
+        self.seal_for("", secret)
     }
 
     /// Opens what [`seal`](Self::seal) made.
     pub fn unseal(&self, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.sealer.unseal(sealed)
+        self.unseal_for("", sealed)
+    }
+
+    /// Seals a secret for the disk and for one place there: under another name it does not open.
+    pub fn seal_for(&self, place: &str, secret: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mut nonce = [0u8; 24];
+        self.env.fill(&mut nonce);
+        self.sealer.seal(nonce, place.as_bytes(), secret)
+    }
+
+    /// Opens what [`seal_for`](Self::seal_for) made for this place.
+    pub fn unseal_for(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.sealer.unseal(place.as_bytes(), sealed)
+    }
+
+    /// Seals a text for one place; the sealed value is base64.
+    pub fn seal_text(&self, place: &str, secret: &str) -> Result<String, SealError> {
+        Ok(STANDARD.encode(self.seal_for(place, secret.as_bytes())?))
+    }
+
+    /// Opens what [`seal_text`](Self::seal_text) made for this place.
+    pub fn open_text(&self, place: &str, sealed: &str) -> Result<String, SealError> {
+        let sealed = STANDARD.decode(sealed).map_err(|_| SealError::Broken)?;
+        String::from_utf8(self.unseal_for(place, &sealed)?).map_err(|_| SealError::Broken)
+    }
+
+    /// Puts a new key into the key file. Answers the data keys wrapped by it, which are to be committed before
+    /// [`forget_old_keys`](Self::forget_old_keys).
+    pub fn rotate(&self, records: &[DataKeyRecord]) -> Result<Vec<DataKeyRecord>, SealError> {
+        self.sealer.rotate(records, &*self.env)
+    }
+
+    /// Takes the keys before the newest out of the key file; answers the id of the one that is left.
+    pub fn forget_old_keys(&self) -> Result<String, SealError> {
+        self.sealer.forget_old_keys()
     }
 }
 
@@ -183,6 +267,8 @@ pub fn hash(secret: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+
+    use runyard_domain::PageUse;
 
     use super::*;
 
@@ -245,8 +331,63 @@ mod tests {
         assert!(vault.knows(&key));
         env.now.store(100, Ordering::Relaxed);
         assert_eq!(vault.key_caller(&key).expect_err("over"), Denied::Expired);
-        vault.learn(KeyRecord { expires_at: None, revoked_at: Some(Timestamp(1)), ..record });
+        vault.learn(KeyRecord { expires_at: None, revoked_at: Some(Timestamp(1)), ..record.clone() });
         assert_eq!(vault.key_caller(&key).expect_err("revoked"), Denied::Revoked);
+        let disabled = KeyRecord { expires_at: None, disabled_at: Some(Timestamp(1)), ..record };
+        vault.learn(disabled.clone());
+        assert_eq!(vault.key_caller(&key).expect_err("disabled"), Denied::Disabled);
+        vault.learn(KeyRecord { disabled_at: None, ..disabled });
+        assert!(vault.knows(&key));
+    }
+
+    #[test]
+    fn a_use_is_told_once() {
+        let (env, vault) = vault();
+        let (record, key) = vault.make_key(request(Access::Run, &[], None));
+        vault.learn(record.clone());
+        assert_eq!(vault.take_uses(), []);
+        for at in [7, 8] {
+            env.now.store(at, Ordering::Relaxed);
+            assert!(vault.knows(&key));
+        }
+        vault.learn(KeyRecord { name: "other".into(), ..record.clone() });
+        assert_eq!(vault.key(&record.id).and_then(|key| key.used_at), Some(Timestamp(8)));
+        assert_eq!(vault.take_uses(), [(record.id, Timestamp(8))]);
+        assert_eq!(vault.take_uses(), []);
+    }
+
+    #[test]
+    fn a_grant_is_for_its_endpoint() {
+        let (_, vault) = vault();
+        let (mut record, key) = vault.make_key(request(Access::Read, &["a", "b"], None));
+        record.grants.insert(EndpointId::new("b"), Access::Deploy);
+        vault.learn(record);
+        let caller = vault.key_caller(&key).expect("known");
+        let may = |access, endpoint: &str| caller.may(access, Some(&EndpointId::new(endpoint)));
+        assert_eq!(may(Access::Run, "a"), Err(Denied::Access(Access::Run)));
+        assert_eq!((may(Access::Read, "a"), may(Access::Deploy, "b")), (Ok(()), Ok(())));
+        assert_eq!(may(Access::Admin, "b"), Err(Denied::Access(Access::Admin)));
+        assert_eq!(may(Access::Read, "c"), Err(Denied::OtherEndpoint));
+        assert_eq!(caller.may(Access::Read, None), Err(Denied::OtherEndpoint));
+    }
+
+    #[test]
+    fn a_key_for_pages_opens_its_operations_to_its_origins() {
+        let (_, vault) = vault();
+        let (mut record, key) = vault.make_page_key(request(Access::Run, &["e"], None));
+        assert!(key.starts_with(PAGE_PREFIX));
+        let origins = vec!["https://a.example".to_owned()];
+        record.page = Some(PageUse { operations: vec![Operation::Run], origins });
+        vault.learn(record.clone());
+        let open = |operation, origin| vault.job_caller(&key, operation, origin).err();
+        let (run, here) = (Some(Operation::Run), Some("https://a.example"));
+        assert_eq!(open(run, here), None);
+        assert_eq!(open(Some(Operation::Cancel), here), Some(Denied::Page));
+        assert_eq!(open(None, here), Some(Denied::Page));
+        for other in [None, Some("null"), Some("https://a.example.evil"), Some("http://a.example")] {
+            assert_eq!(open(run, other), Some(Denied::Origin), "{other:?}");
+        }
+        assert_eq!(vault.key_caller(&key).err(), Some(Denied::Page), "nothing else opens");
     }
 
     #[test]

@@ -5,8 +5,7 @@
 //! losing a message. It stands in the file's second line, with the time of its end.
 
 use std::fmt;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -147,16 +146,7 @@ impl Keys {
             None => String::new(),
         };
         let lines = format!("{}\n{before}", text(&self.current));
-        let new = path.with_extension("new");
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(lines.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
-        match path.parent() {
-            Some(dir) => std::fs::File::open(dir)?.sync_all(),
-            None => Ok(()),
-        }
+        crate::keyfile::replace(path, lines.as_bytes())
     }
 }
 

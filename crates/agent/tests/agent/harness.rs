@@ -76,6 +76,7 @@ impl Harness {
             read_dirs: Vec::new(),
             volumes: Vec::new(),
             env: BTreeMap::new(),
+            secrets: vec![],
             limits: Limits::default(),
             image: None,
         }

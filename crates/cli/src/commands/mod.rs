@@ -4,6 +4,7 @@
 
 mod about;
 mod agent;
+mod audit;
 mod backup;
 mod batch;
 mod cancel;
@@ -32,6 +33,8 @@ mod releases;
 mod retry;
 mod rollback;
 mod run;
+mod secret;
+mod secret_env;
 mod service;
 pub mod serving;
 mod settings;
@@ -76,6 +79,9 @@ pub enum Command {
     Workers(workers::Workers),
     Exec(exec::Exec),
     Webhooks(webhooks::Webhooks),
+    Audit(audit::AuditLog),
+    #[command(name = "secret", visible_alias = "secrets")]
+    Secret(secret::Secrets),
     Keys(keys::Keys),
     Registries(registries::Registries),
     Login(login::Login),
@@ -132,7 +138,9 @@ impl Command {
             Self::Endpoints(c) => c.run(context).await,
             Self::Workers(c) => c.run(context).await,
             Self::Exec(c) => c.run(context).await,
+            Self::Audit(c) => c.run(context).await,
             Self::Webhooks(c) => c.run(context).await,
+            Self::Secret(c) => c.run(context).await,
             Self::Keys(c) => c.run(context).await,
             Self::Registries(c) => c.run(context).await,
             Self::Login(c) => c.run(context).await,

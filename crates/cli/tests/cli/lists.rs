@@ -1,7 +1,7 @@
 //! What people see of what there is: tables, facts, logs, explanations; and the same as JSON.
 
 use axum::Router;
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{delete, get, patch, post, put};
 use serde_json::{Value, json};
 
 use crate::fake::{Fake, json as answer, text};
@@ -94,9 +94,23 @@ fn router() -> Router {
             {"id": "k3j9x0a1b2", "name": "web", "access": "run", "endpoints": ["k2x9"], "endpointNames": ["t2i"], "createdAt": ago(150),
                 "expiresAt": ago(-86_400 * 30 - 30), "revokedAt": null},
             {"id": "k4j9x0a1b2", "name": "old", "access": "admin", "endpoints": [], "createdAt": ago(200_000),
-                "expiresAt": null, "revokedAt": ago(7_300)},
+                "expiresAt": null, "revokedAt": ago(7_300), "usedAt": ago(8_000)},
+            {"id": "k5j9x0a1b2", "name": "shop", "access": "read", "endpoints": ["k2x9", "k3x9"],
+                "endpointNames": ["t2i", "llm"], "grants": {"k3x9": "run"}, "createdAt": ago(200_000),
+                "disabledAt": ago(60), "page": {"operations": ["run"], "origins": ["https://a.example"]}},
         ]})) }).post(|| async { answer(&json!({"id": "k5", "name": "web", "access": "run", "endpoints": [],
             "createdAt": 0, "expiresAt": null, "revokedAt": null, "key": "ry_secret"})) }))
+        .route("/api/v1/secrets", get(|| async { answer(&json!({"secrets": [
+            {"name": "HF_TOKEN", "description": "read-only", "version": 2, "createdAt": ago(200_000), "updatedAt": ago(7_300),
+                "usedAt": ago(150), "usedBy": [{"endpoint": "k2x9", "endpointName": "t2i", "workers": 1}]},
+            {"name": "OLD", "description": null, "version": 1, "createdAt": ago(200_000), "updatedAt": ago(200_000),
+                "usedAt": null, "usedBy": []},
+        ]})) }))
+        .route("/api/v1/secrets/{name}", put(|| async { answer(&json!({"name": "HF_TOKEN", "version": 3, "usedBy": [
+            {"endpoint": "k2x9", "endpointName": "t2i", "workers": 2}]})) }))
+        .route("/api/v1/endpoints/{ep}/env", post(|| async {
+            text(200, "application/x-ndjson", "{\"done\":true,\"ok\":true,\"release\":16,\"serving\":16}\n".to_owned())
+        }))
         .route("/api/v1/logs", get(|| async { answer(&json!({"records": [
             {"at": 36_134_118, "seq": 1, "endpoint": "abc123def456gh", "worker": "w7k2w7k2w7k2w7", "source": "stderr",
                 "level": "warn", "job": JOB, "message": "low VRAM: \u{1b}[33m1.1 GiB\u{1b}[0m free"},
@@ -252,8 +266,80 @@ fn settings_are_sent_as_the_api_names_them() {
         "scaler": {"type": "QUEUE_DELAY", "value": 2.5}, "execution_timeout_ms": 600_000}});
     assert_eq!(sent, wanted);
     sandbox.run(&["ep", "set", "t2i"]).exits(2);
-    let env = sandbox.run(&["ep", "set", "t2i", "--env", "A=1"]).exits(2);
-    assert!(env.err.contains("try    runyard deploy --name t2i --env K=V"), "{}", env.err);
+}
+
+#[test]
+fn variables_are_set_by_a_release_and_secrets_are_no_arguments() {
+    let fake = Fake::start(router());
+    let mut sandbox = Sandbox::with(&fake.url);
+    sandbox.set("TOKEN", "s3cret-value");
+    let file = sandbox.file("token.txt", "of-a-file\n").display().to_string();
+    let given = ["--env", "A=1", "--unset-env", "B", "--secret-env", "TOKEN", "--secret-env", "PIPED=-"];
+    let from_file = format!("FILED=@{file}");
+    let flags = [&["ep", "set", "t2i"][..], &given, &["--secret-env", &from_file]].concat();
+    let done = sandbox.run_with(&flags, "piped\n").exits(0);
+    assert_eq!(done.out, "serving release #16 of t2i\n");
+    let sent = fake.request("POST /api/v1/endpoints/t2i/env").json();
+    let secret = json!({"TOKEN": "s3cret-value", "PIPED": "piped", "FILED": "of-a-file"});
+    assert_eq!(sent, json!({"env": {"A": "1", "B": null}, "secretEnv": secret}));
+    for (wrong, words) in [
+        ("TOKEN=s3cret-value", "holds the value itself"),
+        ("NOT_SET", "has no value, and nobody can be asked here"),
+        ("GONE=@no-such-file", "cannot be read"),
+        ("1A", "cannot name a variable"),
+    ] {
+        let refused = sandbox.run(&["ep", "set", "t2i", "--secret-env", wrong]).exits(2);
+        assert!(refused.err.contains(words), "{}", refused.err);
+        assert!(!refused.err.contains("s3cret"), "{}", refused.err);
+    }
+}
+
+#[test]
+fn secrets_as_a_table() {
+    insta::assert_snapshot!(shown(&["secret"]));
+}
+
+#[test]
+fn a_secret_comes_from_stdin_and_who_has_the_old_value_is_said() {
+    let fake = Fake::start(router());
+    let sandbox = Sandbox::with(&fake.url);
+    let done = sandbox.run_with(&["secret", "set", "HF_TOKEN"], "s3cret-value\n").exits(0);
+    assert_eq!(done.out, "HF_TOKEN has version 3\n");
+    assert!(done.err.contains("2 workers of t2i still have the value before"), "{}", done.err);
+    let sent = fake.request("PUT /api/v1/secrets/HF_TOKEN").json();
+    assert_eq!(sent, json!({"value": "s3cret-value", "restart": false}));
+    assert!(!format!("{}{}", done.out, done.err).contains("s3cret"));
+}
+
+#[test]
+fn keys_are_for_endpoints_actions_and_pages() {
+    let fake = Fake::start(router());
+    let sandbox = Sandbox::with(&fake.url);
+    let flags = ["keys", "create", "--endpoint", "t2i", "--endpoint", "llm=deploy", "--read-only"];
+    sandbox.run(&flags).exits(0);
+    let wanted =
+        json!({"name": "t2i, llm", "access": "read", "endpoints": ["t2i"], "grants": {"llm": "deploy"}});
+    assert_eq!(fake.request("POST /api/v1/keys").json(), wanted);
+    let fake = Fake::start(router());
+    let sandbox = Sandbox::with(&fake.url);
+    let flags = [
+        "keys",
+        "create",
+        "--page",
+        "--endpoint",
+        "t2i",
+        "--operation",
+        "run",
+        "--origin",
+        "https://a.example",
+    ];
+    sandbox.run(&flags).exits(0);
+    let page = json!({"operations": ["run"], "origins": ["https://a.example"]});
+    let wanted = json!({"name": "t2i", "access": "run", "endpoints": ["t2i"], "page": page});
+    assert_eq!(fake.request("POST /api/v1/keys").json(), wanted);
+    for wrong in [&["--endpoint", "t2i=fly"][..], &["--origin", "https://a.example"], &[]] {
+        sandbox.run(&[&["keys", "create"][..], wrong].concat()).exits(2);
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Why an image could not be had, or a container of it could not be started. Each has a stable code with a page in
-//! `docs/errors/`.
+//! Why an image could not be had, a container of it could not be started, or a worker did not get what its variables
+//! refer to. Each has a stable code with a page in `docs/errors/`.
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +78,13 @@ pub enum Fault {
         /// What was said.
         message: String,
     },
+    /// A variable refers to a secret that is not there, or cannot be opened.
+    SecretMissing {
+        /// The variable.
+        variable: String,
+        /// The secret; `None` where it is the variable's own value that cannot be opened.
+        secret: Option<String>,
+    },
 }
 
 impl Fault {
@@ -94,6 +101,7 @@ impl Fault {
             Self::GpuUnavailable { .. } => "gpu_unavailable",
             Self::EngineAway { .. } => "engine_away",
             Self::EngineRefused { .. } => "engine_refused",
+            Self::SecretMissing { .. } => "secret_missing",
         }
     }
 
@@ -140,6 +148,12 @@ impl Fault {
             Self::EngineRefused { operation, message } => {
                 format!("the container engine could not {operation}: {message}")
             }
+            Self::SecretMissing { variable, secret: Some(secret) } => format!(
+                "the variable {variable} needs the secret {secret}, which is not there: 'runyard secret set {secret}' makes it"
+            ),
+            Self::SecretMissing { variable, secret: None } => format!(
+                "the value of the secure variable {variable} cannot be opened: set it again with 'runyard endpoints set ENDPOINT --secret-env {variable}'"
+            ),
         }
     }
 
@@ -152,6 +166,7 @@ impl Fault {
                 | Self::GpuUnavailable { .. }
                 | Self::EngineAway { .. }
                 | Self::EngineRefused { .. }
+                | Self::SecretMissing { .. }
         )
     }
 }

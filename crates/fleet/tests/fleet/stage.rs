@@ -198,6 +198,7 @@ impl Stage {
             python: "3.11.7".into(),
             launch: Some(launch),
             env: BTreeMap::from([("SET".into(), "1".into())]),
+            secure_env: BTreeMap::new(),
             env_read: vec!["SET".into(), "MODE_TO_RUN".into(), "RUNPOD_POD_ID".into()],
             gpus,
             note: None,

@@ -175,6 +175,7 @@ impl Story {
             python: "3.11.7".into(),
             launch: Some(launch),
             env: BTreeMap::new(),
+            secure_env: BTreeMap::new(),
             env_read: vec![],
             gpus,
             note: None,

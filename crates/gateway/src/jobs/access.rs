@@ -7,7 +7,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use http::{HeaderMap, header};
 use runyard_domain::rates::Group;
-use runyard_domain::{Access, Endpoint, Job, JobId};
+use runyard_domain::{Access, Endpoint, Job, JobId, Operation};
 use runyard_vault::{Caller, Denied};
 
 use super::edge::{is_loopback_host, is_loopback_origin};
@@ -139,11 +139,13 @@ fn caller(parts: &Parts, gateway: &Gateway) -> Result<Caller, JobError> {
     if let Some(caller) = parts.extensions.get::<Caller>() {
         return Ok(caller.clone());
     }
+    let operation = parts.uri.path().split('/').nth(3).and_then(Operation::of_step);
+    let origin = parts.headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?"));
     let checked = match parts.headers.get(header::AUTHORIZATION) {
         None => Err(Denied::NoKey),
-        Some(value) => {
-            value.to_str().map_or(Err(Denied::UnknownKey), |text| gateway.vault().key_caller(text))
-        }
+        Some(value) => value
+            .to_str()
+            .map_or(Err(Denied::UnknownKey), |text| gateway.vault().job_caller(text, operation, origin)),
     };
     match checked {
         // Clients insist on sending some key, so one that is not ours counts as none where none is needed.

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use runyard_build::{CasesError, TestCase};
 use runyard_domain::endpoint::{Managed, WEEK_MS};
 use runyard_domain::git::Commit;
+use runyard_domain::{EndpointId, secret};
 use runyard_fleet::{Expected, TestRequest};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::problem::Problem;
+use crate::secrets::SecretEnv;
 use crate::{Manage, container};
 
 #[derive(Deserialize, Default)]
@@ -25,6 +27,12 @@ pub(crate) struct Request {
     pub(crate) container: Option<container::Request>,
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,
+    /// Secure variables to set or to take away; the endpoint's others stay.
+    #[serde(default, rename = "secretEnv")]
+    pub(crate) secret_env: SecretEnv,
+    /// The endpoint whose secure variables it has too; nobody says so but the making of a pull request's endpoint.
+    #[serde(skip)]
+    pub(crate) inherits: Option<EndpointId>,
     #[serde(default)]
     pub(crate) settings: Map<String, Value>,
     pub(crate) note: Option<String>,
@@ -70,6 +78,7 @@ impl Request {
     /// Refuses what no worker could be started or tested with. An image that is a local command needs no engine.
     fn check(&self, is_local: bool) -> Result<(), Problem> {
         check_env(&self.env)?;
+        self.secret_env.check(self.env.keys())?;
         if let Some(container) = self.container.as_ref().filter(|_| !is_local) {
             container.check(self.bundle.is_some())?;
         }
@@ -117,7 +126,14 @@ impl Manage {
 /// What no environment can hold is refused before it keeps every worker from starting.
 pub(crate) fn check_env(env: &BTreeMap<String, String>) -> Result<(), Problem> {
     for (name, value) in env {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+        if value == secret::MASK {
+            let name: String = name.chars().take(60).collect();
+            return Err(Problem::invalid(format!(
+                "the value of {name:?} is {}, which is what is shown instead of a secret: give the value itself",
+                secret::MASK
+            )));
+        }
+        if !is_variable(name) || value.contains('\0') {
             let name: String = name.chars().take(60).collect();
             return Err(Problem::invalid(format!(
                 "{name:?} cannot be a variable: a name is not empty and holds no '=', and neither it nor its value \
@@ -137,4 +153,9 @@ pub(super) fn own_tests(code: &Path) -> Result<Vec<TestRequest>, CasesError> {
         expected: Expected::default(),
     };
     Ok(runyard_build::tests_of(code)?.into_iter().map(request).collect())
+}
+
+/// Whether an environment can hold a variable of this name.
+pub(crate) fn is_variable(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0'])
 }

@@ -78,6 +78,7 @@ pub(crate) async fn connect(
         manage.refuse_second(&endpoint)?;
     }
     check_env(&request.env)?;
+    manage.check_references(&request.env)?;
     let (remote, secrets) = manage.remote_of(&request).await?;
     let part = part_of(&request)?;
     let endpoint = if creates {

@@ -8,7 +8,7 @@ use runyard_build::bundle::{self, Limits};
 use runyard_build::hub::{Hub, hub_of};
 use runyard_domain::git::{Build, BuildState, Commit, Connection, Origin, Part, Target, Trigger};
 use runyard_domain::release::{Release, ReleaseState};
-use runyard_domain::{Endpoint, Timestamp};
+use runyard_domain::{Endpoint, Timestamp, secret};
 use runyard_git::{Checkout, GitError};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::unbounded_channel;
@@ -114,12 +114,18 @@ impl Manage {
                 note: Some(format!("{} {}", commit.short(), commit.title()).chars().take(200).collect()),
                 commit: Some(commit.clone()),
                 tests: true,
+                inherits: Some(connection.endpoint.clone()).filter(|main| *main != endpoint.id),
                 ..Request::default()
             };
             let (lines, heard) = unbounded_channel();
             let caller = self.inner.engine.vault().git_caller();
             match self.deploy(caller, endpoint.id.as_str(), request, lines).await {
-                Ok(()) => return Ok(Some(outcome_of(heard).await)),
+                Ok(()) => {
+                    let release = endpoint_release(self, &endpoint);
+                    let caller = self.inner.engine.vault().git_caller();
+                    self.record_commit(&caller, &endpoint.id, &commit.id, release).await;
+                    return Ok(Some(outcome_of(heard).await));
+                }
                 Err(problem) if problem.status() == http::StatusCode::CONFLICT => {
                     if self.is_superseded(connection, build).await? {
                         return Ok(None);
@@ -176,8 +182,18 @@ impl Manage {
                 |release: &Release| release.commit.is_none() && release.state == ReleaseState::Ready;
             env.extend(releases.into_iter().find(by_hand).into_iter().flat_map(|release| release.env));
         }
+        // What has a secure value gets no other, unless the connection says so.
+        let mut given = env.clone();
+        for id in [&connection.endpoint, &endpoint.id] {
+            let Some(of) = self.inner.engine.endpoint_by_id(id) else { continue };
+            for name in self.kept_secure(&of).map_err(|problem| problem.words())?.into_keys() {
+                env.remove(&name);
+                given.insert(name, secret::MASK.to_owned());
+            }
+        }
         env.extend(connection.part.env.clone());
-        match hub.and_then(|hub| hub.missing(&env)) {
+        given.extend(connection.part.env.clone());
+        match hub.and_then(|hub| hub.missing(&given)) {
             Some(name) => Err(format!(
                 ".runpod/hub.json asks for the variable {name}, which has no value: connect the repository with --env \
                  {name}=…, or deploy once with it"
@@ -270,4 +286,10 @@ fn commit_of(connection: &Connection, build: &Build, checkout: &Checkout) -> Com
         reference,
         repository: connection.remote().map(|remote| remote.url.clone()),
     }
+}
+
+/// The number of an endpoint's newest release.
+fn endpoint_release(manage: &Manage, endpoint: &Endpoint) -> u32 {
+    let now = manage.inner.engine.endpoint_by_id(&endpoint.id);
+    now.map_or(endpoint.next_release, |endpoint| endpoint.next_release - 1)
 }

@@ -130,7 +130,7 @@ impl Git {
 
 impl Manage {
     /// The connection of an endpoint, if it has one.
-    fn connection_of(&self, endpoint: &EndpointId) -> Result<Option<Connection>, Problem> {
+    pub(crate) fn connection_of(&self, endpoint: &EndpointId) -> Result<Option<Connection>, Problem> {
         let all = self.inner.engine.reader().connections()?;
         Ok(all.into_iter().find(|connection| connection.endpoint == *endpoint))
     }

@@ -120,6 +120,9 @@ impl Manage {
         if live.is_some() && managed.is_none() {
             warnings.push("it was made by hand; from now on this file says what it is".to_owned());
         }
+        for (variable, secret) in self.missing_secrets(&desired.release.env).unwrap_or_default() {
+            warnings.push(format!("the variable {variable} needs the secret '{secret}', which is not there"));
+        }
         let have = self.inner.fleet.gpus();
         let kept = settings.workers_min.saturating_mul(settings.gpus);
         if settings.gpus > have {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::views;
 
 /// Fields that are another in every release, or say nothing of what it does.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 12] = [
     "number",
     "state",
     "serving",
@@ -21,10 +21,14 @@ const OTHERS: [&str; 11] = [
     "reason",
     "envRead",
     "env",
+    "secureEnv",
     "tookMs",
     // It is the handler.
     "image.name",
 ];
+
+/// What is shown of a secure variable that has another value.
+const OTHER_VALUE: &str = "•••• (another value)";
 
 /// Files beyond this are not looked at.
 const MOST_FILES: usize = 20_000;
@@ -43,11 +47,16 @@ pub(crate) fn fields(old: Option<&Release>, new: &Release) -> Vec<Value> {
             found.push(json!({"field": field, "old": was, "new": value}));
         }
     }
-    let none = BTreeMap::new();
-    let variables = old.map_or(&none, |release| &release.env);
-    let names: BTreeSet<&String> = variables.keys().chain(new.env.keys()).collect();
+    let (before, after) = (old.map(views::env).unwrap_or_default(), views::env(new));
+    let names: BTreeSet<&str> = before.keys().chain(after.keys()).copied().collect();
     for name in names {
-        let (was, is) = (variables.get(name), new.env.get(name));
+        let (was, mut is) = (before.get(name), after.get(name));
+        let sealed = (old.and_then(|old| old.secure_env.get(name)), new.secure_env.get(name));
+        if let (Some(was), Some(now)) = sealed
+            && was != now
+        {
+            is = Some(&OTHER_VALUE);
+        }
         if was != is {
             found.push(json!({"field": format!("env.{name}"), "old": was, "new": is}));
         }

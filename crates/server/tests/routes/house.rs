@@ -112,8 +112,12 @@ impl House {
         let keys = reader.keys().expect("keys");
         let connections = reader.connections().expect("connections");
         let registries = reader.registries().expect("registries");
+        let secrets = reader.secrets().expect("secrets");
         let releases = [OWN, OTHER].map(|id| reader.releases(&EndpointId::new(id)).expect("releases"));
-        format!("{:?} {jobs:?} {keys:?} {releases:?} {connections:?} {registries:?}", self.engine.endpoints())
+        format!(
+            "{:?} {jobs:?} {keys:?} {secrets:?} {releases:?} {connections:?} {registries:?}",
+            self.engine.endpoints()
+        )
     }
 }
 

@@ -8,7 +8,7 @@ mod house;
 use std::collections::BTreeSet;
 
 use house::{House, OTHER, OWN, request};
-use runyard_domain::{Access, Timestamp};
+use runyard_domain::{Access, EndpointId, KeyRecord, Operation, PageUse, Timestamp};
 use serde_json::Value;
 
 /// What opens a route.
@@ -57,7 +57,7 @@ const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-const MANAGE: [(&str, &str, Opens); 45] = [
+const MANAGE: [(&str, &str, Opens); 51] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
@@ -94,9 +94,15 @@ const MANAGE: [(&str, &str, Opens); 45] = [
     ("/api/v1/webhooks/secret", "GET", All(Admin)),
     ("/api/v1/webhooks/secret/rotate", "POST", All(Admin)),
     ("/api/v1/logs", "GET", Any(Read)),
+    ("/api/v1/endpoints/{ep}/env", "POST", Key(Deploy)),
+    ("/api/v1/secrets", "GET", All(Read)),
+    ("/api/v1/secrets/rotate-key", "POST", All(Admin)),
+    ("/api/v1/secrets/{name}", "GET", All(Read)),
+    ("/api/v1/secrets/{name}", "PUT DELETE", All(Deploy)),
+    ("/api/v1/audit", "GET", All(Admin)),
     ("/api/v1/keys", "GET", All(Admin)),
     ("/api/v1/keys", "POST", All(Admin)),
-    ("/api/v1/keys/{id}", "DELETE", All(Admin)),
+    ("/api/v1/keys/{id}", "GET PATCH DELETE", All(Admin)),
     ("/api/v1/registries", "GET", All(Deploy)),
     ("/api/v1/registries", "POST", All(Admin)),
     ("/api/v1/registries/{name}", "DELETE", All(Admin)),
@@ -194,6 +200,7 @@ fn path(house: &House, route: &str, endpoint: &str, job: &str) -> String {
         ("{job}", job),
         ("{batch}", "batch_none"),
         ("jobs/{id}", &format!("jobs/{job}")),
+        ("secrets/{name}", "secrets/A"),
         ("keys/{id}", &format!("keys/{}", house.key_id)),
         ("{sha}", &"0".repeat(64)),
         ("registries/{name}", "registries/none"),
@@ -258,13 +265,14 @@ async fn no_route_opens_without_a_key_of_ours() {
     let good = house.key(Admin, &[], |_| {}).await.1;
     let revoked = house.key(Admin, &[], |record| record.revoked_at = Some(Timestamp(1))).await.1;
     let expired = house.key(Admin, &[], |record| record.expires_at = Some(Timestamp(1))).await.1;
+    let disabled = house.key(Admin, &[], |record| record.disabled_at = Some(Timestamp(1))).await.1;
     let token = house.worker("w1", OWN);
     let before = house.state();
     let half = &good[..good.len() - 1];
     let basic = format!("Basic {good}");
     let two = format!("Bearer {good} {good}");
     let bytes: &[u8] = b"Bearer \xff\xfe";
-    let wrong: [Option<&[u8]>; 12] = [
+    let wrong: [Option<&[u8]>; 13] = [
         None,
         Some(b""),
         Some(b"Bearer "),
@@ -275,6 +283,7 @@ async fn no_route_opens_without_a_key_of_ours() {
         Some(two.as_bytes()),
         Some(revoked.as_bytes()),
         Some(expired.as_bytes()),
+        Some(disabled.as_bytes()),
         Some(token.as_bytes()),
         Some(b"owner"),
     ];
@@ -361,6 +370,63 @@ async fn a_key_opens_what_it_is_for_and_nothing_more() {
         let got = status(&house, method, &path, Some(&key)).await;
         assert!(![401, 403, 405, 500].contains(&got), "{method} {path}: {got}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_counts_on_its_endpoint_alone() {
+    let house = House::new().await;
+    let grant = |record: &mut KeyRecord| record.grants.extend([(EndpointId::new(OTHER), Deploy)]);
+    let key = house.key(Read, &[OWN, OTHER], grant).await.1;
+    for (method, route, opens) in rows() {
+        let Key(needed) = opens else { continue };
+        if route.contains("openai") {
+            continue;
+        }
+        let own = status(&house, method, &path(&house, route, OWN, &house.job), Some(&key)).await;
+        assert_eq!(own == 403, needed > Read, "{method} {route} of {OWN}: {own}");
+        let other = status(&house, method, &path(&house, route, OTHER, &house.job), Some(&key)).await;
+        assert_ne!(other, 403, "{method} {route} of {OTHER}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_for_pages_opens_its_operations_to_its_pages_and_nothing_else() {
+    let house = House::new().await;
+    let operations = vec![Operation::Run, Operation::Status];
+    let page = PageUse { operations, origins: vec!["https://a.example".to_owned()] };
+    let key = house.key(Run, &[OWN], |record| record.page = Some(page)).await.1;
+    let send = async |method: &str, path: &str, origin: Option<&str>| {
+        let mut request = request(method, path, Some(key.as_bytes()));
+        if let Some(origin) = origin {
+            request.headers_mut().insert("origin", origin.parse().expect("a header"));
+        }
+        let (answer, body) = house.send(request).await;
+        let status = answer.status().as_u16();
+        if status >= 400 {
+            is_in_shape(path, status, &body);
+        }
+        status
+    };
+    let before = house.state();
+    for (method, route, opens) in rows() {
+        if opens == Nobody {
+            continue;
+        }
+        let path = path(&house, route, OWN, &house.job);
+        let opened =
+            ["/v2/{endpoint}/run", "/v2/{endpoint}/status/{job}", "/v2/{endpoint}/status-sync/{job}"];
+        for origin in [None, Some("https://b.example"), Some("null")] {
+            assert_eq!(send(method, &path, origin).await, 403, "{method} {path} from {origin:?}");
+        }
+        if !opened.contains(&route) {
+            assert_eq!(send(method, &path, Some("https://a.example")).await, 403, "{method} {path}");
+        }
+    }
+    assert_eq!(house.state(), before, "a refused call changed something");
+    let status_of = path(&house, "/v2/{endpoint}/status/{job}", OWN, &house.job);
+    assert_eq!(send("GET", &status_of, Some("https://a.example")).await, 200);
+    assert_eq!(send("POST", "/v2/own/run", Some("https://a.example")).await, 200);
+    assert_eq!(send("POST", "/v2/other/run", Some("https://a.example")).await, 404);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

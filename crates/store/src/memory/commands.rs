@@ -7,7 +7,8 @@ use runyard_domain::delivery::Try;
 use runyard_domain::job::{self, Refusal, decide};
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
-    Delivery, DeliveryId, EndpointId, Job, JobId, Payload, Timestamp, WorkerId, WorkerRecord,
+    AuditRecord, Delivery, DeliveryId, EndpointId, Job, JobId, Payload, Timestamp, WorkerId, WorkerRecord,
+    audit,
 };
 
 use super::{Entry, State};
@@ -123,6 +124,40 @@ impl State {
             }
             Command::DropResource(id) => {
                 self.resources.remove(id);
+                Reply::Nothing
+            }
+            Command::PutSecret(record) => {
+                self.secrets.insert(record.name.clone(), (**record).clone());
+                Reply::Nothing
+            }
+            Command::DropSecret(name) => {
+                self.secrets.remove(name);
+                Reply::Nothing
+            }
+            Command::UseSecrets { names, at } => {
+                let used = self.secrets.values_mut().filter(|secret| names.contains(&secret.name));
+                used.for_each(|secret| secret.used_at = Some(*at));
+                Reply::Nothing
+            }
+            Command::PutDataKeys(records) => {
+                self.data_keys.extend(records.iter().map(|record| (record.id.clone(), record.clone())));
+                Reply::Nothing
+            }
+            Command::PutAudit(record) => {
+                let seq = self.audit.back().map_or(0, |last| last.seq) + 1;
+                self.audit.push_back(AuditRecord { seq, ..(**record).clone() });
+                let oldest = record.at.plus(-audit::KEPT_MS);
+                let goes =
+                    |one: &AuditRecord| one.seq < seq && (one.seq + audit::MOST <= seq || one.at < oldest);
+                while self.audit.front().is_some_and(goes) {
+                    self.audit.pop_front();
+                }
+                Reply::Nothing
+            }
+            Command::UseKeys(uses) => {
+                for (id, at) in uses {
+                    self.keys.entry(id.clone()).and_modify(|key| key.used_at = Some(*at));
+                }
                 Reply::Nothing
             }
         }

@@ -5,14 +5,14 @@ mod batches;
 mod commands;
 mod reader;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
-    Batch, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyId, KeyRecord, Payload,
-    Release, Resource, ResourceId, Timestamp, WorkerId, WorkerRecord,
+    AuditRecord, Batch, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint, EndpointId, Job, JobId,
+    KeyId, KeyRecord, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
 
 use crate::{Blobs, Command, Counts, Reader, Reply, Store, StoreError};
@@ -78,6 +78,10 @@ struct State {
     connections: BTreeMap<ConnectionId, Connection>,
     registries: BTreeMap<String, Registry>,
     resources: BTreeMap<ResourceId, Resource>,
+    secrets: BTreeMap<String, SecretRecord>,
+    data_keys: BTreeMap<String, DataKeyRecord>,
+    /// Oldest first.
+    audit: VecDeque<AuditRecord>,
 }
 
 /// A job with all that belongs to it.

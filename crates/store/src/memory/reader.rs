@@ -6,8 +6,9 @@ use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
-    Batch, BatchCounts, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord,
-    Payload, Phase, Release, Resource, ResourceId, Timestamp, WorkerId, WorkerRecord,
+    AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
+    EndpointId, Job, JobId, KeyRecord, Payload, Phase, Release, Resource, ResourceId, SecretRecord, Timestamp,
+    WorkerId, WorkerRecord,
 };
 
 use super::{Entry, State};
@@ -196,5 +197,27 @@ impl Reader for MemoryReader {
 
     fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, StoreError> {
         Ok(self.state().resources.get(id).cloned())
+    }
+
+    fn secrets(&self) -> Result<Vec<SecretRecord>, StoreError> {
+        Ok(self.state().secrets.values().cloned().collect())
+    }
+
+    fn secret(&self, name: &str) -> Result<Option<SecretRecord>, StoreError> {
+        Ok(self.state().secrets.get(name).cloned())
+    }
+
+    fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, StoreError> {
+        let state = self.state();
+        let fits = |record: &&AuditRecord| {
+            filter.endpoint.as_ref().is_none_or(|id| record.endpoint.as_ref() == Some(id))
+                && filter.since.is_none_or(|at| record.at >= at)
+                && filter.before.is_none_or(|n| record.seq < n)
+        };
+        Ok(state.audit.iter().rev().filter(fits).take(filter.limit).cloned().collect())
+    }
+
+    fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {
+        Ok(self.state().data_keys.values().cloned().collect())
     }
 }

@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use runyard_domain::git;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
-    Batch, BatchCounts, BatchId, ConnectionId, Delivery, Endpoint, EndpointId, Job, JobId, KeyRecord,
-    Payload, Release, Resource, ResourceId, Timestamp, WorkerId, WorkerRecord,
+    AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
+    EndpointId, Job, JobId, KeyRecord, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp, WorkerId,
+    WorkerRecord,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
@@ -275,6 +276,38 @@ impl Reader for Readers {
         const SQL: &str = "SELECT record FROM resources WHERE id = ?1";
         let read = |row: &Row<'_>| document(row, 0, "resource");
         self.with(|conn| first(conn, "load a resource", SQL, [id.as_str()], read))
+    }
+
+    fn secrets(&self) -> Result<Vec<SecretRecord>, StoreError> {
+        const SQL: &str = "SELECT record FROM secrets ORDER BY name";
+        self.with(|conn| all(conn, "list secrets", SQL, [], |row| document(row, 0, "secret")))
+    }
+
+    fn secret(&self, name: &str) -> Result<Option<SecretRecord>, StoreError> {
+        const SQL: &str = "SELECT record FROM secrets WHERE name = ?1";
+        self.with(|conn| first(conn, "load a secret", SQL, [name], |row| document(row, 0, "secret")))
+    }
+
+    fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, StoreError> {
+        const ALL: &str = "SELECT n, record FROM audit WHERE n < ?1 AND at >= ?2 ORDER BY n DESC LIMIT ?3";
+        const OF_ONE: &str = "SELECT n, record FROM audit WHERE n < ?1 AND at >= ?2 AND endpoint = ?4 ORDER BY n DESC LIMIT ?3";
+        let before = filter.before.and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX);
+        let since = filter.since.map_or(i64::MIN, |at| at.0);
+        let limit = rows_at_most(filter.limit);
+        let read = |row: &Row<'_>| {
+            let seq = column::<i64>(row, 0)? as u64;
+            Ok(AuditRecord { seq, ..document(row, 1, "audit record")? })
+        };
+        const WHAT: &str = "list the audit log";
+        self.with(|conn| match &filter.endpoint {
+            None => all(conn, WHAT, ALL, (before, since, limit), read),
+            Some(endpoint) => all(conn, WHAT, OF_ONE, (before, since, limit, endpoint.as_str()), read),
+        })
+    }
+
+    fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {
+        const SQL: &str = "SELECT record FROM data_keys ORDER BY id";
+        self.with(|conn| all(conn, "list data keys", SQL, [], |row| document(row, 0, "data key")))
     }
 }
 

@@ -8,7 +8,8 @@ use runyard_domain::delivery::{Heard, Try};
 use runyard_domain::job::{Answer, Loss};
 use runyard_domain::{
     BatchId, DeliveryId, Endpoint, EndpointId, FailReason, Job, JobId, KeyId, KeyRecord, Payload, Phase,
-    Policy, Release, ReleaseState, Settings, Timestamp, WorkerId, WorkerRecord, key, worker::WorkerState,
+    Policy, Release, ReleaseState, SecretRecord, Settings, Timestamp, WorkerId, WorkerRecord, key,
+    worker::WorkerState,
 };
 use runyard_store::{
     Blobs, Command, Filter, MemoryStore, Reader, Refused, Reply, SqliteStore, Store, Submission, Taken, Which,
@@ -301,6 +302,7 @@ pub fn release(endpoint: &str, number: u32) -> Release {
         python: "3.11.7".into(),
         launch: None,
         env: [("A".to_owned(), "1".to_owned())].into(),
+        secure_env: std::collections::BTreeMap::new(),
         env_read: vec!["B".into()],
         gpus: 1,
         note: None,
@@ -340,5 +342,21 @@ pub fn key_record(id: &str, created_at: i64) -> KeyRecord {
         expires_at: None,
         revoked_at: None,
         rates: runyard_domain::Rates::default(),
+        grants: std::collections::BTreeMap::new(),
+        disabled_at: None,
+        used_at: None,
+        page: None,
+    }
+}
+
+pub fn secret_record(name: &str, version: u32) -> SecretRecord {
+    SecretRecord {
+        name: name.into(),
+        description: None,
+        version,
+        created_at: Timestamp(1),
+        updated_at: Timestamp(i64::from(version)),
+        used_at: None,
+        sealed: "c2VhbGVk".into(),
     }
 }

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{BatchId, DeliveryId, JobId, Payload, Timestamp};
+use runyard_domain::{BatchId, DeliveryId, JobId, KeyId, Payload, Timestamp};
 use runyard_store::{BatchChange, Command, Filter, Standing, Which};
 
 use crate::bench::*;
@@ -154,6 +154,10 @@ fn records(
             Command::PutWorker(Box::new(worker(&worker_name(n), &endpoint_name(endpoint), at, state)))
         }),
         1 => (0u8..3, 0i64..4).prop_map(|(n, at)| Command::PutKey(Box::new(key_record(&format!("k{n}"), at)))),
+        1 => (0u8..3, 1u32..4).prop_map(|(n, version)| Command::PutSecret(Box::new(secret_record(&format!("s{n}"), version)))),
+        1 => (0u8..3, 0i64..9).prop_map(|(n, at)| Command::UseSecrets { names: vec![format!("s{n}")], at: Timestamp(at) }),
+        1 => (0u8..3).prop_map(|n| Command::DropSecret(format!("s{n}"))),
+        1 => (0u8..3, 0i64..9).prop_map(|(n, at)| Command::UseKeys(vec![(KeyId::new(format!("k{n}")), Timestamp(at))])),
     ]
 }
 
@@ -263,6 +267,7 @@ fn picture(b: &Bench) -> String {
     writeln!(out, "{:?} {:?}", r.live().unwrap(), r.due(Timestamp(b.now), 4).unwrap()).unwrap();
     writeln!(out, "{:?} {:?} {:?}", r.next_due().unwrap(), r.endpoints().unwrap(), r.keys().unwrap())
         .unwrap();
+    writeln!(out, "{:?}", r.secrets().unwrap()).unwrap();
     for without in [vec![], vec!["h0".to_owned()]] {
         writeln!(out, "{:?}", r.pending_deliveries(&without, 5).unwrap()).unwrap();
     }

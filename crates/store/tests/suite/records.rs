@@ -17,7 +17,10 @@ conformance!(
     keys,
     connections,
     registries,
-    resources
+    resources,
+    secrets,
+    data_keys,
+    audit_log
 );
 
 fn endpoints(b: &mut Bench) {
@@ -98,7 +101,41 @@ fn keys(b: &mut Bench) {
     let mut revoked = key_record("k1", 1);
     revoked.revoked_at = Some(Timestamp(9));
     b.one(Command::PutKey(Box::new(revoked.clone())));
-    assert_eq!(b.reader.keys().unwrap(), [revoked, key_record("k2", 2), key_record("k3", 2)]);
+    assert_eq!(b.reader.keys().unwrap(), [revoked.clone(), key_record("k2", 2), key_record("k3", 2)]);
+    let used = [("k1", 20), ("k3", 21), ("gone", 22)];
+    let used = used.map(|(id, at)| (runyard_domain::KeyId::new(id), Timestamp(at))).to_vec();
+    b.one(Command::UseKeys(used));
+    let at: Vec<_> = b.reader.keys().unwrap().into_iter().map(|key| key.used_at).collect();
+    assert_eq!(at, [Some(Timestamp(20)), None, Some(Timestamp(21))]);
+    assert_eq!(b.reader.keys().unwrap()[0].revoked_at, revoked.revoked_at);
+}
+
+fn secrets(b: &mut Bench) {
+    for record in [secret_record("b", 1), secret_record("A", 1), secret_record("b", 2)] {
+        b.one(Command::PutSecret(Box::new(record)));
+    }
+    assert_eq!(b.reader.secrets().unwrap(), [secret_record("A", 1), secret_record("b", 2)]);
+    let names = vec!["b".to_owned(), "gone".to_owned()];
+    b.one(Command::UseSecrets { names, at: Timestamp(9) });
+    let used = runyard_domain::SecretRecord { used_at: Some(Timestamp(9)), ..secret_record("b", 2) };
+    assert_eq!(b.reader.secret("b").unwrap(), Some(used));
+    assert_eq!(b.reader.secret("a").unwrap(), None);
+    b.one(Command::DropSecret("b".into()));
+    b.one(Command::DropSecret("gone".into()));
+    assert_eq!(b.reader.secrets().unwrap(), [secret_record("A", 1)]);
+}
+
+fn data_keys(b: &mut Bench) {
+    let record = |id: &str, by: &str| runyard_domain::DataKeyRecord {
+        id: id.into(),
+        wrapped_by: by.into(),
+        wrapped: "d3JhcHBlZA==".into(),
+        created_at: Timestamp(1),
+    };
+    b.one(Command::PutDataKeys(vec![record("2", "old"), record("1", "old")]));
+    assert_eq!(b.reader.data_keys().unwrap(), [record("1", "old"), record("2", "old")]);
+    b.one(Command::PutDataKeys(vec![record("1", "new"), record("3", "new")]));
+    assert_eq!(b.reader.data_keys().unwrap(), [record("1", "new"), record("2", "old"), record("3", "new")]);
 }
 
 fn connections(b: &mut Bench) {
@@ -172,4 +209,41 @@ fn connection(id: &str, endpoint: &str) -> Connection {
     connection.want(Target::Main, "c0ffee", "refs/heads/main", Timestamp(2));
     connection.want(Target::Main, "decade", "refs/heads/main", Timestamp(3));
     connection
+}
+
+fn audit_log(b: &mut Bench) {
+    use runyard_domain::audit::{FieldChange, KEPT_MS, MOST};
+    use runyard_domain::{AuditFilter, AuditRecord};
+
+    let record = |at: i64, endpoint: Option<&str>| AuditRecord {
+        seq: 0,
+        at: Timestamp(at),
+        who: "k1".into(),
+        who_name: Some("ci".into()),
+        from: Some("10.0.0.1".into()),
+        action: "endpoint.change".into(),
+        endpoint: endpoint.map(e),
+        endpoint_name: None,
+        subject: None,
+        changes: vec![FieldChange { field: "a".into(), old: 1.into(), new: "x".into() }],
+    };
+    let put = |at, endpoint| Command::PutAudit(Box::new(record(at, endpoint)));
+    let listed = |b: &Bench, filter: AuditFilter| -> Vec<u64> {
+        b.reader.audit(&filter).unwrap().into_iter().map(|record| record.seq).collect()
+    };
+    let all = AuditFilter { limit: 99, ..AuditFilter::default() };
+    for (at, endpoint) in [(10, Some("e")), (20, None), (30, Some("f")), (40, Some("e"))] {
+        assert_eq!(b.one(put(at, endpoint)), Reply::Nothing);
+    }
+    assert_eq!(b.reader.audit(&all).unwrap()[0], AuditRecord { seq: 4, ..record(40, Some("e")) });
+    assert_eq!(listed(b, AuditFilter { endpoint: Some(e("e")), ..all.clone() }), [4, 1]);
+    assert_eq!(listed(b, AuditFilter { since: Some(Timestamp(20)), ..all.clone() }), [4, 3, 2]);
+    assert_eq!(listed(b, AuditFilter { before: Some(3), limit: 1, ..AuditFilter::default() }), [2]);
+    // What is older than it is kept for goes, and what is too much.
+    b.one(put(20 + KEPT_MS, None));
+    assert_eq!(listed(b, all.clone()), [5, 4, 3, 2]);
+    let many: Vec<Command> = (0..MOST).map(|_| put(20 + KEPT_MS, None)).collect();
+    b.all(&many);
+    let kept = listed(b, AuditFilter { limit: usize::MAX, ..AuditFilter::default() });
+    assert_eq!((kept.len() as u64, kept.last()), (MOST, Some(&6)));
 }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::client::{Call, Client, path};
 use crate::commands::container::ImageArgs;
 use crate::commands::project::Project;
+use crate::commands::secret_env::SecretEnvArgs;
 use crate::commands::settings::SettingsArgs;
 use crate::context::Context;
 use crate::output::{Mark, json as layout, text, time};
@@ -32,6 +33,7 @@ Examples:
   runyard deploy                                  this folder, under its own name
   runyard deploy examples/hello --name hello
   runyard deploy handler.py --max 3 --env MODE_TO_RUN=serverless
+  runyard deploy --env 'HF={{ RUNPOD_SECRET_hf }}' --secret-env DB_URL=@db-url.txt
   runyard deploy --canary 10                      10 % of the jobs first, then all or none
   runyard deploy --image ghcr.io/me/worker:v1 --name worker --gpus 1
   runyard deploy --json                           each step as one line of JSON
@@ -52,6 +54,8 @@ pub struct Deploy {
     /// An environment variable of the workers; K alone takes the value from here
     #[arg(long, value_name = "K=V")]
     env: Vec<String>,
+    #[command(flatten)]
+    secret_env: SecretEnvArgs,
     /// What to remember about this release
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
@@ -75,6 +79,7 @@ impl Deploy {
         let ui = context.ui;
         let project = self.project()?;
         let plan = Plan::make(&self, project.as_ref())?;
+        let secret_env = self.secret_env.read(ui)?;
         let started = Instant::now();
         let client = context.client().await?;
         let mut rollout = Rollout::new(&client, &plan.name, ui);
@@ -85,7 +90,10 @@ impl Deploy {
             Runs::Image => None,
             _ => Some(bundle(&plan, &client, &mut rollout, started).await?),
         };
-        let release = self.release(&plan, project.as_ref(), bundle, &client).await?;
+        let mut release = self.release(&plan, project.as_ref(), bundle, &client).await?;
+        if !secret_env.is_empty() {
+            release["secretEnv"] = json!(secret_env);
+        }
         let (call, body) = match &project {
             Some(project) => {
                 ("apply", json!({"managedBy": project.place(), "always": true, "release": release}))

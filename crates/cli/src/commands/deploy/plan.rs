@@ -147,14 +147,16 @@ fn variable(pair: &str) -> Result<(String, String), Failure> {
             }
         },
     };
+    check_variable(name)?;
+    Ok((name.to_owned(), value))
+}
+
+/// Whether this can name a variable.
+pub fn check_variable(name: &str) -> Result<(), Failure> {
     let good = !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if good {
-        Ok((name.to_owned(), value))
-    } else {
-        Err(Failure::usage(format!("'{name}' cannot name a variable")))
-    }
+    if good { Ok(()) } else { Err(Failure::usage(format!("'{name}' cannot name a variable"))) }
 }
 
 /// `text` as one word of a shell.

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::{Call, Client, Transport, path};
 use crate::commands::deploy::rollout::Rollout;
+use crate::commands::secret_env::SecretEnvArgs;
 use crate::commands::serving;
 use crate::context::Context;
 use crate::errors::{Code, Failure};
@@ -45,6 +46,8 @@ pub struct Dev {
     /// An environment variable of the worker; K alone takes the value from here
     #[arg(long, value_name = "K=V")]
     env: Vec<String>,
+    #[command(flatten)]
+    secret_env: SecretEnvArgs,
     /// Send test_input.json, print the output and end with the job's outcome
     #[arg(long)]
     once: bool,
@@ -56,7 +59,7 @@ pub struct Dev {
 impl Dev {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         serving::log_trouble_to_stderr();
-        let project = Arc::new(Project::find(&self.path, &self.env)?);
+        let project = Arc::new(Project::find(&self.path, &self.env, self.secret_env.read(context.ui)?)?);
         if self.once && project.test_input()?.is_none() {
             return Err(project::no_test_input(&project).into());
         }
@@ -176,6 +179,7 @@ async fn release(project: &Project, client: &Client, ui: Ui) -> anyhow::Result<(
         "folder": project.folder,
         "handler": project.handler,
         "env": project.env,
+        "secretEnv": project.secret_env,
         "create": true,
         "tests": false,
         "settings": {"workers_min": 1, "workers_max": 1},

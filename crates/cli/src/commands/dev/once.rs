@@ -16,7 +16,8 @@ use crate::output::Ui;
 use crate::views::text_of;
 
 /// Reasons to wait that waiting does not cure.
-const HOPELESS: [&str; 4] = ["start_failing", "exited_before_asking", "no_gpu_matches", "no_worker_allowed"];
+const HOPELESS: [&str; 5] =
+    ["start_failing", "exited_before_asking", "no_gpu_matches", "no_worker_allowed", "secret_missing"];
 
 #[derive(Deserialize)]
 struct Answer {

@@ -15,11 +15,13 @@ pub struct Project {
     pub handler: PathBuf,
     /// Variables of the worker.
     pub env: BTreeMap<String, String>,
+    /// Those of them that are secret.
+    pub secret_env: BTreeMap<String, String>,
 }
 
 impl Project {
     /// Finds the handler by reading sources, never by importing them.
-    pub fn find(given: &Path, env: &[String]) -> anyhow::Result<Self> {
+    pub fn find(given: &Path, env: &[String], secret_env: BTreeMap<String, String>) -> anyhow::Result<Self> {
         let path = given.canonicalize().map_err(|error| {
             Failure::new(Code::NotFound, format!("cannot open {}: {error}", given.display()))
         })?;
@@ -32,7 +34,7 @@ impl Project {
             let name = path.file_name().context("a file has a name")?;
             (folder, PathBuf::from(name))
         };
-        Ok(Self { folder, handler, env: variables(env)? })
+        Ok(Self { folder, handler, env: variables(env)?, secret_env })
     }
 
     /// The input of the first test request, as JSON text.

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::client::path;
 use crate::context::Context;
+use crate::output::text;
 
 /// Print the runyard.toml of an endpoint
 #[derive(Debug, Args)]
@@ -46,6 +47,8 @@ struct Release {
     image: Option<Image>,
     #[serde(default)]
     env: BTreeMap<String, String>,
+    #[serde(default, rename = "secureEnv")]
+    secure_env: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -60,13 +63,20 @@ impl Export {
         let listed: Listed =
             client.get(path::api(&["endpoints", &self.endpoint, "releases"])).await?.parse()?;
         let serving = listed.releases.into_iter().find(|release| Some(release.number) == endpoint.serving);
-        let (handler, image, env) = match serving {
+        let secure = serving.as_ref().map(|release| release.secure_env.clone()).unwrap_or_default();
+        let (handler, image, mut env) = match serving {
             Some(Release { image: Some(image), bundle, env, .. }) => {
                 (None, Some(image.name).filter(|_| bundle.is_empty()), env)
             }
             Some(Release { handler, env, .. }) => (Some(handler).filter(|file| !file.is_empty()), None, env),
             None => (None, None, BTreeMap::new()),
         };
+        // Their values are known to nobody; they stay with the endpoint, also when the file is applied.
+        env.retain(|name, _| !secure.contains(name));
+        if !secure.is_empty() {
+            let names = text::line(&secure.join(", "), 400);
+            context.ui.note(&format!("not in the file, because their values are secret: {names}"));
+        }
         let text = write(&Live { name: endpoint.name, settings: endpoint.settings, handler, image, env });
         if context.ui.json {
             return context.ui.document(&json!({"file": "runyard.toml", "text": text}).to_string());

@@ -6,6 +6,7 @@ mod deliver;
 mod drop;
 mod output;
 mod records;
+mod secrets;
 mod step;
 mod submit;
 mod take;
@@ -105,6 +106,12 @@ impl<'a> Batch<'a> {
             Command::DropRegistry(name) => self.drop_registry(name),
             Command::PutResource(record) => self.put_resource(record),
             Command::DropResource(id) => self.drop_resource(id),
+            Command::PutSecret(record) => self.put_secret(record),
+            Command::DropSecret(name) => self.drop_secret(name),
+            Command::UseSecrets { names, at } => self.use_secrets(names, *at),
+            Command::PutDataKeys(records) => self.put_data_keys(records),
+            Command::PutAudit(record) => self.put_audit(record),
+            Command::UseKeys(uses) => self.use_keys(uses),
         }
     }
 
