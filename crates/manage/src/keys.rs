@@ -146,14 +146,25 @@ pub(crate) struct Change {
     name: Option<String>,
     disabled: Option<bool>,
     /// From now on; null: it does not expire.
-    #[serde(default, deserialize_with = "given")]
-    expires_in_s: Option<Option<i64>>,
+    #[serde(default)]
+    expires_in_s: Life,
     rates: Option<Rates>,
 }
 
-/// A field that is there, also with null.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i64>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// How long a key is valid from now on.
+#[derive(Default)]
+enum Life {
+    /// As it was.
+    #[default]
+    AsItWas,
+    /// So many seconds; for ever where nothing is said.
+    FromNow(Option<i64>),
+}
+
+impl<'de> Deserialize<'de> for Life {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(Self::FromNow)
+    }
 }
 
 pub(crate) async fn change(
@@ -175,7 +186,7 @@ pub(crate) async fn change(
         check_name(&name)?;
         record.name = name;
     }
-    if let Some(life) = change.expires_in_s {
+    if let Life::FromNow(life) = change.expires_in_s {
         check_life(life)?;
         record.expires_at = life.map(|s| now.plus(s.saturating_mul(1000)));
     }

@@ -80,6 +80,7 @@ pub struct Config {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the file's keys")]
 struct File {
     listen: Option<String>,
     public_url: Option<String>,
