@@ -38,7 +38,7 @@ pub(crate) async fn stats(
         Some(id) => Some(manage.worker_of(&auth, Access::Read, id)?.id),
         None => None,
     };
-    let mut all = manage.inner.fleet.runtime().stats().await.map_err(problem)?;
+    let mut all = manage.inner.fleet.runtime().stats().await.map_err(|error| problem(&error))?;
     all.retain(|stats| {
         auth.0.sees(&stats.endpoint)
             && endpoint.as_ref().is_none_or(|id| stats.endpoint == *id)
@@ -61,16 +61,17 @@ pub(crate) async fn exec(
     }
     let input = request.into_body().map_err(std::io::Error::other).boxed_unsync();
     tracing::info!(by = auth.0.name(), worker.id = %record.id, "a command is run beside a worker");
-    let output = manage.inner.fleet.runtime().exec(&record.id, input).await.map_err(problem)?;
+    let output =
+        manage.inner.fleet.runtime().exec(&record.id, input).await.map_err(|error| problem(&error))?;
     let headers = [(header::CONTENT_TYPE, CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(output)).into_response())
 }
 
 /// What is the asker's to change is told as it is.
-fn problem(error: RuntimeError) -> Problem {
+fn problem(error: &RuntimeError) -> Problem {
     match error.whose {
         Whose::User | Whose::Image => Problem::conflict(error.to_string()),
-        Whose::Ours | Whose::Engine => Problem::internal(&error),
+        Whose::Ours | Whose::Engine => Problem::internal(error),
     }
 }
 
