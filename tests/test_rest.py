@@ -71,7 +71,7 @@ def test_every_operation_keeps_to_the_specification(rest, call, environment, tmp
     volume = made(call("POST", "network-volumes", {"name": "seed", "size": 10, "dataCenter": "LOCAL-1"}))
     registry = made(call("POST", "registries", {"name": "seed", "username": "me", "password": "word"}))
     served = made(call("POST", "serverless", endpoint("seed")))
-    assert rest.wire.do(served["id"], {}, limit=60)["output"] == {"said": "nothing"}
+    assert rest.wire.do(served["id"], {}, limit=150)["output"] == {"said": "nothing"}
     worker = rest.wire.ok("GET", f"/v2/serverless/{served['id']}/workers")["workers"][0]["id"]
     # Its log then ends instead of going on.
     rest.wire.ok("POST", f"/api/v1/endpoints/{served['id']}/restart", {})
@@ -87,6 +87,11 @@ def test_every_operation_keeps_to_the_specification(rest, call, environment, tmp
             "/v2/catalog/gpus": {"id": ["NVIDIA L4"]},
             "/v2/catalog/cpus": {"id": ["cpu3c"]},
             "/v2/catalog/datacenters": {"id": ["LOCAL-1"]},
+        },
+        "change": {
+            "PATCH /v2/serverless/{id}": {"workers": {"max": 1}},
+            "PATCH /v2/templates/{id}": {"category": "CPU", "env": {"A": "b"}},
+            "PATCH /v2/network-volumes/{id}": {"size": 20},
         },
         "body": {
             "image": "me/word:1", "templateId": template["id"], "dataCenter": "LOCAL-1", "dataCenterIds": [],
@@ -124,7 +129,7 @@ def test_what_is_refused_says_why_and_changes_nothing(rest, call):
     volume = made(call("POST", "network-volumes", {"name": "kept", "size": 10, "dataCenter": "LOCAL-1"}))
     served = made(call("POST", "serverless", endpoint("kept", networkVolumes=[volume["id"]])))
     e, t, v = f"serverless/{served['id']}", f"templates/{template['id']}", f"network-volumes/{volume['id']}"
-    until(lambda: call("GET", f"{e}/releases")[1]["endpointVersion"] == 1, 60)
+    until(lambda: call("GET", f"{e}/releases")[1]["endpointVersion"] == 1, 150)
     call("POST", "registries", {"name": "seed", "username": "me", "password": "word"})
     before = state(rest)
     wrong = [
@@ -204,12 +209,12 @@ def test_names_do_not_collide_however_many_ask_at_once(rest, call):
 def test_a_restart_goes_on_with_a_release_that_it_broke_off(rest, call):
     served = made(call("POST", "serverless", endpoint("goes-on", env={"WORD": "one"})))
     path = f"serverless/{served['id']}"
-    assert rest.wire.do(served["id"], {}, limit=60)["output"] == {"said": "one"}
+    assert rest.wire.do(served["id"], {}, limit=150)["output"] == {"said": "one"}
     assert call("PATCH", path, {"env": {"WORD": "two"}})[0] == 200
     rest.kill()
     rest.start()
-    until(lambda: call("GET", f"{path}/releases")[1]["endpointVersion"] != 1, 60)
-    assert rest.wire.do(served["id"], {}, limit=60)["output"] == {"said": "two"}
+    until(lambda: call("GET", f"{path}/releases")[1]["endpointVersion"] != 1, 150)
+    assert rest.wire.do(served["id"], {}, limit=150)["output"] == {"said": "two"}
     assert call("GET", path)[1]["env"] == {"WORD": "two"}
     assert call("DELETE", path)[0] == 204
 

@@ -6,8 +6,8 @@ use runyard_domain::job::{Answer, Loss, Refusal};
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     AuditRecord, Batch, BatchId, BatchRefusal, ConnectionId, DataKeyRecord, Delivery, DeliveryId, Endpoint,
-    EndpointId, Job, JobId, KeyId, KeyRecord, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp,
-    WorkerId, WorkerRecord,
+    EndpointId, Job, JobId, KeyId, KeyRecord, Payload, Release, Resource, ResourceId, SecretRecord,
+    Timestamp, WorkerId, WorkerRecord,
 };
 
 /// A new job with its payloads.

@@ -23,6 +23,7 @@ pub(super) struct Fields {
     disk_gb: Option<u32>,
     env: Option<BTreeMap<String, String>>,
     ports: Option<Vec<String>>,
+    #[expect(clippy::option_option, reason = "not said, null, and a value are three things")]
     registry: Option<Option<String>>,
 }
 

@@ -62,7 +62,9 @@ impl Meter {
         }
         let refused = (0..2).any(|at| counts[at].calls >= self.allowed[at]);
         if !refused {
-            counts.iter_mut().for_each(|count| count.calls += 1);
+            for count in counts.iter_mut() {
+                count.calls += 1;
+            }
         }
         Standing {
             left: std::array::from_fn(|at| self.allowed[at].saturating_sub(counts[at].calls)),

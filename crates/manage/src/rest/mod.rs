@@ -135,9 +135,9 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
 /// What each of the calls with a body makes of a text: nothing, or why it is refused. For the fuzz targets.
 pub(crate) fn refusals(text: &[u8]) -> Vec<crate::Problem> {
     let answers = [
-        reader::read(text, |body| Some(drop(endpoints::body::Body::read(body, true)))),
-        reader::read(text, |body| Some(drop(endpoints::body::Body::read(body, false)))),
-        reader::read(text, |body| Some(drop(templates::Body::read(body)))),
+        reader::read(text, |body| Some(endpoints::body::Body::read(body, true))).map(drop),
+        reader::read(text, |body| Some(endpoints::body::Body::read(body, false))).map(drop),
+        reader::read(text, |body| Some(templates::Body::read(body))).map(drop),
         reader::read(text, pods::read),
         config::command_of(&String::from_utf8_lossy(text)).map(drop),
     ];

@@ -45,17 +45,14 @@ pub(crate) fn read<T>(text: &[u8], parse: impl FnOnce(&Object<'_>) -> Option<T>)
     let value: Value = serde_json::from_slice(text)
         .map_err(|error| Problem::invalid(format!("the body is not JSON: {error}")))?;
     let mistakes = Mistakes::default();
-    let parsed = match &value {
-        Value::Object(map) => {
-            let object = Object::new(map, "$".to_owned(), &mistakes);
-            let parsed = parse(&object);
-            object.end();
-            parsed
-        }
-        _ => {
-            mistakes.add("$", "must be an object");
-            None
-        }
+    let parsed = if let Value::Object(map) = &value {
+        let object = Object::new(map, "$".to_owned(), &mistakes);
+        let parsed = parse(&object);
+        object.end();
+        parsed
+    } else {
+        mistakes.add("$", "must be an object");
+        None
     };
     match (mistakes.0.into_inner(), parsed) {
         (mistakes, Some(parsed)) if mistakes.is_empty() => Ok(parsed),
@@ -166,6 +163,7 @@ impl<'a> Object<'a> {
     }
 
     /// A text, or null.
+    #[expect(clippy::option_option, reason = "not said, null, and a value are three things")]
     pub(crate) fn nullable(&self, name: &'static str) -> Option<Option<String>> {
         self.typed(name, "a string or null", |value| match value {
             Value::Null => Some(None),

@@ -23,6 +23,7 @@ const CATEGORIES: [(&str, Category); 3] =
 pub(super) struct Body {
     name: Option<String>,
     config: Fields,
+    #[expect(clippy::option_option, reason = "not said, null, and a value are three things")]
     persistent: Option<Option<(u32, String)>>,
     serverless: Option<bool>,
     public: Option<bool>,

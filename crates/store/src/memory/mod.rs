@@ -12,7 +12,8 @@ use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     AuditRecord, Batch, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint, EndpointId, Job, JobId,
-    KeyId, KeyRecord, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp, WorkerId, WorkerRecord,
+    KeyId, KeyRecord, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp, WorkerId,
+    WorkerRecord,
 };
 
 use crate::{Blobs, Command, Counts, Reader, Reply, Store, StoreError};

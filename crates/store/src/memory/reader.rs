@@ -7,8 +7,8 @@ use runyard_domain::registry::Registry;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
     AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
-    EndpointId, Job, JobId, KeyRecord, Payload, Phase, Release, Resource, ResourceId, SecretRecord, Timestamp,
-    WorkerId, WorkerRecord,
+    EndpointId, Job, JobId, KeyRecord, Payload, Phase, Release, Resource, ResourceId, SecretRecord,
+    Timestamp, WorkerId, WorkerRecord,
 };
 
 use super::{Entry, State};

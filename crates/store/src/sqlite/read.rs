@@ -8,8 +8,8 @@ use runyard_domain::git;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
-    EndpointId, Job, JobId, KeyRecord, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp, WorkerId,
-    WorkerRecord,
+    EndpointId, Job, JobId, KeyRecord, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp,
+    WorkerId, WorkerRecord,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
