@@ -29,13 +29,12 @@ impl Trust {
     }
 
     fn config(&self) -> io::Result<ClientConfig> {
-        let roots = match &self.authorities {
-            Some(file) => of_file(file)?,
-            None => {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                roots
-            }
+        let roots = if let Some(file) = &self.authorities {
+            of_file(file)?
+        } else {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots
         };
         if roots.is_empty() {
             return Err(invalid(

@@ -10,7 +10,7 @@ use crate::context::Context;
 pub struct About {}
 
 impl About {
-    pub fn run(self, context: &Context) -> anyhow::Result<()> {
+    pub fn run(context: &Context) -> anyhow::Result<()> {
         let document = json!({
             "name": "runyard",
             "version": env!("CARGO_PKG_VERSION"),

@@ -17,7 +17,7 @@ use crate::output::{Tone, Ui, text};
 use crate::views::Info;
 
 /// How long the server may take: it asks programs, the disk and the engine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Clocks that differ by more are worth a warning, in milliseconds.
 const SKEW: i64 = 30_000;
 
@@ -43,7 +43,8 @@ enum Verdict {
 /// One line of the report, the server's or ours.
 #[derive(Debug, Deserialize, Serialize)]
 struct Check {
-    check: String,
+    #[serde(rename = "check")]
+    name: String,
     verdict: Verdict,
     found: String,
     #[serde(default)]
@@ -63,7 +64,7 @@ struct Report {
 impl Check {
     fn ok(check: &str, found: impl Into<String>) -> Self {
         let found = found.into();
-        Self { check: check.to_owned(), verdict: Verdict::Ok, found, meaning: None, advice: None }
+        Self { name: check.to_owned(), verdict: Verdict::Ok, found, meaning: None, advice: None }
     }
 
     fn warn(check: &str, found: impl Into<String>, meaning: &str, advice: impl Into<String>) -> Self {
@@ -216,7 +217,7 @@ fn show(checks: &[Check], ui: Ui) -> anyhow::Result<()> {
     if ui.json {
         return ui.document(&json!({"checks": checks}).to_string());
     }
-    let width = checks.iter().map(|check| check.check.len()).max().unwrap_or(0);
+    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     for check in checks {
         let (word, tone) = match check.verdict {
             Verdict::Ok => ("ok", Tone::Good),
@@ -224,7 +225,7 @@ fn show(checks: &[Check], ui: Ui) -> anyhow::Result<()> {
             Verdict::Fail => ("fail", Tone::Bad),
         };
         let word = ui.out.tone(&format!("{word:<5}"), tone);
-        let name = text::line(&check.check, 40);
+        let name = text::line(&check.name, 40);
         ui.line(&format!("{word} {name:<width$} {}", text::line(&check.found, 300)))?;
         for (label, words) in [("means", &check.meaning), ("try", &check.advice)] {
             if let Some(words) = words {

@@ -113,7 +113,7 @@ impl Command {
             Self::Upgrade(c) => c.run(context).await,
             Self::Service(c) => c.run(context),
             Self::Env(c) => c.run(context).await,
-            Self::About(c) => c.run(context),
+            Self::About(_) => about::About::run(context),
             Self::Agent(_) | Self::AgentExec => unreachable!("main runs these before there is a runtime"),
             Self::Deploy(c) => c.run(context).await,
             Self::Releases(c) => c.run(context).await,

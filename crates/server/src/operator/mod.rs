@@ -89,13 +89,12 @@ impl FromRequestParts<Operator> for Admin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, operator: &Operator) -> Result<Self, Problem> {
-        let caller = match parts.extensions.get::<Caller>() {
-            Some(caller) => caller.clone(),
-            None => {
-                let value = parts.headers.get(header::AUTHORIZATION).ok_or(Denied::NoKey)?;
-                let value = value.to_str().map_err(|_| Denied::UnknownKey)?;
-                operator.inner.engine.vault().key_caller(value)?
-            }
+        let caller = if let Some(caller) = parts.extensions.get::<Caller>() {
+            caller.clone()
+        } else {
+            let value = parts.headers.get(header::AUTHORIZATION).ok_or(Denied::NoKey)?;
+            let value = value.to_str().map_err(|_| Denied::UnknownKey)?;
+            operator.inner.engine.vault().key_caller(value)?
         };
         caller.may(Access::Admin, None)?;
         Ok(Self)

@@ -3,8 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use runyard_runtime::Paths;
 
@@ -24,10 +24,10 @@ const OLD_BACKUP: Duration = Duration::from_hours(8 * 24);
 const MUCH_SPOOLED: u64 = 64 << 20;
 
 /// All of them. Blocks its thread.
-pub(super) fn checks(paths: &Paths) -> Vec<Check> {
+pub(super) fn checks(paths: &Paths, now_ms: i64) -> Vec<Check> {
     let mut checks = vec![rights(paths), keys(paths), apart(paths), free(&paths.data)];
     checks.extend(inodes(&paths.data));
-    checks.extend([sync(&paths.db()), spool(paths), backup(paths)]);
+    checks.extend([sync(&paths.db()), spool(paths), backup(paths, now_ms)]);
     checks
 }
 
@@ -179,10 +179,10 @@ fn spool(paths: &Paths) -> Check {
 }
 
 /// The note that `runyard backup create` leaves: when, and where to.
-fn backup(paths: &Paths) -> Check {
+fn backup(paths: &Paths, now_ms: i64) -> Check {
     let advice = "runyard backup create DIR, daily, to another disk";
     let note = paths.last_backup();
-    let Ok(age) = age_of(&note) else {
+    let Ok(age) = age_of(&note, now_ms) else {
         let meaning = "a broken disk loses every endpoint, key and result";
         return Check::warn("backup", "none was made of this directory", meaning, advice);
     };
@@ -195,9 +195,10 @@ fn backup(paths: &Paths) -> Check {
     Check::ok("backup", found)
 }
 
-fn age_of(path: &PathBuf) -> std::io::Result<Duration> {
-    let changed = fs::metadata(path)?.modified()?;
-    Ok(SystemTime::now().duration_since(changed).unwrap_or_default())
+/// How long ago a file was written, at `now_ms` since the Unix epoch.
+fn age_of(path: &Path, now_ms: i64) -> std::io::Result<Duration> {
+    let changed = fs::metadata(path)?.mtime();
+    Ok(Duration::from_secs((now_ms / 1_000 - changed).max(0).unsigned_abs()))
 }
 
 #[cfg(test)]
@@ -216,7 +217,11 @@ mod tests {
     }
 
     fn verdict(paths: &Paths, name: &str) -> Verdict {
-        checks(paths).into_iter().find(|check| check.name == name).expect("it is made").verdict
+        verdict_at(paths, name, 0)
+    }
+
+    fn verdict_at(paths: &Paths, name: &str, now_ms: i64) -> Verdict {
+        checks(paths, now_ms).into_iter().find(|check| check.name == name).expect("it is made").verdict
     }
 
     #[test]
@@ -242,13 +247,9 @@ mod tests {
         assert_eq!(verdict(&paths, "backup"), Verdict::Warn);
         fs::write(paths.last_backup(), "/mnt/backup.tar\n").expect("written");
         assert_eq!(verdict(&paths, "backup"), Verdict::Ok);
-        let long_ago = SystemTime::now() - Duration::from_hours(9 * 24);
-        File::options()
-            .write(true)
-            .open(paths.last_backup())
-            .and_then(|f| f.set_modified(long_ago))
-            .expect("set");
-        assert_eq!(verdict(&paths, "backup"), Verdict::Warn);
+        let made = fs::metadata(paths.last_backup()).expect("there").mtime();
+        assert_eq!(verdict_at(&paths, "backup", made * 1_000), Verdict::Ok);
+        assert_eq!(verdict_at(&paths, "backup", (made + 9 * 86_400) * 1_000), Verdict::Warn);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Checks of the machine: its clock, the programs that deploys need, GPUs and their driver, the container engine and
 //! what lies about in it.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -171,7 +170,7 @@ async fn engine(options: &Options) -> Vec<Check> {
 }
 
 #[cfg(feature = "docker")]
-fn real(folder: &Path) -> std::path::PathBuf {
+fn real(folder: &std::path::Path) -> std::path::PathBuf {
     folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }
 

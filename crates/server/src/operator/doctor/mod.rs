@@ -18,12 +18,13 @@ pub(super) async fn examine(State(operator): State<Operator>, _admin: Admin) -> 
     let options = &operator.inner;
     let mut checks = service::checks(options).await;
     let paths = options.paths.clone();
-    let apart = tokio::task::spawn_blocking(move || data::checks(&paths));
+    let now = options.engine.env().wall().0;
+    let apart = tokio::task::spawn_blocking(move || data::checks(&paths, now));
     checks.extend(apart.await.unwrap_or_default());
     checks.extend(machine::checks(options).await);
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "now": options.engine.env().wall().0,
+        "now": now,
         "checks": checks.iter().map(Check::view).collect::<Vec<_>>(),
     }))
 }
