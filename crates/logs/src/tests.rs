@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
 
@@ -154,9 +155,9 @@ fn secret_values_reach_no_file_however_they_come() {
     // Across reads, in a line that is cut, at every place around the cut, and without an end.
     let mut printed = format!("token {secret}\n");
     for gap in 0..40 {
-        printed.push_str(&format!("{}{secret}\n", "x".repeat(MAX_LINE - 20 + gap)));
+        let _ = writeln!(printed, "{}{secret}", "x".repeat(MAX_LINE - 20 + gap));
     }
-    printed.push_str(&format!("{}{secret}", "y".repeat(2 * MAX_LINE - 5)));
+    let _ = write!(printed, "{}{secret}", "y".repeat(2 * MAX_LINE - 5));
     for chunk in printed.as_bytes().chunks(1013) {
         writer.write(Timestamp(1), Source::Stdout, chunk, &[]).unwrap();
     }

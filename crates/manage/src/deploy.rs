@@ -2,6 +2,7 @@
 //! away, and a release that fails leaves the one before it serving.
 
 mod request;
+mod told;
 mod turn;
 pub(crate) mod variables;
 
@@ -27,7 +28,7 @@ use crate::auth::Auth;
 use crate::problem::Problem;
 use crate::releases::{self, Move};
 use crate::stream::{Body, lines};
-use crate::{Manage, container, endpoints, rest, views};
+use crate::{Manage, container, endpoints, rest};
 
 use turn::Turn;
 
@@ -481,49 +482,5 @@ impl Deploy {
         self.release.state = state;
         self.manage.inner.fleet.release_changed(&self.endpoint.id, self.release.number);
         self.manage.inner.engine.put_release(self.release.clone()).await.map_err(broken)
-    }
-
-    /// Says how it ended.
-    fn close(mut self, outcome: Result<(), FailReason>) {
-        let reason = outcome.err();
-        if let Some(reason) = &reason {
-            let step = match reason {
-                FailReason::Environment { .. } => "environment",
-                FailReason::RolledBack { .. } => "rollout",
-                FailReason::Image { .. } => "image",
-                FailReason::Build { .. } => "build",
-                _ => "test",
-            };
-            self.say(step, "failed", &reason.sentence());
-        }
-        let serving = self.manage.inner.engine.endpoint_by_id(&self.endpoint.id).and_then(|e| e.serving);
-        let url = format!("{}/v2/{}", self.manage.inner.info.url, self.endpoint.name);
-        let _ = self.lines.send(json!({
-            "done": true, "ok": reason.is_none(), "release": self.release.number, "url": url,
-            "serving": serving, "reason": reason.as_ref().map(views::fail_reason),
-        }));
-    }
-
-    fn note(&mut self, message: &str) {
-        if let Some(log) = self.log.as_mut() {
-            let _ = log.note(self.manage.inner.engine.now(), Source::Build, Level::Info, None, message);
-        }
-    }
-
-    pub(crate) fn say(&mut self, step: &str, state: &str, message: &str) {
-        self.note(&format!("{step} {state}: {message}"));
-        let _ = self.lines.send(json!({"step": step, "state": state, "message": message, "ms": null}));
-    }
-
-    pub(crate) fn say_since(
-        &mut self,
-        step: &str,
-        state: &str,
-        message: &str,
-        since: runyard_domain::Timestamp,
-    ) {
-        self.note(&format!("{step} {state}: {message}"));
-        let ms = self.manage.inner.engine.now().since(since);
-        let _ = self.lines.send(json!({"step": step, "state": state, "message": message, "ms": ms}));
     }
 }

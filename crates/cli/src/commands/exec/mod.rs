@@ -89,12 +89,8 @@ fn feed(terminal: bool, told: &mpsc::Sender<Frame>) -> anyhow::Result<()> {
     std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         let mut buffer = vec![0; CHUNK];
         let mut stdin = std::io::stdin().lock();
-        while reads {
-            let frame = match stdin.read(&mut buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(read) => Frame::Input(Bytes::copy_from_slice(&buffer[..read])),
-            };
-            if told.blocking_send(frame).is_err() {
+        while let Some(read) = reads.then(|| stdin.read(&mut buffer).unwrap_or(0)).filter(|read| *read > 0) {
+            if told.blocking_send(Frame::Input(Bytes::copy_from_slice(&buffer[..read]))).is_err() {
                 return;
             }
         }
