@@ -67,7 +67,8 @@ impl Manage {
         self.check_request(&request)?;
         self.check_references(&request.env)?;
         let how = releases::first_move(request.canary)?;
-        if let Some(container) = &request.container {
+        // What is a local command here is not pulled.
+        if let Some(container) = request.container.as_ref().filter(|one| self.local_image(one).is_none()) {
             let before = known.as_ref().map(|endpoint| endpoint.settings.clone()).unwrap_or_default();
             let wanted = endpoints::changed(&before, &request.settings)?;
             self.check_login(container.image.as_deref(), &wanted)?;
