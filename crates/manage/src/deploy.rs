@@ -70,8 +70,7 @@ impl Manage {
         // What is a local command here is not pulled.
         if let Some(container) = request.container.as_ref().filter(|one| self.local_image(one).is_none()) {
             let before = known.as_ref().map(|endpoint| endpoint.settings.clone()).unwrap_or_default();
-            let wanted = endpoints::changed(&before, &request.settings)?;
-            self.check_login(container.image.as_deref(), &wanted)?;
+            self.check_login(container.image.as_deref(), &endpoints::changed(&before, &request.settings)?)?;
         }
         let code = self.code_of(&caller, &request)?;
         let endpoint = if creates {
