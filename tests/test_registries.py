@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+from uuid import uuid4
 
 import pytest
 from conftest import missing
@@ -53,7 +54,8 @@ def private(engine, project):
     def put(registry, name="w:1"):
         whole = f"{registry.host}/{name}"
         image(project)
-        made = subprocess.run(["docker", "build", "-q", "-t", whole, project], capture_output=True, text=True,
+        # A label of its own: what others build of the same project is made of other layers, and holds none of these.
+        made = subprocess.run(["docker", "build", "-q", "--label", f"test={uuid4()}", "-t", whole, project], capture_output=True, text=True,
                               env={**os.environ, "DOCKER_HOST": engine.address, "DOCKER_BUILDKIT": "0"}, check=False)
         assert made.returncode == 0, made.stderr
         push(engine, whole, "robot", PASSWORD)

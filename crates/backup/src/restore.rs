@@ -53,8 +53,10 @@ pub fn restore(
     if sums != verified.sums {
         return Err(BackupError::Damaged("it changed while it was restored".to_owned()));
     }
-    if let Some(keys) = &keys {
-        keys.put(&paths)?;
+    match &keys {
+        Some(keys) => keys.put(&paths)?,
+        // The server makes a new key then, instead of asking for the one that it had.
+        None => fs::write(paths.vault_lost(), "").map_err(BackupError::file("write", &paths.vault_lost()))?,
     }
     relocate::relocate(&paths, &manifest, &data)?;
     place(temporary, &data)?;

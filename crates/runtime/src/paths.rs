@@ -136,6 +136,10 @@ impl Paths {
     pub fn vault_key(&self) -> PathBuf {
         self.data.join("vault.key")
     }
+    /// The note that this key is lost, in a directory that was restored without it.
+    pub fn vault_lost(&self) -> PathBuf {
+        self.data.join("vault.lost")
+    }
 }
 
 /// A short name for a data directory, for marks and labels.

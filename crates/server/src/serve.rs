@@ -123,6 +123,7 @@ pub(crate) fn core(data: &Path, config: &Config) -> Result<Core, ServerError> {
     if !changed.is_empty() {
         store.commit(env.now(), &[Command::PutDataKeys(changed)])?;
     }
+    let _ = std::fs::remove_file(home.paths.vault_lost());
     let keys = reader.keys()?;
     let vault = Arc::new(Vault::new(env.clone(), sealer, keys));
     vault.sign_with(Signer::open(&home.paths.webhook_secret(), &*env)?);

@@ -15,7 +15,7 @@ mod signing;
 pub use caller::{Caller, Denied, OWNER, WorkerCaller};
 #[doc(hidden)]
 pub use keyfile::probe as probe_key_file;
-pub use seal::{SealError, Sealer};
+pub use seal::{SealError, Sealer, lost};
 pub use signing::Signer;
 
 use std::collections::HashMap;

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -123,15 +123,18 @@ impl Sealer {
     }
 
     /// Opens the data keys with the key file, or makes both on the first start. Answers the records that have to be
-    /// committed before anything is sealed: new ones, and those that the first key of the file did not wrap yet.
+    /// committed before anything is sealed: new ones, and those that the first key of the file did not wrap yet. Where
+    /// the file is known to be [lost](lost), data keys that nothing opens are replaced: what they sealed has to be set
+    /// anew.
     pub fn open(
         path: &Path,
         records: Vec<DataKeyRecord>,
         env: &dyn Env,
     ) -> Result<(Self, Vec<DataKeyRecord>), SealError> {
+        let is_lost = lost(path).exists();
         let file = match KeyFile::read(path)? {
             Some(file) => file,
-            None if records.is_empty() => KeyFile::make(path, env)?,
+            None if records.is_empty() || is_lost => KeyFile::make(path, env)?,
             None => return Err(SealError::KeyFileGone(path.display().to_string())),
         };
         let mut changed = Vec::new();
@@ -146,7 +149,15 @@ impl Sealer {
             changed.extend(opened.iter().map(|one| one.record.clone()));
         }
         for record in records {
-            let bytes = unwrapped(&record, &file, path)?;
+            let bytes = match unwrapped(&record, &file, path) {
+                Ok(bytes) => bytes,
+                Err(_) if is_lost => {
+                    let mut bytes = [0; KEY_LEN];
+                    env.fill(&mut bytes);
+                    bytes
+                }
+                Err(error) => return Err(error),
+            };
             if record.wrapped_by != file.current().id {
                 let again = wrapped(&record.id, &bytes, file.current(), env)?;
                 changed.push(DataKeyRecord { created_at: record.created_at, ..again });
@@ -244,6 +255,12 @@ fn unwrapped(record: &DataKeyRecord, file: &KeyFile, path: &Path) -> Result<[u8;
     bytes.try_into().map_err(|_| SealError::Broken)
 }
 
+/// The note beside a key file that it is lost: a restored backup without keys has it. It is removed once the keys that
+/// [`Sealer::open`] answers are committed.
+pub fn lost(key_file: &Path) -> PathBuf {
+    key_file.with_extension("lost")
+}
+
 /// The bytes of a data key's id; `None` for the one that opens what has no mark.
 fn id_of(text: &str) -> Option<[u8; ID]> {
     let byte = |at: usize| u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok();
@@ -328,6 +345,29 @@ mod tests {
         let (again, _) = Sealer::open(&path, records, &env).unwrap();
         assert_eq!(again.unseal(b"", &old).unwrap(), b"s3 secret");
         assert!(again.unseal(b"secret a", &old).is_err());
+    }
+
+    #[test]
+    fn only_a_key_file_that_is_known_to_be_lost_is_replaced() {
+        let (dir, env) = (tempfile::tempdir().unwrap(), Counting::default());
+        let path = dir.path().join("vault.key");
+        let (sealer, records) = Sealer::open(&path, vec![], &env).unwrap();
+        let sealed = sealer.seal(N, b"x", b"value").unwrap();
+        fs::rename(&path, dir.path().join("kept")).unwrap();
+        assert!(matches!(Sealer::open(&path, records.clone(), &env), Err(SealError::KeyFileGone(_))));
+        fs::write(lost(&path), "").unwrap();
+        // Killed before what it answers was committed, it opens the same way again.
+        for _ in 0..2 {
+            let (new, changed) = Sealer::open(&path, records.clone(), &env).unwrap();
+            assert_eq!(changed.len(), records.len());
+            assert!(new.unseal(b"x", &sealed).is_err(), "what was sealed is lost");
+            let again = new.seal(N, b"x", b"new").unwrap();
+            assert_eq!(new.unseal(b"x", &again).unwrap(), b"new");
+        }
+        // The right file, put back, opens everything.
+        fs::rename(dir.path().join("kept"), &path).unwrap();
+        let (old, changed) = Sealer::open(&path, records, &env).unwrap();
+        assert_eq!((old.unseal(b"x", &sealed).unwrap(), changed.len()), (b"value".to_vec(), 0));
     }
 
     #[test]

@@ -34,8 +34,14 @@ pub(super) fn checks(paths: &Paths, now_ms: i64) -> Vec<Check> {
 /// Folders that nobody else may look into.
 fn rights(paths: &Paths) -> Check {
     let own = rustix::process::geteuid().as_raw();
-    let private =
-        [paths.run().to_owned(), paths.db(), paths.blobs(), paths.logs(), paths.spool(), paths.git()];
+    let private = [
+        paths.run().to_owned(),
+        paths.db(),
+        paths.blobs(),
+        paths.logs(),
+        paths.spool(),
+        paths.git().join("pushed"),
+    ];
     let mut open = Vec::new();
     for dir in private {
         let Ok(meta) = fs::metadata(&dir) else { continue };
