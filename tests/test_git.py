@@ -379,9 +379,9 @@ def test_a_killed_server_builds_what_was_wanted(open_yard, forge):
     yard.kill()
     yard.start()
     build = deployed(yard, first)
-    # Its first release had begun, or not yet.
+    # Its first release had begun, or had a number only, or not yet.
     assert says(yard) == "one" and build["release"] in (1, 2)
-    assert [r["state"] for r in releases(yard)] == ["ready", "failed"][:build["release"]]
+    assert [r["state"] for r in releases(yard)] in (["ready"], ["ready", "failed"][:build["release"]])
     until(lambda: not list((yard.data / "git/work").iterdir()))
 
 
