@@ -1,18 +1,25 @@
 //! TLS of a listener, from a file of certificates and a file with their key. Both are read again when they change;
-//! connections that stand keep what they began with. Files that cannot be used change nothing, and that is told.
+//! connections that stand keep what they began with. Files that cannot be used change nothing, and that is told. An
+//! authority that asks whether a name is ours (RFC 8737) is shown the proof that was laid down for it.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::expiry;
+
+/// The protocol by which an authority asks for a proof.
+const PROVING: &[u8] = b"acme-tls/1";
 
 /// Files above this size hold no certificates, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -47,6 +54,14 @@ pub enum TlsError {
         /// Why.
         message: String,
     },
+    /// A proof for an authority cannot be shown.
+    #[error("the proof that {name} is ours cannot be shown: {message}")]
+    Proof {
+        /// The name.
+        name: String,
+        /// Why.
+        message: String,
+    },
 }
 
 /// Certificate and key of a listener. Cheap to clone; all clones see the same.
@@ -59,6 +74,26 @@ struct Inner {
     cert: PathBuf,
     key: PathBuf,
     state: Mutex<State>,
+    proofs: Proofs,
+}
+
+/// Certificates that prove to an authority that a name is ours, by that name.
+type Proofs = Arc<RwLock<HashMap<String, Arc<CertifiedKey>>>>;
+
+/// What a client is shown.
+#[derive(Debug)]
+struct Certificates {
+    own: Arc<CertifiedKey>,
+    proofs: Proofs,
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if !hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == PROVING)) {
+            return Some(Arc::clone(&self.own));
+        }
+        self.proofs.read().unwrap_or_else(PoisonError::into_inner).get(hello.server_name()?).cloned()
+    }
 }
 
 struct State {
@@ -84,17 +119,41 @@ impl Tls {
     /// Reads a chain of certificates, the server's own first, and its key, both in PEM.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, TlsError> {
         let seen = stamps(cert, key);
-        let (config, not_after) = read(cert, key)?;
-        let state = State { config, not_after, seen, changing: None, trouble: None };
-        let inner = Inner { cert: cert.to_owned(), key: key.to_owned(), state: Mutex::new(state) };
+        let proofs = Proofs::default();
+        let (config, not_after) = read(cert, key, &proofs)?;
+        let state = Mutex::new(State { config, not_after, seen, changing: None, trouble: None });
+        let inner = Inner { cert: cert.to_owned(), key: key.to_owned(), state, proofs };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Shows `cert` (DER) with its key (PKCS #8, DER) to authorities that ask whether `name` is ours, until
+    /// [`proved`](Self::proved).
+    pub fn prove(&self, name: &str, cert: Vec<u8>, key: Vec<u8>) -> Result<(), TlsError> {
+        // Not `from_der`, which looks into the certificate and does not know the extension that is the proof.
+        let key = ring::default_provider().key_provider.load_private_key(PrivateKeyDer::Pkcs8(key.into()));
+        let key =
+            key.map_err(|error| TlsError::Proof { name: name.to_owned(), message: error.to_string() })?;
+        let proof = CertifiedKey::new(vec![CertificateDer::from(cert)], key);
+        let mut proofs = self.inner.proofs.write().unwrap_or_else(PoisonError::into_inner);
+        proofs.insert(name.to_owned(), Arc::new(proof));
+        Ok(())
+    }
+
+    /// Forgets all proofs.
+    pub fn proved(&self) {
+        self.inner.proofs.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Notes why there is no newer certificate than the one in force, for whoever asks; the next good files end it.
+    pub fn troubled(&self, why: String) {
+        self.lock().trouble = Some(why);
     }
 
     /// Reads the files again, changed or not. On an error what was in force stays so.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let Inner { cert, key, .. } = &*self.inner;
+        let Inner { cert, key, proofs, .. } = &*self.inner;
         let seen = stamps(cert, key);
-        let outcome = read(cert, key);
+        let outcome = read(cert, key, proofs);
         let mut state = self.lock();
         (state.seen, state.changing) = (seen, None);
         match outcome {
@@ -171,7 +230,7 @@ fn stamps(cert: &Path, key: &Path) -> Stamps {
     })
 }
 
-fn read(cert: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<i64>), TlsError> {
+fn read(cert: &Path, key: &Path, proofs: &Proofs) -> Result<(Arc<ServerConfig>, Option<i64>), TlsError> {
     let content = |path: &Path, wanted| TlsError::Content { path: path.to_owned(), wanted };
     let pem = bytes(cert)?;
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
@@ -185,13 +244,14 @@ fn read(cert: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<i64>), Tls
         key: key.to_owned(),
         message: error.to_string(),
     };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = ring::default_provider();
+    let own = Arc::new(CertifiedKey::from_der(chain, secret, &provider).map_err(unusable)?);
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
         .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(unusable)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        .with_cert_resolver(Arc::new(Certificates { own, proofs: Arc::clone(proofs) }));
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), PROVING.to_vec()];
     Ok((Arc::new(config), not_after))
 }
 

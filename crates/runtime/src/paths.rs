@@ -132,6 +132,11 @@ impl Paths {
     pub fn volumes(&self) -> PathBuf {
         self.data.join("volumes")
     }
+    /// Certificates that an authority gave this server by ACME, and the account there.
+    pub fn acme(&self) -> PathBuf {
+        self.data.join("acme")
+    }
+
     /// The key that seals secrets; mode 0600.
     pub fn vault_key(&self) -> PathBuf {
         self.data.join("vault.key")

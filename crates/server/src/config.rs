@@ -1,12 +1,14 @@
 //! Configuration: defaults, then `server.toml` in the data directory, then the environment, then flags. Every
 //! key is optional, and every value knows where it came from.
 
+mod acme;
 mod door;
 mod gpu;
 mod keep;
 mod limits;
 mod rest;
 
+pub use acme::Acme;
 pub use door::Door;
 pub use keep::Keep;
 pub use limits::Limits;
@@ -33,6 +35,8 @@ pub struct Flags {
     pub tls_cert: Option<String>,
     /// `--tls-key`.
     pub tls_key: Option<String>,
+    /// `--acme-domain`, with commas between them.
+    pub acme_domains: Option<String>,
 }
 
 /// The configuration in force.
@@ -86,6 +90,9 @@ struct File {
     public_url: Option<String>,
     tls_cert: Option<String>,
     tls_key: Option<String>,
+    acme_domains: Option<Vec<String>>,
+    acme_email: Option<String>,
+    acme_directory: Option<String>,
     trusted_proxies: Option<Vec<String>>,
     gpus: Option<u32>,
     gpu_name: Option<String>,

@@ -88,7 +88,7 @@ pub fn place_key_file(paths: &Paths, key_file: Option<&Path>) -> Result<(), Serv
     std::fs::rename(&new, &link).map_err(fail)
 }
 
-fn folders(paths: &Paths) -> [(PathBuf, u32); 14] {
+fn folders(paths: &Paths) -> [(PathBuf, u32); 15] {
     [
         (paths.run().to_owned(), 0o700),
         (paths.db(), 0o700),
@@ -104,6 +104,7 @@ fn folders(paths: &Paths) -> [(PathBuf, u32); 14] {
         (paths.git(), 0o711),
         (paths.git().join("work"), 0o711),
         (paths.git().join("pushed"), 0o700),
+        (paths.acme(), 0o700),
     ]
 }
 

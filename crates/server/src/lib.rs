@@ -2,12 +2,14 @@
 //!
 //! - [`config`] layers defaults, `server.toml`, environment and flags, and remembers where each value is from.
 //! - [`home`] makes and locks the data directory.
-//! - [`client`] tells who a request comes from, `tls` keeps the listener's certificate fresh.
+//! - [`client`] tells who a request comes from, `tls` keeps the listener's certificate fresh,
+//!   `acme` has an authority give it.
 //! - [`environments`] makes what restored releases lack.
 //! - [`operator`] answers who runs the server: health, examination, backups.
 //! - `sweep` removes from it what nobody needs any more.
 //! - [`Server`] puts the parts together and serves; [`offline`] opens a data directory without workers.
 
+mod acme;
 pub mod client;
 pub mod config;
 mod edge;

@@ -21,6 +21,7 @@ use runyard_vault::{KeyRequest, Sealer, Signer, Vault};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::acme::Keeper;
 use crate::client::{self, Clients};
 use crate::config::{Config, Limits, count_gpus};
 use crate::edge::{self, AgentGate};
@@ -285,7 +286,6 @@ impl Server {
         exe: PathBuf,
         given: Option<std::net::TcpListener>,
     ) -> Result<Self, ServerError> {
-        let tls = tls::load(&config.door)?;
         let (listener, address) = match given {
             Some(listener) => listen::take_over(listener)?,
             None => listen::tcp(&config.listen, mode == Mode::Dev).await?,
@@ -301,6 +301,7 @@ impl Server {
         }
         let Core { engine, blobs, home } = core(data, &config)?;
         let paths = home.paths.clone();
+        let tls = tls::load(&config.door, &paths.acme())?;
         let runtime: Arc<dyn Runtime> = Arc::new(ProcessRuntime::connect(paths.clone(), exe).await?);
         let boundary = runtime.boundary().await?;
         let fleet = fleet(&engine, runtime.clone(), &paths, &config);
@@ -308,8 +309,11 @@ impl Server {
         runyard_manage::fail_interrupted(&engine).await.map_err(|_| ServerError::Releases)?;
         // Workers reach us over this socket: nothing may be asked before everything is taken over.
         fleet.attach().await?;
-        let url =
-            config.public_url.clone().unwrap_or_else(|| format!("{}://{address}", config.door.scheme()));
+        let url = config
+            .public_url
+            .clone()
+            .or_else(|| config.door.url())
+            .unwrap_or_else(|| format!("{}://{address}", config.door.scheme()));
         let url = url.trim_end_matches('/').to_owned();
         let open = mode == Mode::Dev;
         let face = Face { url: &url, boundary: &boundary, open, offline: false, mode };
@@ -352,6 +356,9 @@ impl Server {
             tokio::spawn(write_key_uses(engine.clone())),
             listen::serve_unix(listen::unix(&paths)?, limits.socket(), sides.socket),
         ];
+        if let (Some(acme), Some(tls)) = (config.door.acme.clone(), tls.clone()) {
+            tasks.push(tokio::spawn(Keeper::new(acme, paths.acme(), tls, engine.clone()).run()));
+        }
         tasks.extend(tls.map(|tls| tokio::spawn(tls::keep_fresh(tls))));
         let drain_grace = Duration::from_secs(config.drain_grace_s);
         let data = paths.data.clone();

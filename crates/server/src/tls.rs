@@ -1,18 +1,22 @@
 //! The listener's certificate while a server runs: looked at every few seconds and on SIGHUP.
 
+use std::path::Path;
 use std::time::Duration;
 
 use runyard_listener::{Tls, TlsError};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::ServerError;
 use crate::config::Door;
+use crate::{ServerError, acme};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// The certificate that the configuration names, if it names one.
-pub fn load(door: &Door) -> Result<Option<Tls>, ServerError> {
+/// The certificate that the configuration names, if it names one. What an authority gives lies in `folder`.
+pub fn load(door: &Door, folder: &Path) -> Result<Option<Tls>, ServerError> {
+    if let Some(acme) = &door.acme {
+        return acme::load(acme, folder).map(Some);
+    }
     let Some((cert, key)) = &door.tls else { return Ok(None) };
     Ok(Some(Tls::load(cert, key)?))
 }

@@ -22,6 +22,7 @@ Examples:
   runyard up                                    http://127.0.0.1:8080, data in ~/.local/share/runyard
   runyard up --listen 0.0.0.0:8080 --data /srv/runyard
   runyard up --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem
+  runyard up --listen 0.0.0.0:443 --acme-domain gpu.example.org
   runyard up --gpus 2                           two fake GPUs where there are no real ones
 
 The first start makes the data directory and an API key. SIGTERM and Ctrl-C end it: running jobs get a
@@ -39,6 +40,9 @@ pub struct Up {
     /// The key of the certificate (PEM)
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// Speak TLS with a certificate for this name that Let's Encrypt gives and renews (ACME); may be repeated
+    #[arg(long = "acme-domain", value_name = "NAME", conflicts_with_all = ["tls_cert", "tls_key"])]
+    acme_domains: Vec<String>,
     /// GPUs of this machine; without it they are counted
     #[arg(long, value_name = "N")]
     gpus: Option<u32>,
@@ -54,6 +58,7 @@ impl Up {
             gpus: self.gpus,
             tls_cert: self.tls_cert.map(here).transpose()?,
             tls_key: self.tls_key.map(here).transpose()?,
+            acme_domains: (!self.acme_domains.is_empty()).then(|| self.acme_domains.join(",")),
         };
         let config = Config::load(&Paths::new(&data).config(), &flags)?;
         let listen = config.listen.clone();

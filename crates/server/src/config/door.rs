@@ -1,9 +1,11 @@
-//! The part of the configuration that says how users reach the server: with TLS, or through a proxy that is trusted.
+//! The part of the configuration that says how users reach the server: with TLS by files or by an authority, or through
+//! a proxy that is trusted.
 
 use std::path::{Path, PathBuf};
 
 use runyard_listener::Networks;
 
+use super::acme::Acme;
 use super::{File, Flags, Layers};
 use crate::ServerError;
 
@@ -12,6 +14,8 @@ use crate::ServerError;
 pub struct Door {
     /// The file of certificates and the file of their key, where the listener speaks TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Who gives the listener its certificate, where an authority does.
+    pub acme: Option<Acme>,
     /// Proxies whose word about the client is believed.
     pub trusted_proxies: Networks,
 }
@@ -39,16 +43,27 @@ impl Door {
                 )));
             }
         };
+        let acme = Acme::pick(layers, file, flags)?;
+        if acme.is_some() && tls.is_some() {
+            return Err(config(
+                "acme_domains and tls_cert are both set: the certificate comes from one of them".to_owned(),
+            ));
+        }
         let trusted_proxies = trusted
             .unwrap_or_default()
             .parse()
             .map_err(|error| config(format!("trusted_proxies: {error}")))?;
-        Ok(Self { tls, trusted_proxies })
+        Ok(Self { tls, acme, trusted_proxies })
     }
 
     /// The scheme of the listener's own address.
     pub fn scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
+        if self.tls.is_some() || self.acme.is_some() { "https" } else { "http" }
+    }
+
+    /// The base URL of a server whose name an authority vouches for.
+    pub fn url(&self) -> Option<String> {
+        Some(format!("https://{}", self.acme.as_ref()?.domains.first()?))
     }
 }
 

@@ -34,6 +34,9 @@ pub fn prepare(optional: bool) -> anyhow::Result<()> {
     if !succeeds("docker-registry", &["--version"]) {
         missing.push("docker-registry");
     }
+    if !succeeds("pebble", &["-h"]) {
+        missing.push("pebble");
+    }
     if !succeeds("ip", &["-V"]) {
         missing.push("iproute2");
     }

@@ -156,12 +156,13 @@ fn exposure(options: &Options, address: SocketAddr) -> Check {
 fn certificate(options: &Options) -> Check {
     let Some(tls) = &options.tls else { return Check::ok("tls", "no certificate is configured") };
     if let Some(trouble) = tls.trouble() {
-        return Check::fail(
-            "tls",
-            trouble,
-            "the certificate before it stays in force until it ends",
-            "put a certificate and its key there; they are read again at once",
-        );
+        let todo = match &options.config.door.acme {
+            None => "put a certificate and its key there; they are read again at once",
+            Some(_) => {
+                "let port 443 of each name in acme_domains lead to this listener; SIGHUP has it asked for at once"
+            }
+        };
+        return Check::fail("tls", trouble, "the certificate before it stays in force until it ends", todo);
     }
     let now = options.engine.env().wall().0 / 1_000;
     ends(tls.not_after().map(|end| (end - now).div_euclid(86_400)))
