@@ -107,7 +107,7 @@ def test_a_push_deploys_by_webhook(open_yard, forge):
     log = yard.cli("logs", "app", "--build", newest["number"]).out
     assert f"commit {second} by Ann" in log
     shown = yard.cli("git", "show", "app").out
-    assert second[:8] in shown and "deployed" in shown
+    assert re.search(rf"{second[:8]} +serving", shown) and re.search(rf"{first[:8]} +deployed", shown), shown
     assert second[:8] in yard.cli("releases", "app").out
 
 
@@ -126,6 +126,9 @@ def test_polling_finds_what_no_webhook_told(open_yard, forge):
     looked = len(forge.asked)
     until(lambda: len(forge.asked) >= looked + 6, 30)
     assert says(yard) == "one" and len(releases(yard)) == 2
+    assert re.search(rf"{second[:8]} +deployed", yard.cli("git", "list").out)
+    builds = yard.cli("git", "show", "app", "--json").json["builds"]
+    assert {build["commit"]: build["serves"] for build in builds} == {first: True, second: False}
 
 
 def test_a_newer_push_supersedes_what_waits(open_yard, forge):

@@ -12,6 +12,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Pid, Resource, Rlimit, Signal, Uid};
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 use serde::{Deserialize, Serialize};
@@ -138,7 +139,7 @@ pub fn launch_main() -> ExitCode {
 fn prepare() -> Result<(String, Command), LaunchError> {
     let (plan, ours) = read_plan().map_err(LaunchError::ReadPlan)?;
     let stdin = match &plan.stdin {
-        Some(path) => Stdio::from(File::open(path).map_err(failed("open its standard input"))?),
+        Some(path) => open_input(path).map_err(failed("open its standard input"))?,
         None => ours,
     };
     rustix::process::setsid().map_err(failed("start a session"))?;
@@ -165,6 +166,14 @@ fn prepare() -> Result<(String, Command), LaunchError> {
     command.args(plan.command.iter().skip(1)).env_clear().envs(&plan.env).stdin(stdin);
     std::env::set_current_dir(&plan.dir).map_err(failed("enter its folder"))?;
     Ok((program, command))
+}
+
+/// A file to read from. A pipe whose writer has gone already is open at once, and at its end.
+fn open_input(path: &Path) -> io::Result<Stdio> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags | OFlags::NONBLOCK, Mode::empty())?;
+    rustix::fs::fcntl_setfl(&file, OFlags::RDONLY)?;
+    Ok(file.into())
 }
 
 /// The plan, and what the program gets as its standard input where the plan names nothing.

@@ -80,7 +80,7 @@ view!(
 view!(
     /// What became of a commit.
     Build { commit: String, reference: String, title: Option<String>, author: Option<String>, state: String,
-        why: Option<String>, release: Option<u32>, queued_at: i64, ms: Option<i64>, }
+        why: Option<String>, release: Option<u32>, serves: bool, queued_at: i64, ms: Option<i64>, }
 );
 view!(
     /// Why something is as it is.
@@ -301,6 +301,11 @@ impl Build {
     /// The commit as people write it.
     pub fn short(&self) -> &str {
         self.commit.get(..8).unwrap_or(&self.commit)
+    }
+
+    /// How far it is, and whether its release is the one that gets traffic.
+    pub fn word(&self) -> &str {
+        if self.serves { "serving" } else { &self.state }
     }
 
     /// Why it failed, or what its commit says.

@@ -19,8 +19,8 @@ pub(crate) fn spoken(reference: &str, target: Target) -> String {
     }
 }
 
-/// `Build`.
-fn build(build: &Build) -> Value {
+/// `Build`. `serving` is the release that gets the traffic of its endpoint.
+fn build(build: &Build, serving: Option<u32>) -> Value {
     let (state, why) = match &build.state {
         BuildState::Queued => ("queued", None),
         BuildState::Building => ("building", None),
@@ -40,6 +40,7 @@ fn build(build: &Build) -> Value {
         "state": state,
         "why": why,
         "release": build.release,
+        "serves": build.state == BuildState::Deployed && build.release.is_some() && build.release == serving,
         "queuedAt": build.queued_at.0,
         "startedAt": build.started_at.map(|t| t.0),
         "endedAt": build.ended_at.map(|t| t.0),
@@ -68,6 +69,16 @@ impl Manage {
             (None, Some(_)) => "token",
             (None, None) => "open",
         };
+        let serving = |build: &Build| {
+            let endpoint = match build.target {
+                Target::Main => Some(&connection.endpoint),
+                Target::Preview(number) => {
+                    connection.preview(number).and_then(|preview| preview.endpoint.as_ref())
+                }
+            };
+            self.inner.engine.endpoint_by_id(endpoint?)?.serving
+        };
+        let builds = connection.builds.iter().map(|one| build(one, serving(one)));
         let mut view = json!({
             "id": connection.id.as_str(),
             "endpoint": connection.endpoint.as_str(),
@@ -80,7 +91,7 @@ impl Manage {
             "env": connection.part.env,
             "trouble": connection.trouble,
             "previews": previews.collect::<Vec<_>>(),
-            "builds": connection.builds.iter().map(build).collect::<Vec<_>>(),
+            "builds": builds.collect::<Vec<_>>(),
         });
         match &connection.origin {
             Origin::Pushed => {

@@ -82,8 +82,7 @@ async fn list(context: &Context) -> anyhow::Result<()> {
     let mut table = Table::new(&["ENDPOINT", "REPOSITORY", "FOLLOWS", "COMMIT", "STATE", "AGE", "REMARK"]);
     for connection in &connections {
         let last = connection.builds.first();
-        let (state, tone) =
-            last.map_or(("–", Tone::Dim), |build| (build.state.as_str(), tone(&build.state)));
+        let (state, tone) = last.map_or(("–", Tone::Dim), |build| (build.word(), tone(build.word())));
         let remark = connection.trouble.as_deref().or_else(|| last.and_then(Build::remark));
         table.row(vec![
             connection.name().into(),
@@ -101,10 +100,10 @@ async fn list(context: &Context) -> anyhow::Result<()> {
 /// A build's state as a tone.
 fn tone(state: &str) -> Tone {
     match state {
-        "deployed" => Tone::Good,
+        "serving" => Tone::Good,
         "failed" => Tone::Bad,
         "building" => Tone::Warn,
-        "superseded" => Tone::Dim,
+        "superseded" | "deployed" => Tone::Dim,
         _ => Tone::Plain,
     }
 }

@@ -74,7 +74,7 @@ fn table(builds: &[Build], now: i64) -> Table {
     for build in builds {
         table.row(vec![
             build.short().into(),
-            Cell::toned(&build.state, tone(&build.state)),
+            Cell::toned(build.word(), tone(build.word())),
             build.release.map_or_else(|| "–".to_owned(), |n| format!("#{n}")).into(),
             time::age(build.queued_at, now).into(),
             time::span(build.ms).into(),
