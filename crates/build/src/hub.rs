@@ -53,6 +53,8 @@ pub struct Hub {
     pub env: Vec<Variable>,
     /// GPUs of a worker, where it says so.
     pub gpus: Option<u32>,
+    /// Which ones, as RunPod writes it: pools with commas between, `-` before a type that is not wanted.
+    pub gpu_ids: Option<String>,
 }
 
 impl Hub {
@@ -80,6 +82,7 @@ struct Config {
     runs_on: Option<String>,
     endpoint_type: Option<String>,
     gpu_count: Option<u32>,
+    gpu_ids: Option<String>,
     env: Vec<Entry>,
 }
 
@@ -124,7 +127,8 @@ pub fn hub_of(code_dir: &Path) -> Result<Option<Hub>, HubError> {
         Some(_) => Some(config.gpu_count.unwrap_or(1)),
         None => config.gpu_count,
     };
-    Ok(Some(Hub { env: config.env.into_iter().map(variable).collect(), gpus }))
+    let gpu_ids = config.gpu_ids.filter(|ids| !ids.trim().is_empty());
+    Ok(Some(Hub { env: config.env.into_iter().map(variable).collect(), gpus, gpu_ids }))
 }
 
 fn variable(entry: Entry) -> Variable {
@@ -180,7 +184,7 @@ mod tests {
         assert_eq!(defaults, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
         assert_eq!(hub.missing(&defaults), Some("D"));
         assert_eq!(hub.missing(&[("D".to_owned(), "x".to_owned())].into()), None);
-        assert_eq!(hub.gpus, Some(2));
+        assert_eq!((hub.gpus, hub.gpu_ids.as_deref()), (Some(2), None));
     }
 
     #[test]

@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Ship", &["deploy", "releases", "rollback", "promote", "diff", "git"]),
     ("Declare", &["plan", "apply", "validate", "export", "destroy"]),
     ("Call", &["run", "status", "cancel", "retry", "jobs", "purge", "batch"]),
-    ("See", &["logs", "why", "workers", "exec", "webhooks", "audit"]),
+    ("See", &["logs", "why", "workers", "gpus", "exec", "webhooks", "audit"]),
     ("Things", &["endpoints", "secret", "keys", "registries", "login", "config", "disk", "completion"]),
     ("House", &["backup", "upgrade", "service", "env"]),
 ];

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use runyard_domain::{Rates, RolloutSettings};
+use runyard_domain::image::Container;
+use runyard_domain::{Gpus, Rates, RolloutSettings};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -91,6 +92,11 @@ view!(
     Worker { id: String, endpoint_name: Option<String>, release: Option<u32>, state: String, cause: Option<String>,
         gpus: Vec<serde_json::Value>, jobs: Vec<String>, created_at: i64, ready_at: Option<i64>,
         ended_at: Option<i64>, exit: Option<Exit>, stop_cause: Option<String>, }
+);
+view!(
+    /// A GPU of the machine.
+    Gpu { index: u32, #[serde(rename = "type")] kind: String, memory_gb: u32, pool: Option<String>, free: bool,
+        worker: Option<String>, endpoint_name: Option<String>, }
 );
 view!(
     /// What a worker uses.
@@ -209,7 +215,15 @@ pub struct Settings {
     pub retention_ms: i64,
     pub queue_limit: u32,
     pub rates: Rates,
-    pub gpus: u32,
+    pub gpus: Gpus,
+    pub flash_boot: String,
+    pub input_limit_bytes: u64,
+    pub output_limit_bytes: u64,
+    pub cors: Vec<String>,
+    pub stop_grace_ms: i64,
+    pub replace_grace_ms: i64,
+    pub network_volume: Option<String>,
+    pub container: Container,
     pub concurrency: u32,
     pub prefetch: String,
     pub rollout: RolloutSettings,

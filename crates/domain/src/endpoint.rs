@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::Container;
 use crate::rollout::Withdrawn;
-use crate::{Blueprint, EndpointId, Prefetch, Rates, Rollout, RolloutSettings, Timestamp};
+use crate::{
+    Blueprint, EndpointId, FlashBoot, Gpus, Origin, Prefetch, Rates, Rollout, RolloutSettings, Timestamp, gpu,
+};
 
 /// When to add a worker. Sources: RunPod's endpoint settings, `scalerType` and `scalerValue`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -43,7 +45,15 @@ pub struct Settings {
     /// How often one key may call, where it is not what holds for all endpoints.
     pub rates: Rates,
     /// GPUs of each worker.
-    pub gpus: u32,
+    pub gpus: Gpus,
+    /// Which workers may be kept warm for it, and how readily they give way to others.
+    pub flash_boot: FlashBoot,
+    /// The largest input of a job, in bytes; 0 leaves it to the server, whose own limit holds in any case.
+    pub input_limit_bytes: u64,
+    /// The largest output of a job and the largest streamed value, likewise.
+    pub output_limit_bytes: u64,
+    /// Origins whose pages may read what its job API answers.
+    pub cors: Vec<Origin>,
     /// How many jobs a worker is expected to run at once; the worker itself asks for what it wants.
     pub concurrency: u32,
     /// Whether its workers may get short jobs in lists longer than they asked for.
@@ -74,7 +84,11 @@ impl Default for Settings {
             retention_ms: 86_400_000,
             queue_limit: USUAL_QUEUE_LIMIT,
             rates: Rates::default(),
-            gpus: 0,
+            gpus: Gpus::default(),
+            flash_boot: FlashBoot::On,
+            input_limit_bytes: 0,
+            output_limit_bytes: 0,
+            cors: vec![Origin::Any],
             concurrency: 1,
             prefetch: Prefetch::Auto,
             stop_grace_ms: 3_000,
@@ -98,6 +112,15 @@ const STOP_GRACE_MOST_MS: i64 = 600_000;
 /// The longest that a worker which is to be replaced may stay for its other jobs.
 const REPLACE_GRACE_MOST_MS: i64 = 3_600_000;
 
+/// The least that inputs and outputs can be limited to, in bytes.
+const LEAST_PAYLOAD: u64 = 1 << 10;
+
+/// The most, in bytes: a GiB, above what any server takes.
+const MOST_PAYLOAD: u64 = 1 << 30;
+
+/// The most origins of an endpoint.
+const MOST_ORIGINS: usize = 64;
+
 /// A setting is out of its bounds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} is {found}: it must be {allowed}")]
@@ -114,7 +137,17 @@ impl Settings {
     /// Whether workers have to be replaced for another value of this setting: they are started with it. Parts of groups
     /// are `group.name`.
     pub fn replaces_workers(setting: &str) -> bool {
-        setting == "gpus" || setting.starts_with("container.")
+        setting == "gpus" || setting == "network_volume" || setting.starts_with("container.")
+    }
+
+    /// Whether pages of this origin, as browsers send it, may read answers.
+    pub fn admits_origin(&self, origin: &str) -> bool {
+        self.cors.iter().any(|allowed| allowed.admits(origin))
+    }
+
+    /// The smaller of a server's limit and the endpoint's own, in bytes.
+    pub fn bounded(own: u64, server: usize) -> usize {
+        if own == 0 { server } else { usize::try_from(own).unwrap_or(usize::MAX).min(server) }
     }
 
     /// Checks every bound; the first one broken is named.
@@ -157,8 +190,18 @@ impl Settings {
         if !(1_000..=30 * 86_400_000).contains(&self.retention_ms) {
             return bad("retention_ms", self.retention_ms.to_string(), "1000 (1 s) to 2592000000 (30 days)");
         }
-        if self.gpus > 64 {
+        if self.gpus.count() > gpu::MOST {
             return bad("gpus", self.gpus.to_string(), "0 to 64");
+        }
+        let payload = |bytes: u64| bytes == 0 || (LEAST_PAYLOAD..=MOST_PAYLOAD).contains(&bytes);
+        let sizes =
+            [("input_limit_bytes", self.input_limit_bytes), ("output_limit_bytes", self.output_limit_bytes)];
+        if let Some((field, bytes)) = sizes.into_iter().find(|(_, bytes)| !payload(*bytes)) {
+            let allowed = "1024 (1 KiB) to 1073741824 (1 GiB), or 0 for the server's own";
+            return bad(field, bytes.to_string(), allowed);
+        }
+        if self.cors.len() > MOST_ORIGINS {
+            return bad("cors", format!("{} origins", self.cors.len()), "64 at most");
         }
         if !(1..=1000).contains(&self.concurrency) {
             return bad("concurrency", self.concurrency.to_string(), "1 to 1000");
@@ -284,6 +327,18 @@ mod tests {
             let broken = Settings { replace_grace_ms: ms, ..Settings::default() };
             assert_eq!(broken.check().expect_err("no grace").field, "replace_grace_ms");
         }
+        let broken = Settings { output_limit_bytes: 10, ..Settings::default() };
+        assert_eq!(broken.check().expect_err("10 bytes").field, "output_limit_bytes");
+        let broken = Settings { gpus: 65.into(), ..Settings::default() };
+        assert_eq!(broken.check().expect_err("65 GPUs").field, "gpus");
+    }
+
+    #[test]
+    fn an_endpoints_limit_is_bounded_by_the_servers() {
+        assert_eq!(
+            (Settings::bounded(0, 10), Settings::bounded(5, 10), Settings::bounded(50, 10)),
+            (10, 5, 10)
+        );
     }
 
     #[test]

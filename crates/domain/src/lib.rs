@@ -7,6 +7,7 @@
 //! - [`batch`] is how jobs are gathered, run and kept together.
 //! - [`git`] is how an endpoint follows a repository.
 //! - [`delivery`] is how the end of a job is told to its webhook.
+//! - [`gpu`] is what GPUs a machine has and which ones a worker shall get; [`origin`] is whose pages may call.
 //! - [`image`] is what container workers run, and why one could not; [`registry`] is with which login it is pulled.
 //! - [`scaling`] and [`placement`] decide how many workers there are and which GPUs they hold; [`rollout`] decides
 //!   how one release follows the other.
@@ -22,12 +23,14 @@ pub mod delivery;
 pub mod endpoint;
 pub mod env;
 pub mod git;
+pub mod gpu;
 pub mod id;
 pub mod image;
 pub mod job;
 pub mod keep;
 pub mod key;
 pub mod lists;
+pub mod origin;
 pub mod payload;
 pub mod placement;
 pub mod rates;
@@ -46,15 +49,17 @@ pub use batch::{Batch, BatchCounts, BatchRefusal};
 pub use delivery::Delivery;
 pub use endpoint::{Endpoint, Scaler, Settings};
 pub use env::Env;
+pub use gpu::{Gpu, Gpus};
 pub use id::{BatchId, ConnectionId, DeliveryId, EndpointId, JobId, KeyId, ResourceId, WorkerId};
 pub use job::{Job, Outcome, Phase, Policy};
 pub use key::{Access, KeyRecord, Operation, PageUse};
 pub use lists::Prefetch;
+pub use origin::Origin;
 pub use payload::Payload;
 pub use rates::Rates;
 pub use reason::{FailReason, WaitReason};
 pub use release::{Release, ReleaseState};
-pub use resource::{Blueprint, Resource};
+pub use resource::{Blueprint, FlashBoot, Resource};
 pub use rollout::{Rollout, RolloutSettings};
 pub use secret::{DataKeyRecord, SecretRecord};
 pub use time::Timestamp;

@@ -38,17 +38,17 @@ pub enum WaitReason {
     },
     /// Every GPU that would do is held.
     NoGpuFree {
-        /// GPUs that a worker needs.
-        wanted: u32,
+        /// What a worker needs, in words.
+        asked: String,
         /// Who holds them: endpoint names.
         holders: Vec<String>,
     },
-    /// The machine has fewer GPUs than a worker needs.
+    /// The machine has no such GPUs, or fewer than a worker needs.
     NoGpuMatches {
-        /// GPUs that a worker needs.
-        wanted: u32,
-        /// GPUs that there are.
-        have: u32,
+        /// What a worker needs, in words.
+        asked: String,
+        /// What there is, in words.
+        there: String,
     },
     /// A worker starts.
     Starting {
@@ -151,11 +151,11 @@ impl WaitReason {
                 };
                 format!("worker {worker} has it in a list and finishes {first} first{eta}")
             }
-            Self::NoGpuFree { wanted, holders } => {
-                format!("no GPU is free for a worker that needs {wanted}: held by {}", holders.join(", "))
+            Self::NoGpuFree { asked, holders } => {
+                format!("no GPU is free for a worker that needs {asked}: held by {}", holders.join(", "))
             }
-            Self::NoGpuMatches { wanted, have } => {
-                format!("a worker needs {wanted} GPUs and this machine has {have}")
+            Self::NoGpuMatches { asked, there } => {
+                format!("a worker needs {asked}, and this machine has {there}")
             }
             Self::Starting { worker, phase, for_ms, usual_ms } => {
                 let usual = usual_ms.map_or(String::new(), |ms| format!(" (usually {})", seconds(ms)));

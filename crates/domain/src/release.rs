@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::git::Commit;
-use crate::image::Image;
-use crate::{EndpointId, FailReason, Timestamp};
+use crate::image::{Container, Image};
+use crate::{EndpointId, FailReason, Gpus, Settings, Timestamp};
 
 /// Where a release is in its life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,35 @@ impl Launch {
     }
 }
 
+/// What workers are started with beside their code, variables and GPUs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Given {
+    /// What its containers get, where its workers are containers.
+    pub container: Container,
+    /// The id of the network volume that its workers see.
+    pub network_volume: Option<String>,
+}
+
+impl Given {
+    /// What the settings give.
+    pub fn of(settings: &Settings) -> Self {
+        Self { container: settings.container.clone(), network_volume: settings.network_volume.clone() }
+    }
+}
+
+impl Release {
+    /// What else its workers get beside GPUs.
+    pub fn given(&self, settings: &Settings) -> Given {
+        self.given.clone().unwrap_or_else(|| Given::of(settings))
+    }
+
+    /// Settings as far as they are what its workers were started with.
+    pub fn held(&self, settings: &Settings) -> Settings {
+        let Given { container, network_volume } = self.given(settings);
+        Settings { gpus: self.gpus.clone(), container, network_volume, ..settings.clone() }
+    }
+}
+
 /// An immutable version of an endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Release {
@@ -85,7 +114,10 @@ pub struct Release {
     /// Names of environment variables that the handler's source reads.
     pub env_read: Vec<String>,
     /// GPUs of each worker, copied from the settings at the time.
-    pub gpus: u32,
+    pub gpus: Gpus,
+    /// What else its workers get, likewise; `None` where it is older than this field: then the settings hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Given>,
     /// A note by the user.
     pub note: Option<String>,
     /// The commit that it was made of, where it came from a Git repository.

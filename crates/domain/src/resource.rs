@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ResourceId, Timestamp};
+use crate::{Gpus, ResourceId, Timestamp, gpu};
 
 /// A container as a user asks for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,16 +50,17 @@ pub struct CpuChoice {
     pub vcpus: u32,
 }
 
-/// How quickly workers shall come back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Which levels of warm start an endpoint may use: how readily its idle workers give their GPUs to others. There is no
+/// level between an idle worker and a cold start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FlashBoot {
-    /// As they come.
-    #[default]
+    /// Idle workers are the first to give way.
     Off,
-    /// From what is kept of earlier ones.
+    /// They give way by how long they have been idle.
+    #[default]
     On,
-    /// The same, with precedence.
+    /// They give way last.
     Priority,
 }
 
@@ -79,8 +80,6 @@ pub struct Blueprint {
     pub data_centers: Vec<String>,
     /// The network volumes of its workers.
     pub volumes: Vec<ResourceId>,
-    /// How quickly its workers shall come back.
-    pub flash_boot: FlashBoot,
     /// Rises with each change that needs a release.
     pub revision: u32,
     /// The newest revision of which a release was made, or could not be made.
@@ -90,7 +89,20 @@ pub struct Blueprint {
     pub failed: Option<String>,
 }
 
+impl GpuChoice {
+    /// What is asked for, as a setting. A pool may also be a type's own name.
+    pub fn gpus(&self) -> Result<Gpus, String> {
+        let kinds = self.pools.iter().map(|pool| pool.parse::<gpu::Kind>()).collect::<Result<_, _>>()?;
+        Ok(Gpus::of(self.count, kinds, self.excluded.iter().map(|name| name.trim().to_owned()).collect()))
+    }
+}
+
 impl Blueprint {
+    /// The GPUs of its workers, as a setting.
+    pub fn gpus(&self) -> Result<Gpus, String> {
+        self.gpu.as_ref().map_or_else(|| Ok(Gpus::default()), GpuChoice::gpus)
+    }
+
     /// Whether a release is still to be made.
     pub fn is_behind(&self) -> bool {
         self.built < self.revision

@@ -183,6 +183,7 @@ impl Engine {
         batch: &BatchId,
         mut new: NewJob,
     ) -> Result<Submission, EngineError> {
+        new.check_size()?;
         new.ttl_ms.get_or_insert(batch::TTL_MS);
         let s3 = match &new.s3 {
             Some(secret) => Some(Payload::inline(self.shared.vault.seal(secret)?)),

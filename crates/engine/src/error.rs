@@ -28,6 +28,18 @@ pub enum EngineError {
         /// How many came.
         more: u64,
     },
+    /// The input is larger than the endpoint takes.
+    #[error(
+        "the input has {bytes} bytes, and endpoint '{endpoint}' takes {limit} at most: store it elsewhere and send its address, or raise it: runyard endpoints set {endpoint} --max-input SIZE"
+    )]
+    InputTooLarge {
+        /// Its name.
+        endpoint: String,
+        /// How large it is, as far as it was read.
+        bytes: u64,
+        /// How large it may be.
+        limit: u64,
+    },
     /// There is no such endpoint.
     #[error("there is no endpoint '{0}'")]
     NoSuchEndpoint(EndpointId),

@@ -51,6 +51,15 @@ impl NewJob {
             pinned: None,
         }
     }
+
+    /// Refuses an input that is larger than its endpoint takes.
+    pub(crate) fn check_size(&self) -> Result<(), EngineError> {
+        let (bytes, limit) = (self.input.len() as u64, self.endpoint.settings.input_limit_bytes);
+        if limit == 0 || bytes <= limit {
+            return Ok(());
+        }
+        Err(EngineError::InputTooLarge { endpoint: self.endpoint.name.clone(), bytes, limit })
+    }
 }
 
 /// An accepted job.
@@ -84,6 +93,7 @@ impl Engine {
         if self.shared.gate.is_shut() {
             return Err(EngineError::DiskFull);
         }
+        new.check_size()?;
         let job = self.waiting_job(caller, new);
         let place = self.enter_queue(&job, new.endpoint.settings.queue_limit)?;
         Ok((job, place))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{EndpointId, Release, Settings, Timestamp, WorkerId, WorkerRecord};
+use runyard_domain::{EndpointId, Gpu, Release, Settings, Timestamp, WorkerId, WorkerRecord};
 use runyard_engine::{Change, Engine};
 use runyard_runtime::{Event, Runtime, StartPhase};
 use tokio::sync::Notify;
@@ -26,9 +26,7 @@ pub struct Options {
     /// What runs workers.
     pub runtime: Arc<dyn Runtime>,
     /// GPUs of this machine, real or fake.
-    pub gpus: u32,
-    /// Their name, as workers are told.
-    pub gpu_name: String,
+    pub gpus: Vec<Gpu>,
     /// Processors of this machine.
     pub cpus: u32,
     /// Memory of this machine in GiB.
@@ -63,12 +61,12 @@ impl Fleet {
     /// A fleet that has not looked at anything yet: call [`attach`](Self::attach) before workers can reach
     /// the server, then [`run`](Self::run).
     pub fn new(options: Options) -> Self {
-        let Options { engine, runtime, gpus, gpu_name, cpus, memory_gb, volumes, idle_drain_ms } = options;
+        let Options { engine, runtime, gpus, cpus, memory_gb, volumes, idle_drain_ms } = options;
         Self {
             inner: Arc::new(Inner {
                 engine,
                 runtime,
-                machine: Machine { gpus, gpu_name, cpus, memory_gb, volumes },
+                machine: Machine { gpus, cpus, memory_gb, volumes },
                 idle_drain_ms,
                 state: Mutex::default(),
                 placing: tokio::sync::Mutex::default(),
@@ -93,13 +91,13 @@ impl Fleet {
     }
 
     /// GPUs of this machine.
-    pub fn gpus(&self) -> u32 {
-        self.inner.machine.gpus
+    pub fn gpus(&self) -> &[Gpu] {
+        &self.inner.machine.gpus
     }
 
-    /// What workers are told that they are.
-    pub fn gpu_name(&self) -> &str {
-        &self.inner.machine.gpu_name
+    /// The type of a worker's GPUs, which are all of one; `None` where it has none.
+    pub fn gpu_of(&self, worker: &WorkerRecord) -> Option<&Gpu> {
+        worker.gpus.first().and_then(|index| self.gpus().get(*index as usize))
     }
 
     /// Processors of this machine.

@@ -70,7 +70,7 @@ impl Fleet {
         }
         let have = workers.len() as u32;
         let gpus = self.gpus_of(endpoint, serving);
-        let room = !matches!(self.placement(endpoint, gpus), Placement::Full { .. });
+        let room = !matches!(self.placement(endpoint, &gpus), Placement::Full { .. });
         if have < endpoint.settings.workers_max && room {
             plan.start = 1;
         } else {

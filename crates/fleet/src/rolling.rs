@@ -176,11 +176,14 @@ impl Fleet {
     /// How many old workers have to go before a new one has a GPU.
     fn in_place(&self, endpoint: &Endpoint, rollout: &Rollout) -> u32 {
         let wanted = self.gpus_of(endpoint, rollout.to);
-        if wanted == 0 || !matches!(self.placement(endpoint, wanted), Placement::Full { .. }) {
+        if wanted.is_none() || !matches!(self.placement(endpoint, &wanted), Placement::Full { .. }) {
             return 0;
         }
-        let held = rollout.from.iter().map(|number| self.gpus_of(endpoint, *number)).max().unwrap_or(0);
-        if held == 0 { 0 } else { wanted.div_ceil(held) }
+        let fit: Vec<u32> = wanted.groups(self.gpus()).concat();
+        let state = self.state();
+        let old = state.of(&endpoint.id).filter(|w| rollout.from.contains(&w.record.release));
+        let held = old.map(|w| w.record.gpus.iter().filter(|gpu| fit.contains(gpu)).count() as u32).max();
+        held.filter(|held| *held > 0).map_or(0, |held| wanted.count().div_ceil(held))
     }
 
     /// How the release before and the one that comes do.

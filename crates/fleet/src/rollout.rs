@@ -7,7 +7,7 @@ use bytes::Bytes;
 use runyard_domain::placement::Placement;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
-    Endpoint, EndpointId, Exit, FailReason, Job, JobId, Outcome, Phase, Settings, WorkerId,
+    Endpoint, EndpointId, Exit, FailReason, Gpus, Job, JobId, Outcome, Phase, Settings, WorkerId,
 };
 use runyard_engine::NewJob;
 use runyard_vault::Caller;
@@ -99,14 +99,14 @@ impl Fleet {
             if let Some(worker) = self.start_placed(&endpoint, number, "test", true).await? {
                 return Ok(worker);
             }
-            let wanted = self.release(id, number).map_or(endpoint.settings.gpus, |r| r.gpus);
-            match self.placement(&endpoint, wanted) {
-                Placement::Never { have } => {
-                    let message = format!("a worker needs {wanted} GPUs and this machine has {have}");
+            let wanted = self.gpus_of(&endpoint, number);
+            match self.placement(&endpoint, &wanted) {
+                Placement::Never => {
+                    let message = self.no_gpu_matches(&wanted).sentence(self.now());
                     let reason = FailReason::TestFailed { test: "placement".into(), message };
                     return Err(FleetError::Release(Box::new(reason)));
                 }
-                Placement::Full { .. } => self.make_room(id, wanted).await,
+                Placement::Full { .. } => self.make_room(id, &wanted).await,
                 _ => {}
             }
             // A deadline, so that a missed wake-up costs time and not the deploy.
@@ -115,19 +115,21 @@ impl Fleet {
     }
 
     /// Drains one worker of the endpoint, idle ones first.
-    async fn make_room(&self, id: &EndpointId, wanted: u32) {
+    async fn make_room(&self, id: &EndpointId, wanted: &Gpus) {
         let candidate = {
             let state = self.state();
             let kept = state.workers.values().filter(|w| w.record.state != WorkerState::Draining);
             let (own, others): (Vec<_>, Vec<_>) =
                 kept.filter(|w| !w.record.gpus.is_empty()).partition(|w| w.record.endpoint == *id && !w.test);
-            let held_by_others: usize = others.iter().map(|w| w.record.gpus.len()).sum();
-            if held_by_others + wanted as usize > self.inner.machine.gpus as usize {
-                // Not even without all of them: they go on until others make room.
-                return;
-            }
+            let held = |gpu: &u32| others.iter().any(|w| w.record.gpus.contains(gpu));
+            let groups = wanted.groups(self.gpus()).into_iter();
+            // Not even without all of its workers: they go on until others make room.
+            let mut enough = groups
+                .filter(|group| group.iter().filter(|gpu| !held(gpu)).count() >= wanted.count() as usize);
+            let Some(group) = enough.next() else { return };
             let busy = |id: &WorkerId| !self.inner.engine.held_by(id).is_empty();
-            own.into_iter().map(|w| (busy(&w.record.id), w.record.id.clone())).min().map(|(_, worker)| worker)
+            let in_the_way = own.into_iter().filter(|w| w.record.gpus.iter().any(|gpu| group.contains(gpu)));
+            in_the_way.map(|w| (busy(&w.record.id), w.record.id.clone())).min().map(|(_, worker)| worker)
         };
         if let Some(worker) = candidate {
             self.drain(&worker, MAKES_ROOM, false).await;

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use runyard_domain::image::{Container, VOLUME_PATH};
 use runyard_domain::registry::Login;
-use runyard_domain::{Endpoint, Release, WorkerRecord};
+use runyard_domain::release::Given;
+use runyard_domain::{Endpoint, Gpu, Release, WorkerRecord};
 use runyard_runtime::{ImageSpec, Limits, SharedFolder, WorkerSpec};
 
 /// What the machine gives.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
-    pub(crate) gpus: u32,
-    pub(crate) gpu_name: String,
+    pub(crate) gpus: Vec<Gpu>,
     pub(crate) cpus: u32,
     pub(crate) memory_gb: u64,
     /// Where the network volumes lie, one folder each.
@@ -61,7 +61,8 @@ pub(crate) fn worker_spec(
             env.insert(name.clone(), value.clone());
         }
     }
-    let volume = endpoint.settings.network_volume.as_ref();
+    let Given { container, network_volume } = release.given(&endpoint.settings);
+    let volume = network_volume.as_ref();
     if let Some(id) = volume {
         let folder = machine.volumes.join(id).display().to_string();
         env.insert("RUNPOD_VOLUME_ID".into(), id.clone());
@@ -69,7 +70,7 @@ pub(crate) fn worker_spec(
     }
     let image = launch.image.as_ref().map(|image| ImageSpec {
         image: image.clone(),
-        container: endpoint.settings.container.clone(),
+        container: container.clone(),
         gpus: record.gpus.clone(),
         login,
     });
@@ -124,7 +125,8 @@ fn wire_env(
     machine: &Machine,
 ) -> BTreeMap<String, String> {
     let base = format!("{worker_url}/w/{token}/v2/{}", endpoint.id);
-    let gpu = if record.gpus.is_empty() { "CPU".to_owned() } else { machine.gpu_name.replace(' ', "+") };
+    let gpu_type = record.gpus.first().and_then(|index| machine.gpus.get(*index as usize));
+    let gpu = gpu_type.map_or_else(|| "CPU".to_owned(), |gpu| gpu.name.replace(' ', "+"));
     let devices: Vec<String> = record.gpus.iter().map(u32::to_string).collect();
     let pairs = [
         ("RUNPOD_WEBHOOK_GET_JOB", format!("{base}/job-take/$ID?gpu={gpu}")),
@@ -147,6 +149,12 @@ fn wire_env(
     let mut env: BTreeMap<String, String> = pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     if record.gpus.is_empty() {
         env.insert("RUNPOD_SKIP_GPU_CHECK".into(), "true".into());
+    } else {
+        // Counted as the machine's GPUs are here, and not fastest first.
+        env.insert("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into());
+    }
+    if let Some(pool) = gpu_type.and_then(Gpu::pool) {
+        env.insert("RUNPOD_GPU_SIZE".into(), pool.into());
     }
     env
 }

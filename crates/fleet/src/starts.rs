@@ -2,7 +2,9 @@
 
 use runyard_domain::placement::{Placement, place};
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{Endpoint, EndpointId, Release, Timestamp, WaitReason, WorkerId, WorkerRecord};
+use runyard_domain::{
+    Endpoint, EndpointId, Gpus, Release, Timestamp, WaitReason, WorkerId, WorkerRecord, gpu,
+};
 use runyard_engine::Presence;
 use runyard_runtime::{StartPhase, Stop, Whose, WorkerSpec};
 
@@ -26,9 +28,9 @@ impl Fleet {
         now: Timestamp,
     ) -> u32 {
         let wanted_gpus = self.gpus_of(endpoint, serving);
-        let room_is_kept = wanted_gpus > 0 && self.state().tests_waiting > 0;
+        let room_is_kept = !wanted_gpus.is_none() && self.state().tests_waiting > 0;
         if room_is_kept {
-            let reason = self.no_gpu_free(wanted_gpus, &[]);
+            let reason = self.no_gpu_free(&wanted_gpus, &[]);
             self.state().yard(&endpoint.id).no_gpu = Some(reason);
             return 0;
         }
@@ -66,8 +68,9 @@ impl Fleet {
         started
     }
 
-    pub(crate) fn gpus_of(&self, endpoint: &Endpoint, release: u32) -> u32 {
-        self.release(&endpoint.id, release).map_or(endpoint.settings.gpus, |r| r.gpus)
+    pub(crate) fn gpus_of(&self, endpoint: &Endpoint, release: u32) -> Gpus {
+        let release = self.release(&endpoint.id, release);
+        release.map_or_else(|| endpoint.settings.gpus.clone(), |r| r.gpus.clone())
     }
 
     /// Starts a worker where there is room; `None` where there is none yet (others may have to yield first).
@@ -80,16 +83,16 @@ impl Fleet {
     ) -> Result<Option<WorkerId>, FleetError> {
         let wanted = self.gpus_of(endpoint, release);
         let placing = self.inner.placing.lock().await;
-        let placement = self.placement(endpoint, wanted);
+        let placement = self.placement(endpoint, &wanted);
         let (reason, yielding) = match placement {
             Placement::On(gpus) => {
                 self.state().yard(&endpoint.id).no_gpu = None;
                 return self.start_worker(endpoint, release, cause, test, gpus).await.map(Some);
             }
-            Placement::AfterYield(workers) => (self.no_gpu_free(wanted, &[]), workers),
-            Placement::WaitForLeaving => (self.no_gpu_free(wanted, &[]), Vec::new()),
-            Placement::Full { holders } => (self.no_gpu_free(wanted, &holders), Vec::new()),
-            Placement::Never { have } => (WaitReason::NoGpuMatches { wanted, have }, Vec::new()),
+            Placement::AfterYield(workers) => (self.no_gpu_free(&wanted, &[]), workers),
+            Placement::WaitForLeaving => (self.no_gpu_free(&wanted, &[]), Vec::new()),
+            Placement::Full { holders } => (self.no_gpu_free(&wanted, &holders), Vec::new()),
+            Placement::Never => (self.no_gpu_matches(&wanted), Vec::new()),
         };
         drop(placing);
         self.state().yard(&endpoint.id).no_gpu = Some(reason);
@@ -99,11 +102,16 @@ impl Fleet {
         Ok(None)
     }
 
-    fn no_gpu_free(&self, wanted: u32, holders: &[EndpointId]) -> WaitReason {
+    pub(crate) fn no_gpu_matches(&self, wanted: &Gpus) -> WaitReason {
+        WaitReason::NoGpuMatches { asked: wanted.words(), there: gpu::describe(self.gpus()) }
+    }
+
+    fn no_gpu_free(&self, wanted: &Gpus, holders: &[EndpointId]) -> WaitReason {
         let mut holders: Vec<EndpointId> = holders.to_vec();
         if holders.is_empty() {
             let state = self.state();
-            let held = state.workers.values().filter(|w| !w.record.gpus.is_empty());
+            let fit: Vec<u32> = wanted.groups(self.gpus()).concat();
+            let held = state.workers.values().filter(|w| w.record.gpus.iter().any(|gpu| fit.contains(gpu)));
             holders = held.map(|w| w.record.endpoint.clone()).collect();
             holders.sort();
             holders.dedup();
@@ -111,10 +119,10 @@ impl Fleet {
         let name = |id: &EndpointId| {
             self.inner.engine.endpoint_by_id(id).map_or_else(|| id.to_string(), |e| e.name.clone())
         };
-        WaitReason::NoGpuFree { wanted, holders: holders.iter().map(name).collect() }
+        WaitReason::NoGpuFree { asked: wanted.words(), holders: holders.iter().map(name).collect() }
     }
 
-    pub(crate) fn placement(&self, endpoint: &Endpoint, wanted: u32) -> Placement {
+    pub(crate) fn placement(&self, endpoint: &Endpoint, wanted: &Gpus) -> Placement {
         let idle = |worker: &WorkerId| match self.presence(worker) {
             Some(Presence::Idle(since)) => Some(since),
             _ => None,
@@ -128,8 +136,15 @@ impl Fleet {
         };
         let ids: Vec<EndpointId> = self.state().yards.keys().cloned().collect();
         let spares = ids.into_iter().map(|id| (id.clone(), spare(&id))).collect();
-        let held = self.state().held(idle, spares);
-        place(self.inner.machine.gpus, &held, &endpoint.id, wanted)
+        let flash_boot = |id: &EndpointId| {
+            self.inner
+                .engine
+                .endpoint_by_id(id)
+                .map(|endpoint| endpoint.settings.flash_boot)
+                .unwrap_or_default()
+        };
+        let held = self.state().held(idle, flash_boot, spares);
+        place(self.gpus(), &held, &endpoint.id, wanted)
     }
 
     async fn start_worker(

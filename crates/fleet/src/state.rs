@@ -6,7 +6,9 @@ use runyard_domain::job::Loss;
 use runyard_domain::placement::Held;
 use runyard_domain::rollout::Health;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{EndpointId, Exit, JobId, Rollout, Timestamp, WaitReason, WorkerId, WorkerRecord};
+use runyard_domain::{
+    EndpointId, Exit, FlashBoot, JobId, Rollout, Timestamp, WaitReason, WorkerId, WorkerRecord,
+};
 use runyard_engine::Tally;
 use runyard_runtime::StartPhase;
 
@@ -210,6 +212,7 @@ impl State {
     pub(crate) fn held(
         &self,
         idle_since: impl Fn(&WorkerId) -> Option<Timestamp>,
+        flash_boot: impl Fn(&EndpointId) -> FlashBoot,
         mut spares: BTreeMap<EndpointId, u32>,
     ) -> Vec<Held> {
         let gpu_workers = self.workers.values().filter(|w| !w.record.gpus.is_empty());
@@ -221,6 +224,7 @@ impl State {
                     gpus: w.record.gpus.clone(),
                     idle_since: idle_since(&w.record.id),
                     spare: false,
+                    flash_boot: flash_boot(&w.record.endpoint),
                     leaving: w.record.state == WorkerState::Draining,
                 };
                 (w, held)

@@ -1,8 +1,11 @@
 //! What users and operators write to the server: its configuration, bodies of the management API, webhooks' URLs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 
+use runyard_domain::gpu::Inventory;
+use runyard_domain::{Gpu, Gpus, Origin};
 use runyard_server::config::{Config, Flags};
 
 use http::{HeaderMap, HeaderValue};
@@ -79,4 +82,42 @@ pub fn forwarded(data: &[u8]) {
     assert_eq!(trusted.to_string().parse(), Ok(trusted.clone()), "{networks}");
     let found = runyard_server::client::address_of(peer, &headers, &trusted);
     assert!(found == peer || trusted.contain(peer), "{found} was believed");
+}
+
+/// GPUs that are asked for, and those of a machine, are read back from how they are written; what is given out is there.
+pub fn gpus(data: &[u8]) {
+    let (machine, wish) = two(data);
+    let machine = match machine.parse::<Inventory>() {
+        Ok(machine) => {
+            assert_eq!(machine.to_string().parse(), Ok(machine.clone()));
+            match machine {
+                Inventory::Count(count) => vec![Gpu::named("GPU"); count as usize],
+                Inventory::These(gpus) => gpus,
+            }
+        }
+        Err(why) => {
+            assert!(!why.is_empty());
+            Vec::new()
+        }
+    };
+    assert!(machine.len() <= 64);
+    let Ok(wish) = wish.parse::<Gpus>() else { return };
+    assert_eq!(wish.to_string().parse(), Ok(wish.clone()));
+    let json = serde_json::to_string(&wish).expect("JSON");
+    assert_eq!(serde_json::from_str::<Gpus>(&json).expect("the same"), wish, "{json}");
+    let given = wish.groups(&machine).concat();
+    let each: BTreeSet<u32> = given.iter().copied().collect();
+    assert_eq!(each.len(), given.len(), "one GPU is given twice");
+    assert!(each.iter().all(|index| (*index as usize) < machine.len()));
+    assert!(!wish.words().is_empty());
+}
+
+/// An origin is read back from how it is written, and admits itself.
+pub fn origin(data: &[u8]) {
+    let (text, other) = two(data);
+    let Ok(origin) = text.parse::<Origin>() else { return };
+    let written = origin.to_string();
+    assert_eq!(written.parse(), Ok(origin.clone()), "{written}");
+    assert!(origin.admits(&written));
+    assert!(origin == Origin::Any || origin.admits(&other) == other.eq_ignore_ascii_case(&written));
 }

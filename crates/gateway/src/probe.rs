@@ -80,7 +80,7 @@ pub enum Posted {
 
 /// Reads a body of `job-done`; `limit` bounds the output.
 pub fn done(body: &Bytes, limit: usize) -> Posted {
-    match answer::done(body, limit) {
+    match answer::done(body, answer::Most { bytes: limit, by_endpoint: false }) {
         answer::Said::Progress(value) => Posted::Progress(value),
         answer::Said::Done { answer, output, .. } => Posted::Done(error_of(answer), output),
     }
@@ -88,7 +88,8 @@ pub fn done(body: &Bytes, limit: usize) -> Posted {
 
 /// Reads a body of `job-stream`: the value, or the error text that the job ends with.
 pub fn chunk(body: &Bytes, limit: usize) -> Result<Bytes, String> {
-    answer::chunk(body, limit).map_err(|answer| error_of(answer).unwrap_or_default())
+    answer::chunk(body, answer::Most { bytes: limit, by_endpoint: false })
+        .map_err(|answer| error_of(answer).unwrap_or_default())
 }
 
 fn error_of(answer: runyard_domain::job::Answer) -> Option<String> {

@@ -97,11 +97,17 @@ struct About {
     other: Option<String>,
 }
 
+/// Whether a call only asks what it would do. Whoever writes it otherwise is refused by the call itself.
+fn is_dry(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true"))
+}
+
 /// Runs around every call.
 pub(crate) async fn record(State(manage): State<Manage>, request: Request, next: Next) -> Response {
-    // A bundle alone changes nothing, the deploy that names it does; nor does a plan.
+    // A bundle alone changes nothing, the deploy that names it does; nor does a plan, however it is asked for.
     let path = request.uri().path();
-    if request.method().is_safe() || path.starts_with("/api/v1/bundles/") || path.ends_with("/plan") {
+    let is_plan = path.ends_with("/plan") || is_dry(request.uri().query());
+    if request.method().is_safe() || path.starts_with("/api/v1/bundles/") || is_plan {
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();

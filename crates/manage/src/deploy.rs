@@ -1,24 +1,25 @@
 //! A deploy: environment, release, test, traffic, rollout; told line by line. It goes on when its client goes
 //! away, and a release that fails leaves the one before it serving.
 
+mod again;
 mod request;
 mod told;
+mod traffic;
 mod turn;
-pub(crate) mod variables;
 
+pub(crate) use again::Other;
 pub(crate) use request::{Case, Request, check_env, is_variable};
 
 use std::path::{Path as FsPath, PathBuf};
-use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
 use runyard_build::{Environment, environment, source};
 use runyard_domain::endpoint::Managed;
-use runyard_domain::release::{Launch, Release, ReleaseState};
+use runyard_domain::release::{Given, Launch, Release, ReleaseState};
 use runyard_domain::{Access, Endpoint, FailReason, Settings};
 use runyard_engine::Engine;
-use runyard_fleet::{FleetError, Followed, TestRequest};
+use runyard_fleet::{FleetError, TestRequest};
 use runyard_logs::{Level, Origin, Source, Writer};
 use runyard_vault::Caller;
 use serde_json::{Map, Value, json};
@@ -28,12 +29,9 @@ use crate::auth::Auth;
 use crate::problem::Problem;
 use crate::releases::{self, Move};
 use crate::stream::{Body, lines};
-use crate::{Manage, container, endpoints, rest};
+use crate::{Manage, container, endpoints};
 
 use turn::Turn;
-
-/// How long a deploy watches the old workers drain before it leaves that to the background.
-const WATCH_ROLLOUT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn create(
     State(manage): State<Manage>,
@@ -82,6 +80,7 @@ impl Manage {
             Some(managed) => managed.settings.clone(),
             None => endpoints::changed(&endpoint.settings, &request.settings)?,
         };
+        self.check_gpus(&settings.gpus)?;
         let turn = Some(self.take_turn(&endpoint)?);
         let release = self.new_release(&caller, &endpoint, &settings, &request).await?;
         let Request { settings: changes, container, handler, cases, tests, managed, of_blueprint, .. } =
@@ -94,6 +93,7 @@ impl Manage {
             endpoint,
             settings,
             changes,
+            rename: None,
             managed,
             of_blueprint,
             release,
@@ -125,6 +125,7 @@ pub(crate) fn move_to(
         endpoint,
         settings,
         changes,
+        rename: None,
         managed: None,
         of_blueprint: false,
         release,
@@ -209,7 +210,8 @@ impl Manage {
             env: request.env.clone(),
             secure_env,
             env_read: Vec::new(),
-            gpus: settings.gpus,
+            gpus: settings.gpus.clone(),
+            given: Some(Given::of(settings)),
             note: request.note.clone(),
             commit: request.commit.clone(),
             took_ms: None,
@@ -235,6 +237,8 @@ pub(crate) struct Deploy {
     pub(crate) settings: Settings,
     /// Those of them that this deploy changes.
     changes: Map<String, Value>,
+    /// The name that the endpoint gets with it.
+    rename: Option<String>,
     /// What the endpoint's record says of the file that asked for it.
     managed: Option<Managed>,
     /// Whether it is made of the endpoint's blueprint.
@@ -416,61 +420,6 @@ impl Deploy {
             ),
         };
         self.say_since("test", "done", &message, started);
-        Ok(())
-    }
-
-    async fn move_traffic(&mut self) -> Result<(), FailReason> {
-        let (id, number) = (self.endpoint.id.clone(), self.release.number);
-        let (engine, fleet) = (self.manage.inner.engine.clone(), self.manage.inner.fleet.clone());
-        let started = engine.now();
-        let (changes, tested) = (self.changes.clone(), self.settings.clone());
-        let managed = self.managed.take().map(|managed| Managed { release: Some(number), ..managed });
-        // Release and settings change in one write, so that a server that dies leaves all of it or nothing. A file says
-        // what every setting is. Else what others changed meanwhile stays; what was asked for was checked at the start.
-        let shown = (!self.of_blueprint).then(|| rest::shown_by(&self.release));
-        let change = move |endpoint: &mut Endpoint| {
-            match managed {
-                Some(managed) => {
-                    endpoint.settings = tested;
-                    endpoint.managed = Some(Box::new(managed));
-                }
-                None => {
-                    endpoint.settings = endpoints::changed(&endpoint.settings, &changes).unwrap_or(tested);
-                }
-            }
-            // Who deploys by another door, or goes back, leaves a description of what serves then.
-            if let (Some(blueprint), Some(shown)) = (&mut endpoint.blueprint, shown) {
-                blueprint.config = shown;
-            }
-        };
-        let message = releases::make(&fleet, &id, number, &self.how, change).await.map_err(reason_of)?;
-        self.turn = None;
-        self.say_since("traffic", "done", &message, started);
-        if engine.endpoint_by_id(&id).is_some_and(|endpoint| endpoint.serving != Some(number)) {
-            self.say("rollout", "skipped", "the release before serves until the canary has proved itself");
-            return Ok(());
-        }
-        self.say("rollout", "running", "replacing workers of older releases");
-        let followed = {
-            let lines = self.lines.clone();
-            let tell = move |message: String| {
-                let _ = lines
-                    .send(json!({"step": "rollout", "state": "running", "message": message, "ms": null}));
-            };
-            fleet
-                .follow(&id, number, WATCH_ROLLOUT, |progress| tell(releases::progress_words(progress)))
-                .await
-        };
-        match followed {
-            Followed::Returned { why } => return Err(FailReason::RolledBack { why }),
-            Followed::Replaced => {
-                self.say_since("rollout", "done", "no worker of an older release is left", started);
-            }
-            Followed::Going { left } => {
-                let message = format!("{left} workers of older releases still finish their jobs");
-                self.say_since("rollout", "done", &message, started);
-            }
-        }
         Ok(())
     }
 

@@ -1,4 +1,6 @@
-//! Endpoints: list, create, show, change, remove, purge, restart.
+//! Endpoints: list, create, show, remove, purge, restart. How one is changed has a file of its own.
+
+pub(crate) mod change;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -75,6 +77,7 @@ impl Manage {
         }
         let settings = changed(&Settings::default(), settings)?;
         self.check_login(None, &settings)?;
+        self.check_gpus(&settings.gpus)?;
         let endpoint = Endpoint::new(engine.env().endpoint_id(), name.to_owned(), engine.now(), settings);
         engine.put_endpoint(endpoint.clone()).await?;
         Ok(endpoint)
@@ -131,50 +134,6 @@ pub(crate) async fn show(
 ) -> Result<Json<Value>, Problem> {
     let endpoint = manage.endpoint(&auth.0, Access::Read, &ep)?;
     Ok(Json(manage.endpoint_view(&endpoint)?))
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Change {
-    name: Option<String>,
-    #[serde(default)]
-    settings: Map<String, Value>,
-}
-
-pub(crate) async fn change(
-    State(manage): State<Manage>,
-    auth: Auth,
-    Path(ep): Path<String>,
-    body: Body<Change>,
-) -> Result<Json<Value>, Problem> {
-    let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
-    let body = body.read()?;
-    let wanted = changed(&endpoint.settings, &body.settings)?;
-    if wanted.container.registry != endpoint.settings.container.registry {
-        manage.check_login(None, &wanted)?;
-    }
-    let name = body.name.filter(|name| *name != endpoint.name);
-    if let Some(name) = &name {
-        if !is_valid_name(name) {
-            return Err(bad_name(name));
-        }
-        if manage.inner.engine.endpoint(name).is_some() {
-            return Err(Problem::conflict(format!("there is an endpoint '{name}' already")));
-        }
-    }
-    let mut outcome = Ok(());
-    let change = |next: &mut Endpoint| {
-        match changed(&next.settings, &body.settings) {
-            Ok(settings) => next.settings = settings,
-            Err(problem) => outcome = Err(problem),
-        }
-        if let Some(name) = name {
-            next.name = name;
-        }
-    };
-    let next = manage.inner.engine.change_endpoint(&endpoint.id, change).await?;
-    outcome?;
-    let next = next.ok_or_else(|| Problem::not_found(format!("there is no endpoint '{ep}'")))?;
-    Ok(Json(manage.endpoint_view(&next)?))
 }
 
 pub(crate) async fn remove(

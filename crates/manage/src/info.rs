@@ -52,7 +52,7 @@ pub(crate) async fn show(State(manage): State<Manage>, _auth: Auth) -> Json<Valu
         "offline": info.offline,
         "draining": manage.inner.engine.is_draining(),
         "boundary": info.boundary,
-        "gpus": manage.inner.fleet.gpus(),
+        "gpus": manage.inner.fleet.gpus().len(),
         "disk": disk(&manage),
         "startedAt": info.started_at,
     }))

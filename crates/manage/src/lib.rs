@@ -10,6 +10,7 @@ mod disk;
 mod endpoints;
 mod fields;
 mod git;
+mod gpus;
 #[cfg(feature = "docker")]
 mod images;
 mod info;
@@ -225,7 +226,10 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/info", get(info::show)),
         ("/api/v1/config", get(info::config)),
         ("/api/v1/endpoints", get(endpoints::list).post(endpoints::create)),
-        ("/api/v1/endpoints/{ep}", get(endpoints::show).patch(endpoints::change).delete(endpoints::remove)),
+        (
+            "/api/v1/endpoints/{ep}",
+            get(endpoints::show).patch(endpoints::change::change).delete(endpoints::remove),
+        ),
         ("/api/v1/endpoints/{ep}/why", get(why::endpoint)),
         ("/api/v1/endpoints/{ep}/purge", post(endpoints::purge)),
         ("/api/v1/endpoints/{ep}/restart", post(endpoints::restart)),
@@ -244,6 +248,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/bundles/{sha}", put(bundles::upload).get(bundles::exists)),
         ("/api/v1/disk", get(disk::show)),
         ("/api/v1/disk/prune", post(disk::prune)),
+        ("/api/v1/gpus", get(gpus::list)),
         ("/api/v1/workers", get(workers::list)),
         ("/api/v1/workers/stats", get(sessions::stats)),
         ("/api/v1/jobs", get(jobs::list)),
@@ -256,7 +261,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/webhooks/secret", get(webhooks::secret)),
         ("/api/v1/webhooks/secret/rotate", post(webhooks::rotate)),
         ("/api/v1/logs", get(logs::read)),
-        ("/api/v1/endpoints/{ep}/env", post(deploy::variables::change)),
+        ("/api/v1/endpoints/{ep}/env", post(endpoints::change::variables)),
         ("/api/v1/secrets", get(secrets::list)),
         ("/api/v1/secrets/rotate-key", post(secrets::rotate_key)),
         ("/api/v1/secrets/{name}", get(secrets::show).put(secrets::set).delete(secrets::delete)),

@@ -15,7 +15,7 @@ pub fn bodies(text: &[u8]) -> Vec<&'static str> {
     };
     note("key", serde_json::from_slice::<keys::Create>(text).is_ok());
     note("endpoint", serde_json::from_slice::<endpoints::Create>(text).is_ok());
-    note("change", serde_json::from_slice::<endpoints::Change>(text).is_ok());
+    note("change", serde_json::from_slice::<endpoints::change::Change>(text).is_ok());
     note("release", serde_json::from_slice::<deploy::Request>(text).is_ok());
     note("rollback", serde_json::from_slice::<releases::Target>(text).is_ok());
     fits

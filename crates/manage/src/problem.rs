@@ -172,6 +172,7 @@ impl From<EngineError> for Problem {
             EngineError::Denied(denied) => denied.into(),
             EngineError::NoSuchEndpoint(_) | EngineError::NoSuchJob(_) => Self::not_found(error.to_string()),
             EngineError::Refused { .. } => Self::conflict(error.to_string()),
+            EngineError::InputTooLarge { .. } => Self::too_large(error.to_string()),
             EngineError::QueueFull { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", "Queue full", error.to_string())
             }

@@ -104,7 +104,9 @@ fn hints_for(code: &str, name: &str) -> Vec<String> {
         "no_worker_allowed" => vec![format!("runyard endpoints set {name} --max 3")],
         "all_busy" => vec![format!("runyard endpoints set {name} --max N allows more workers")],
         "no_gpu_free" => vec!["runyard workers shows who holds which GPU".to_owned()],
-        "no_gpu_matches" => vec![format!("runyard endpoints set {name} --gpus N")],
+        "no_gpu_matches" => {
+            vec!["runyard gpus".to_owned(), format!("runyard endpoints set {name} --gpus N")]
+        }
         "start_failing" | "exited_before_asking" | "start_failed" => vec![
             format!("runyard logs {name}"),
             format!("runyard rollback {name}, or fix it and runyard deploy"),

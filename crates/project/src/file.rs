@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::units::{Gpus, Size, Span};
+use runyard_domain::{FlashBoot, Origin};
+
+use crate::units::{Bytes, GpuWish, Size, Span};
 
 /// An endpoint: its code, how it runs, how it scales.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -27,6 +29,8 @@ pub(crate) struct File {
     pub(crate) scale: Scale,
     /// What jobs and workers may take.
     pub(crate) limits: Limits,
+    /// What pages in browsers may do.
+    pub(crate) web: Web,
     /// How releases follow each other.
     pub(crate) rollout: Rollout,
     /// Requests that a release has to answer before it gets traffic.
@@ -45,6 +49,7 @@ pub(crate) struct Part {
     run: Run,
     scale: Scale,
     limits: Limits,
+    web: Web,
     rollout: Rollout,
     test: Vec<Case>,
 }
@@ -78,8 +83,12 @@ pub(crate) struct Build {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Run {
-    /// GPUs of each worker: a number, "none" or "any".
-    pub(crate) gpu: Option<Gpus>,
+    /// GPUs of each worker: a number, "none", "any", "24GB", "rtx4090", "2x24GB", a pool as "ADA_24"; or a list, most
+    /// wanted first.
+    pub(crate) gpu: Option<GpuWish>,
+    /// Which idle workers give their GPUs to other endpoints first: those that are "off", then "on", then "priority".
+    #[schemars(schema_with = "flashboot")]
+    pub(crate) flashboot: Option<FlashBoot>,
     /// Environment variables that everybody may see.
     pub(crate) env: BTreeMap<String, String>,
     /// Secrets of the server by their names; workers get each as the variable of that name.
@@ -152,6 +161,10 @@ pub(crate) struct Limits {
     pub(crate) result_retention: Option<Span>,
     /// The most jobs that may wait; 0 means no limit.
     pub(crate) queue: Option<u32>,
+    /// The largest input of a job; 0 leaves it to the server.
+    pub(crate) input: Option<Bytes>,
+    /// The largest output of a job; 0 leaves it to the server.
+    pub(crate) output: Option<Bytes>,
     /// How often one key may call, by group: run = "1000/200", or "off".
     pub(crate) rates: BTreeMap<String, String>,
     /// After a job was stopped, how long its worker may go on.
@@ -215,6 +228,18 @@ pub(crate) enum Status {
     Completed,
     /// The handler failed, as it should.
     Failed,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Web {
+    /// Origins whose pages may read what the job API answers: "https://app.example", or "*" for any.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(crate) cors: Option<Vec<Origin>>,
+}
+
+fn flashboot(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"enum": ["off", "on", "priority"]})
 }
 
 fn portion(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -12,6 +12,7 @@ mod wanted;
 mod write;
 
 pub use read::{FileError, read};
+pub use units::Bytes;
 pub use wanted::{Expected, Source, Test, Wanted};
 pub use write::{Live, typed, write};
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// A setting as the API has it, and the file's key. Those of a group are `group.name`.
-pub const PLACES: [(&str, &str); 33] = [
+pub const PLACES: [(&str, &str); 37] = [
     ("workers_min", "scale.min"),
     ("workers_max", "scale.max"),
     ("idle_timeout_s", "scale.idle"),
@@ -20,6 +20,10 @@ pub const PLACES: [(&str, &str); 33] = [
     ("stop_grace_ms", "limits.stop_grace"),
     ("replace_grace_ms", "limits.replace_grace"),
     ("gpus", "run.gpu"),
+    ("flash_boot", "run.flashboot"),
+    ("input_limit_bytes", "limits.input"),
+    ("output_limit_bytes", "limits.output"),
+    ("cors", "web.cors"),
     ("container.cpu_millis", "run.cpu"),
     ("container.memory_mib", "run.memory"),
     ("container.shm_mib", "run.shm"),

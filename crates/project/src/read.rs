@@ -156,7 +156,8 @@ build = { image = "me/w:1" }
         assert_eq!(wanted.name.as_deref(), Some("whisper"));
         assert_eq!(wanted.source, Source::Handler("handler.py".to_owned()));
         let settings = &wanted.settings;
-        assert_eq!((settings.gpus, settings.workers_min, settings.workers_max), (2, 1, 4));
+        assert_eq!((settings.workers_min, settings.workers_max), (1, 4));
+        assert_eq!(settings.gpus, 2.into());
         assert_eq!((settings.scaler, settings.idle_timeout_s), (Scaler::QueueDelay(2.5), 60));
         assert_eq!((settings.execution_timeout_ms, settings.requeues), (600_000, 2));
         assert_eq!(settings.rollout.surge, Portion::Percent(50));
@@ -189,7 +190,9 @@ build = { image = "me/w:1" }
         assert_eq!(error("[scale]\nmin = 4"), "runyard.toml: scale.min is 4: it must be at most workers_max");
         assert!(error("build = { handler = \"a\", image = \"b\" }").contains("more than one of"));
         assert!(error("run = { env = { A = \"1\" }, secrets = [\"A\"] }").contains("A is in run.env and"));
-        assert!(error("[run]\ngpu = \"rtx4090\"").contains("'rtx4090' names no GPUs"));
+        assert!(
+            error("[run]\ngpu = \"2xh100,3xl4\"").contains("line 2, column 7: a worker has as many GPUs")
+        );
         assert!(error("type = \"pod\"").contains("line 1, column 8"));
     }
 }

@@ -1,4 +1,4 @@
-//! Values as people write them: lengths of time, sizes, numbers of GPUs, shares of workers.
+//! Values as people write them: lengths of time, sizes, GPUs.
 
 use std::borrow::Cow;
 
@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 const DURATION: &str = "write 500ms, 30s, 10m, 2h or 7d";
+const BYTES: &str = "write 64KB, 10MB or 1GB";
 const SIZE: &str = "write 512MB, 20GB or 1TB";
 
 /// A length of time in milliseconds: `500ms`, `30s`, `10m`, `2h`, `7d`; a plain number counts seconds.
@@ -65,17 +66,51 @@ impl Size {
     }
 }
 
-/// GPUs of each worker: a number, or `none`, `any`, `2xany`.
+/// A size in bytes: `64KB`, `10MB`, where KB means KiB; a plain number counts bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Gpus(pub(crate) u32);
+pub struct Bytes(pub u64);
 
-impl Gpus {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "none" => Some(Self(0)),
-            "any" => Some(Self(1)),
-            _ => Some(Self(text.strip_suffix("xany").unwrap_or(text).parse().ok()?)),
+impl Bytes {
+    /// Reads it as people write it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = split(text)?;
+        let bytes = match unit.to_ascii_lowercase().as_str() {
+            "" | "b" => 1.0,
+            "k" | "kb" | "kib" => 1024.0,
+            "m" | "mb" | "mib" => 1024.0 * 1024.0,
+            "g" | "gb" | "gib" => 1024.0 * 1024.0 * 1024.0,
+            _ => return None,
+        };
+        let bytes = number * bytes;
+        (bytes <= 1e15).then_some(Self(bytes.round() as u64))
+    }
+
+    /// As one would type it, nothing rounded.
+    pub fn typed(bytes: u64) -> String {
+        let units = [(1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")];
+        match units.iter().find(|(size, _)| bytes != 0 && bytes.is_multiple_of(*size)) {
+            Some((size, unit)) => format!("{}{unit}", bytes / size),
+            None => bytes.to_string(),
         }
+    }
+}
+
+/// GPUs of each worker.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct GpuWish(pub(crate) runyard_domain::Gpus);
+
+impl JsonSchema for GpuWish {
+    fn schema_name() -> Cow<'static, str> {
+        "gpus".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [
+            {"type": "integer", "minimum": 0, "maximum": 64},
+            {"type": "string", "minLength": 1},
+            {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 16},
+        ]})
     }
 }
 
@@ -120,11 +155,10 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-impl<'de> Deserialize<'de> for Gpus {
+impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const ALLOWED: &str = "write a number of GPUs, \"none\", \"any\" or \"2xany\"";
-        let text = said(deserializer, ALLOWED)?;
-        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("'{text}' names no GPUs: {ALLOWED}")))
+        let text = said(deserializer, BYTES)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("'{text}' is no size: {BYTES}")))
     }
 }
 
@@ -147,7 +181,7 @@ macro_rules! written_as {
 
 written_as!(Span, "duration", r"^[0-9.]+ ?(ms|s|m|min|h|d)?$");
 written_as!(Size, "size", r"^[0-9.]+ ?([mMgGtT]([iI]?[bB])?)?$");
-written_as!(Gpus, "gpus", r"^(none|any|[0-9]+(xany)?)$");
+written_as!(Bytes, "bytes", r"^[0-9.]+ ?([kKmMgG]([iI]?[bB])?|[bB])?$");
 
 #[cfg(test)]
 mod tests {
@@ -175,10 +209,15 @@ mod tests {
     }
 
     #[test]
-    fn gpus_have_words() {
-        for (text, gpus) in [("none", 0), ("any", 1), ("2", 2), ("4xany", 4)] {
-            assert_eq!(Gpus::parse(text), Some(Gpus(gpus)), "{text}");
+    fn small_sizes_count_bytes() {
+        for (text, bytes) in
+            [("64KB", 65_536), ("1.5 MiB", 1_572_864), ("1GB", 1 << 30), ("100", 100), ("0", 0)]
+        {
+            assert_eq!(Bytes::parse(text), Some(Bytes(bytes)), "{text}");
+            assert_eq!(Bytes::parse(&Bytes::typed(bytes)), Some(Bytes(bytes)), "{text}");
         }
-        assert_eq!(Gpus::parse("rtx4090"), None);
+        for wrong in ["", "x", "1TB", "-1", "9e30GB", "99999999999GB"] {
+            assert_eq!(Bytes::parse(wrong), None, "{wrong}");
+        }
     }
 }

@@ -84,7 +84,7 @@ pub struct Expected {
 impl Wanted {
     /// Fills in what the file leaves out. `environment` is named where it gives the name a suffix.
     pub(crate) fn of(file: File, environment: Option<&str>, is_named: bool) -> Result<Self, FileError> {
-        let File { name, kind: _, build, run, scale, limits, rollout, test, env: _ } = file;
+        let File { name, kind: _, build, run, scale, limits, web, rollout, test, env: _ } = file;
         let name = match (name, environment) {
             (Some(name), Some(environment)) if !is_named => Some(format!("{name}-{environment}")),
             (name, _) => name,
@@ -101,6 +101,7 @@ impl Wanted {
             ));
         }
         let mut settings = settings(&run, &scale, limits, &rollout)?;
+        settings.cors = web.cors.unwrap_or(settings.cors);
         settings.container.registry = registry.unwrap_or_default();
         settings.check().map_err(|wrong| {
             let key = crate::places::key_of(wrong.field);
@@ -168,7 +169,11 @@ fn settings(
         rates: rates(limits.rates)?,
         stop_grace_ms: ms(limits.stop_grace, usual.stop_grace_ms),
         replace_grace_ms: ms(limits.replace_grace, usual.replace_grace_ms),
-        gpus: run.gpu.map_or(usual.gpus, |gpus| gpus.0),
+        gpus: run.gpu.as_ref().map_or(usual.gpus, |gpus| gpus.0.clone()),
+        flash_boot: run.flashboot.unwrap_or(usual.flash_boot),
+        input_limit_bytes: limits.input.map_or(usual.input_limit_bytes, |size| size.0),
+        output_limit_bytes: limits.output.map_or(usual.output_limit_bytes, |size| size.0),
+        cors: usual.cors,
         rollout: releases(rollout),
         container: container(run)?,
         network_volume: run.network_volume.clone(),

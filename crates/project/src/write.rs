@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use toml::{Table, Value as Toml};
 
 use crate::places::{flat, key_of};
-use crate::units::{Size, Span};
+use crate::units::{Bytes, Size, Span};
 
 /// An endpoint as it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +83,7 @@ pub fn typed(setting: &str, value: &Value) -> Value {
         }
         "container.cpu_millis" => json!(number as f64 / 1_000.0),
         "container.memory_mib" | "container.shm_mib" => Size::typed(number as u32).into(),
+        name if name.ends_with("_bytes") => Bytes::typed(value.as_u64().unwrap_or_default()).into(),
         name if name.ends_with("_ms") => Span::typed(number).into(),
         name if name.ends_with("_s") => Span::typed(number * 1_000).into(),
         _ => value.clone(),
@@ -121,7 +122,7 @@ fn put(file: &mut Table, key: &str, value: Toml) {
 mod tests {
     use runyard_domain::image::Volume;
     use runyard_domain::rollout::Portion;
-    use runyard_domain::{Prefetch, Rates, Scaler};
+    use runyard_domain::{FlashBoot, Prefetch, Rates, Scaler};
 
     use super::*;
     use crate::{Source, read};
@@ -140,7 +141,11 @@ mod tests {
             retention_ms: 5_000,
             queue_limit: 10,
             rates: Rates([("run".parse().expect("a group"), "9/3".parse().expect("a rate"))].into()),
-            gpus: 2,
+            gpus: "2xh100,2xADA_24".parse().expect("GPUs"),
+            flash_boot: FlashBoot::Priority,
+            input_limit_bytes: 1_536,
+            output_limit_bytes: 5 << 20,
+            cors: vec!["https://app.example".parse().expect("an origin")],
             concurrency: 5,
             prefetch: Prefetch::Off,
             stop_grace_ms: 1_500,

@@ -16,6 +16,7 @@ pub use limits::Limits;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use runyard_domain::gpu::Inventory;
 use runyard_domain::rates::Rate;
 use runyard_manage::{ConfigValue, RestOptions};
 use serde::Deserialize;
@@ -30,7 +31,7 @@ pub struct Flags {
     /// `--public-url`.
     pub public_url: Option<String>,
     /// `--gpus`.
-    pub gpus: Option<u32>,
+    pub gpus: Option<Inventory>,
     /// `--tls-cert`.
     pub tls_cert: Option<String>,
     /// `--tls-key`.
@@ -48,10 +49,10 @@ pub struct Config {
     pub public_url: Option<String>,
     /// How users come in.
     pub door: Door,
-    /// GPUs of this machine; `None`: counted from its device files.
-    pub gpus: Option<u32>,
-    /// What workers are told of them.
-    pub gpu_name: String,
+    /// GPUs of this machine; `None`: those that the kernel shows.
+    pub gpus: Option<Inventory>,
+    /// Their type, where only their number is known.
+    pub gpu_name: Option<String>,
     /// The newest CUDA that the driver runs, as `12.4`; `None`: read from the driver.
     pub cuda_version: Option<String>,
     /// Where the container engine listens; `None`: at the usual places.
@@ -94,7 +95,7 @@ struct File {
     acme_email: Option<String>,
     acme_directory: Option<String>,
     trusted_proxies: Option<Vec<String>>,
-    gpus: Option<u32>,
+    gpus: Option<Inventory>,
     gpu_name: Option<String>,
     cuda_version: Option<String>,
     docker_host: Option<String>,
@@ -192,8 +193,8 @@ impl Config {
             layers.pick("public_url", flags.public_url.clone(), parsed.public_url.clone(), None)?;
         let folder = file.parent().unwrap_or(Path::new(""));
         let door = Door::pick(&mut layers, &parsed, flags, folder)?;
-        let gpus = layers.pick("gpus", flags.gpus, parsed.gpus, None)?;
-        let gpu_name = layers.pick("gpu_name", None, parsed.gpu_name.clone(), Some("GPU".to_owned()))?;
+        let gpus = layers.pick("gpus", flags.gpus.clone(), parsed.gpus.clone(), None)?;
+        let gpu_name = layers.pick("gpu_name", None, parsed.gpu_name.clone(), None)?;
         let cuda_version = layers.pick("cuda_version", None, parsed.cuda_version.clone(), None)?;
         let docker_host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
         let docker_host = layers.pick("docker_host", None, parsed.docker_host.clone(), docker_host)?;
@@ -223,7 +224,7 @@ impl Config {
             public_url,
             door,
             gpus,
-            gpu_name: gpu_name.unwrap_or_default(),
+            gpu_name,
             cuda_version,
             docker_host,
             key_file: key_file.map(PathBuf::from),
@@ -268,9 +269,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("server.toml");
         std::fs::write(&file, "listen = \"127.0.0.1:1\"\ngpus = 2\n").expect("written");
-        let flags = Flags { gpus: Some(3), ..Flags::default() };
+        let flags = Flags { gpus: Some(Inventory::Count(3)), ..Flags::default() };
         let config = Config::load(&file, &flags).expect("valid");
-        assert_eq!((config.listen.as_str(), config.gpus), ("127.0.0.1:1", Some(3)));
+        assert_eq!((config.listen.as_str(), config.gpus.clone()), ("127.0.0.1:1", Some(Inventory::Count(3))));
         let source = |key: &str| config.values.iter().find(|v| v.key == key).map(|v| v.source);
         assert_eq!(source("listen"), Some("file"));
         assert_eq!(source("gpus"), Some("flag"));

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 use crate::acme::Keeper;
 use crate::client::{self, Clients};
-use crate::config::{Config, Limits, count_gpus};
+use crate::config::{Config, Limits};
 use crate::edge::{self, AgentGate};
 use crate::home::Home;
 use crate::operator::{self, Operator};
@@ -189,8 +189,7 @@ pub(crate) fn fleet(engine: &Engine, runtime: Arc<dyn Runtime>, paths: &Paths, c
     Fleet::new(runyard_fleet::Options {
         engine: engine.clone(),
         runtime,
-        gpus: config.gpus.unwrap_or_else(count_gpus),
-        gpu_name: config.gpu_name.clone(),
+        gpus: config.machine(),
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
         memory_gb: memory_gb(),
         volumes: paths.volumes(),

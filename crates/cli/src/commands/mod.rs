@@ -20,6 +20,7 @@ mod endpoints;
 mod env;
 mod exec;
 mod git;
+mod gpus;
 mod jobs;
 mod keys;
 mod login;
@@ -77,6 +78,7 @@ pub enum Command {
     #[command(visible_alias = "ep")]
     Endpoints(Box<endpoints::Endpoints>),
     Workers(workers::Workers),
+    Gpus(gpus::Gpus),
     Exec(exec::Exec),
     Webhooks(webhooks::Webhooks),
     Audit(audit::AuditLog),
@@ -137,6 +139,7 @@ impl Command {
             Self::Why(c) => c.run(context).await,
             Self::Endpoints(c) => c.run(context).await,
             Self::Workers(c) => c.run(context).await,
+            Self::Gpus(c) => c.run(context).await,
             Self::Exec(c) => c.run(context).await,
             Self::Audit(c) => c.run(context).await,
             Self::Webhooks(c) => c.run(context).await,

@@ -1,9 +1,13 @@
 //! The flags that set an endpoint's settings, the same for `deploy`, `endpoints create` and `endpoints set`. Only
 //! what was given is sent; the server checks the bounds.
 
+mod payloads;
 mod rollout;
+#[cfg(test)]
+mod table;
 
 use clap::{Args, ValueEnum};
+use runyard_domain::Gpus;
 use runyard_domain::rates::{Group, Rate};
 use serde_json::{Map, Value, json};
 
@@ -13,6 +17,7 @@ use crate::errors::Failure;
 use crate::output::time;
 use crate::views::Endpoint;
 
+use payloads::PayloadArgs;
 use rollout::RolloutArgs;
 
 /// When workers are added.
@@ -32,6 +37,17 @@ pub enum PrefetchKind {
     Auto,
     // One by one, always.
     Off,
+}
+
+/// How readily idle workers give way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FlashBootKind {
+    // First of all.
+    Off,
+    // By how long they have been idle.
+    On,
+    // Last of all.
+    Priority,
 }
 
 /// The flags.
@@ -80,13 +96,37 @@ pub struct SettingsArgs {
     /// Hand short jobs to a worker in lists where many wait (auto), or always one by one (off)
     #[arg(long, value_enum)]
     prefetch: Option<PrefetchKind>,
-    /// GPUs of each worker
-    #[arg(long, value_name = "N")]
-    gpus: Option<u32>,
+    /// GPUs of each worker: 2, none, any, 24GB, rtx4090, 2x24GB, ADA_24; several, most wanted first: h100,a100,-l4
+    #[arg(long, value_name = "GPUS")]
+    gpus: Option<Gpus>,
+    /// Whose idle workers give their GPUs to other endpoints first: 'off', then 'on', then 'priority'
+    #[arg(long, value_enum)]
+    flashboot: Option<FlashBootKind>,
+    /// After a job was stopped, how long its worker may go on before it is replaced: 3s
+    #[arg(long, value_name = "DURATION", value_parser = time::milliseconds)]
+    stop_grace: Option<i64>,
+    /// Where a worker is replaced to stop one job, how long its other jobs may still run: 10s
+    #[arg(long, value_name = "DURATION", value_parser = time::milliseconds)]
+    replace_grace: Option<i64>,
+    /// The id of the network volume that workers see; 'none' takes it away
+    #[arg(long, value_name = "ID")]
+    network_volume: Option<String>,
+    #[command(flatten)]
+    payloads: PayloadArgs,
     #[command(flatten)]
     rollout: RolloutArgs,
     #[command(flatten)]
     container: ContainerArgs,
+}
+
+impl FlashBootKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Priority => "priority",
+        }
+    }
 }
 
 impl PrefetchKind {
@@ -132,12 +172,22 @@ impl SettingsArgs {
             ("rates", (!self.rate.is_empty()).then(|| rates(&self.rate))),
             ("concurrency", self.concurrency.map(Value::from)),
             ("prefetch", self.prefetch.map(|kind| Value::from(kind.word()))),
-            ("gpus", self.gpus.map(Value::from)),
+            ("gpus", self.gpus.as_ref().map(|gpus| json!(gpus))),
+            ("flash_boot", self.flashboot.map(|kind| Value::from(kind.word()))),
+            ("stop_grace_ms", self.stop_grace.map(Value::from)),
+            ("replace_grace_ms", self.replace_grace.map(Value::from)),
+            ("network_volume", self.network_volume.as_ref().map(|id| volume(id))),
             ("rollout", self.rollout.value()),
             ("container", self.container.given()),
         ];
-        given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+        let given = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        given.chain(self.payloads.given()).collect()
     }
+}
+
+/// A network volume's id, or none.
+fn volume(id: &str) -> Value {
+    if id == "none" { Value::Null } else { id.into() }
 }
 
 async fn current_kind(client: &Client, endpoint: &str) -> anyhow::Result<ScalerKind> {

@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use runyard_domain::gpu::Inventory;
 use runyard_runtime::Paths;
 use runyard_server::{Config, FirstKey, Flags, Mode, Server};
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,9 +44,9 @@ pub struct Up {
     /// Speak TLS with a certificate for this name that Let's Encrypt gives and renews (ACME); may be repeated
     #[arg(long = "acme-domain", value_name = "NAME", conflicts_with_all = ["tls_cert", "tls_key"])]
     acme_domains: Vec<String>,
-    /// GPUs of this machine; without it they are counted
-    #[arg(long, value_name = "N")]
-    gpus: Option<u32>,
+    /// GPUs of this machine, as 2 or "2xNVIDIA A40:48GB,1xRTX 4090"; without it they are counted
+    #[arg(long, value_name = "N|TYPES")]
+    gpus: Option<Inventory>,
 }
 
 impl Up {

@@ -40,6 +40,26 @@ fn jobs() -> Value {
     ]})
 }
 
+/// Says what a change comes to, or makes it: variables by a release, anything else at once.
+async fn change(uri: axum::http::Uri, body: String) -> axum::response::Response {
+    let makes_release = body.contains("env");
+    if uri.query() == Some("dry_run=true") {
+        let field = if makes_release { "env.A" } else { "workers_max" };
+        return answer(&json!({
+            "plan": "0a1b", "name": "t2i", "makesRelease": makes_release, "warnings": [], "stops": 0,
+            "changes": [{"field": field, "old": 3, "new": 5, "makesRelease": makes_release}],
+            "restarts": if makes_release { vec!["w7k2w7k2w7k2w7"] } else { vec![] },
+            "says": if makes_release { "1 worker restarts" } else { "it holds at once; no worker restarts" },
+        }));
+    }
+    assert_eq!(uri.query(), Some("plan=0a1b"));
+    if makes_release {
+        let done = "{\"done\":true,\"ok\":true,\"release\":16,\"serving\":16}\n".to_owned();
+        return text(200, "application/x-ndjson", done);
+    }
+    answer(&endpoint("t2i", "busy"))
+}
+
 fn router() -> Router {
     let job = || async { answer(&jobs()["jobs"][1]) };
     Router::new()
@@ -47,7 +67,13 @@ fn router() -> Router {
             answer(&json!({"endpoints": [endpoint("t2i", "busy"), endpoint("hello", "asleep")]}))
         }))
         .route("/api/v1/endpoints/{ep}", get(|| async { answer(&endpoint("t2i", "busy")) }))
-        .route("/api/v1/endpoints/{ep}", patch(|| async { answer(&endpoint("t2i", "busy")) }))
+        .route("/api/v1/endpoints/{ep}", patch(change))
+        .route("/api/v1/gpus", get(|| async { answer(&json!({"gpus": [
+            {"index": 0, "type": "NVIDIA GeForce RTX 4090", "memoryGb": 24, "pool": "ADA_24", "free": false,
+                "worker": "w7k2w7k2w7k2w7", "endpoint": "abc123def456gh", "endpointName": "t2i"},
+            {"index": 1, "type": "GPU", "memoryGb": 0, "pool": null, "free": true, "worker": null},
+            {"index": 2, "type": "GPU", "memoryGb": 0, "pool": null, "free": false, "worker": null},
+        ]})) }))
         .route("/api/v1/endpoints/{ep}", delete(|| async { answer(&json!({"removed": true})) }))
         .route("/api/v1/endpoints/{ep}/purge", post(|| async { answer(&json!({"removed": 2})) }))
         .route("/api/v1/endpoints/{ep}/releases", get(|| async { answer(&json!({"releases": [
@@ -108,9 +134,6 @@ fn router() -> Router {
         ]})) }))
         .route("/api/v1/secrets/{name}", put(|| async { answer(&json!({"name": "HF_TOKEN", "version": 3, "usedBy": [
             {"endpoint": "k2x9", "endpointName": "t2i", "workers": 2}]})) }))
-        .route("/api/v1/endpoints/{ep}/env", post(|| async {
-            text(200, "application/x-ndjson", "{\"done\":true,\"ok\":true,\"release\":16,\"serving\":16}\n".to_owned())
-        }))
         .route("/api/v1/logs", get(|| async { answer(&json!({"records": [
             {"at": 36_134_118, "seq": 1, "endpoint": "abc123def456gh", "worker": "w7k2w7k2w7k2w7", "source": "stderr",
                 "level": "warn", "job": JOB, "message": "low VRAM: \u{1b}[33m1.1 GiB\u{1b}[0m free"},
@@ -261,11 +284,38 @@ fn settings_are_sent_as_the_api_names_them() {
     let flags =
         ["--max", "5", "--idle", "1m", "--scaler-value", "2.5", "--execution-timeout", "10m", "--name", "x"];
     sandbox.run(&[&["ep", "set", "t2i"][..], &flags].concat()).exits(0);
-    let sent = fake.request("PATCH /api/v1/endpoints/t2i").json();
+    let sent = fake.request("PATCH /api/v1/endpoints/t2i?plan=0a1b").json();
     let wanted = json!({"name": "x", "settings": {"workers_max": 5, "idle_timeout_s": 60,
         "scaler": {"type": "QUEUE_DELAY", "value": 2.5}, "execution_timeout_ms": 600_000}});
     assert_eq!(sent, wanted);
     sandbox.run(&["ep", "set", "t2i"]).exits(2);
+}
+
+#[test]
+fn a_change_is_said_before_it_is_made() {
+    let fake = Fake::start(router());
+    let sandbox = Sandbox::with(&fake.url);
+    let flags = ["ep", "set", "t2i", "--max", "5", "--gpus", "2xh100,-l4", "--flashboot", "priority"];
+    let more = ["--max-input", "64KB", "--cors", "https://a.example", "--network-volume", "none"];
+    let dry = sandbox.run(&[&flags[..], &more, &["--dry-run"]].concat()).exits(0);
+    assert_eq!(dry.out, "  workers_max  3 → 5\nit holds at once; no worker restarts\n");
+    let asked: Vec<String> = fake.asked().into_iter().map(|asked| asked.line).collect();
+    assert_eq!(asked, ["PATCH /api/v1/endpoints/t2i?dry_run=true"], "and nothing else");
+    let wanted = json!({"settings": {"workers_max": 5, "gpus": ["2xh100", "-l4"], "flash_boot": "priority",
+        "input_limit_bytes": 65_536, "cors": ["https://a.example"], "network_volume": null}});
+    assert_eq!(fake.request("PATCH").json(), wanted);
+    let done = sandbox.run(&["ep", "set", "t2i", "--env", "A=1"]).exits(0);
+    assert!(done.err.contains("env.A  3 → 5   (a release)\n  restart: w7k2w7k2w7k2w7\n"), "{}", done.err);
+    let json = sandbox.run(&["--json", "ep", "set", "t2i", "--max", "5", "--dry-run"]).exits(0);
+    assert!(json.out.contains("\"restarts\""), "{}", json.out);
+    for wrong in ["2xh100,3xl4", "", "-"] {
+        sandbox.run(&["ep", "set", "t2i", "--gpus", wrong]).exits(2);
+    }
+}
+
+#[test]
+fn gpus_as_a_table() {
+    insta::assert_snapshot!(shown(&["gpus"]));
 }
 
 #[test]
@@ -279,7 +329,7 @@ fn variables_are_set_by_a_release_and_secrets_are_no_arguments() {
     let flags = [&["ep", "set", "t2i"][..], &given, &["--secret-env", &from_file]].concat();
     let done = sandbox.run_with(&flags, "piped\n").exits(0);
     assert_eq!(done.out, "serving release #16 of t2i\n");
-    let sent = fake.request("POST /api/v1/endpoints/t2i/env").json();
+    let sent = fake.request("PATCH /api/v1/endpoints/t2i?plan=0a1b").json();
     let secret = json!({"TOKEN": "s3cret-value", "PIPED": "piped", "FILED": "of-a-file"});
     assert_eq!(sent, json!({"env": {"A": "1", "B": null}, "secretEnv": secret}));
     for (wrong, words) in [

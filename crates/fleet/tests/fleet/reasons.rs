@@ -121,7 +121,7 @@ async fn while_the_server_shuts_down() {
 
 #[tokio::test(start_paused = true)]
 async fn while_a_test_waits_for_a_gpu() {
-    let one = Settings { gpus: 1, ..patient() };
+    let one = Settings { gpus: 1.into(), ..patient() };
     let stage = Stage::with_gpus(one.clone(), 1).await;
     stage.endpoint("other", one.clone()).await;
     let (_, _) = stage.busy_worker().await;
@@ -132,7 +132,7 @@ async fn while_a_test_waits_for_a_gpu() {
         tokio::spawn(async move { fleet.test_release(&caller, &other, 2, &one, &[]).await.map(drop) });
     stage.settle().await;
     let job = stage.submit_as(stage.new_job("other")).await;
-    let expected = WaitReason::NoGpuFree { wanted: 1, holders: vec!["ep".into()] };
+    let expected = WaitReason::NoGpuFree { asked: "1 GPU".into(), holders: vec!["ep".into()] };
     assert_eq!(stage.fleet.waiting(&stage.job(&job)), expected);
     tested.abort();
 }

@@ -102,7 +102,7 @@ async fn no_worker_is_started_beside_the_one_that_ran_the_tests() {
 
 #[tokio::test(start_paused = true)]
 async fn on_a_full_machine_one_goes_before_one_comes() {
-    let settings = Settings { gpus: 1, ..kept(2) };
+    let settings = Settings { gpus: 1.into(), ..kept(2) };
     let stage = Stage::with_gpus(settings, 2).await;
     let old = busy(&stage, 2).await;
     stage.release(&ep(), 2, 1, ReleaseState::Ready).await;

@@ -22,7 +22,7 @@ fn requests(n: usize) -> Vec<TestRequest> {
 
 /// Release 2 is being tested with `n` requests.
 async fn testing(stage: &Stage, n: usize, settings: Settings) -> Testing {
-    stage.release(&ep(), 2, settings.gpus, ReleaseState::Testing).await;
+    stage.release(&ep(), 2, settings.gpus.clone(), ReleaseState::Testing).await;
     let (fleet, caller) = (stage.fleet.clone(), stage.caller.clone());
     let tested =
         tokio::spawn(async move { fleet.test_release(&caller, &ep(), 2, &settings, &requests(n)).await });
@@ -153,7 +153,7 @@ async fn a_handler_that_wants_a_fresh_worker_each_time_passes_several_tests() {
 
 #[tokio::test(start_paused = true)]
 async fn on_a_full_machine_one_worker_makes_room_and_not_more() {
-    let settings = Settings { gpus: 1, workers_min: 2, ..patient() };
+    let settings = Settings { gpus: 1.into(), workers_min: 2, ..patient() };
     let stage = Stage::with_gpus(settings.clone(), 2).await;
     let old = stage.runtime.running();
     for worker in &old {
@@ -177,7 +177,7 @@ async fn on_a_full_machine_one_worker_makes_room_and_not_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deploy_that_can_never_have_its_room_drains_nothing() {
-    let one = Settings { gpus: 1, workers_min: 1, ..patient() };
+    let one = Settings { gpus: 1.into(), workers_min: 1, ..patient() };
     let stage = Stage::with_gpus(one.clone(), 2).await;
     stage.endpoint("other", one).await;
     stage.settle().await;
@@ -185,27 +185,27 @@ async fn a_deploy_that_can_never_have_its_room_drains_nothing() {
     for worker in stage.runtime.running() {
         stage.take(&worker).await;
     }
-    let tested = testing(&stage, 0, Settings { gpus: 2, ..patient() }).await;
+    let tested = testing(&stage, 0, Settings { gpus: 2.into(), ..patient() }).await;
     stage.advance(30_000).await;
     assert_eq!(stage.running(), 2);
     tested.abort();
-    let many = testing(&stage, 0, Settings { gpus: 3, ..patient() }).await;
-    let message = "a worker needs 3 GPUs and this machine has 2".to_owned();
+    let many = testing(&stage, 0, Settings { gpus: 3.into(), ..patient() }).await;
+    let message = "a worker needs 3 GPUs, and this machine has 2 × GPU".to_owned();
     assert_eq!(failed(many).await, FailReason::TestFailed { test: "placement".into(), message });
 }
 
 #[tokio::test(start_paused = true)]
 async fn starts_that_gave_way_to_a_test_are_caught_up() {
-    let stage = Stage::with_gpus(Settings { gpus: 1, ..patient() }, 2).await;
-    stage.endpoint("other", Settings { gpus: 2, workers_min: 1, ..patient() }).await;
+    let stage = Stage::with_gpus(Settings { gpus: 1.into(), ..patient() }, 2).await;
+    stage.endpoint("other", Settings { gpus: 2.into(), workers_min: 1, ..patient() }).await;
     stage.settle().await;
     let holder = stage.last();
-    let tested = testing(&stage, 0, Settings { gpus: 1, ..patient() }).await;
+    let tested = testing(&stage, 0, Settings { gpus: 1.into(), ..patient() }).await;
     stage.submit().await;
     assert_eq!(stage.starts(), 1);
     stage.settings(patient()).await;
     let mut other = (*stage.engine.endpoint("other").unwrap()).clone();
-    other.settings = Settings { gpus: 2, workers_max: 0, ..patient() };
+    other.settings = Settings { gpus: 2.into(), workers_max: 0, ..patient() };
     stage.engine.put_endpoint(other).await.unwrap();
     stage.advance(200).await;
     assert!(!stage.runtime.running().contains(&holder));

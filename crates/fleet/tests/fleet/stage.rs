@@ -8,7 +8,8 @@ use std::time::Duration;
 use runyard_domain::job::Answer;
 use runyard_domain::release::Launch;
 use runyard_domain::{
-    Endpoint, EndpointId, Env, Exit, Job, JobId, Phase, Release, ReleaseState, Settings, Timestamp, WorkerId,
+    Endpoint, EndpointId, Env, Exit, Gpu, Gpus, Job, JobId, Phase, Release, ReleaseState, Settings,
+    Timestamp, WorkerId,
 };
 use runyard_engine::{Ask, Engine, NewJob, Take};
 use runyard_fleet::{Fleet, Options};
@@ -70,7 +71,7 @@ pub struct Stage {
     pub caller: Caller,
     pub disk_full: Arc<AtomicBool>,
     clock: Arc<Clock>,
-    gpus: u32,
+    gpus: Vec<Gpu>,
     model: Arc<Mutex<MemoryStore>>,
     files: tempfile::TempDir,
     looping: JoinHandle<()>,
@@ -105,6 +106,11 @@ impl Stage {
 
     /// The same on a machine with GPUs; a release needs as many as the settings say.
     pub async fn with_gpus(settings: Settings, gpus: u32) -> Self {
+        Self::with_machine(settings, vec![Gpu::named("GPU"); gpus as usize]).await
+    }
+
+    /// The same on a machine with these GPUs.
+    pub async fn with_machine(settings: Settings, gpus: Vec<Gpu>) -> Self {
         let (still, moves) = std::sync::mpsc::channel::<()>();
         tokio::task::spawn_blocking(move || moves.recv());
         let clock = Arc::new(Clock {
@@ -117,7 +123,7 @@ impl Stage {
         let disk_full = Arc::new(AtomicBool::new(false));
         let runtime = Arc::new(FakeRuntime::new());
         runtime.set_now(clock.now());
-        let (engine, fleet) = open(&clock, &model, &files, &disk_full, &runtime, gpus);
+        let (engine, fleet) = open(&clock, &model, &files, &disk_full, &runtime, gpus.clone());
         let caller = engine.vault().local_caller();
         let looping = tokio::spawn(std::future::ready(()));
         let mut stage = Self {
@@ -157,7 +163,7 @@ impl Stage {
 
     pub async fn start_server(&mut self) {
         (self.engine, self.fleet) =
-            open(&self.clock, &self.model, &self.files, &self.disk_full, &self.runtime, self.gpus);
+            open(&self.clock, &self.model, &self.files, &self.disk_full, &self.runtime, self.gpus.clone());
         self.fleet.attach().await.unwrap();
         self.run();
         self.settle().await;
@@ -167,7 +173,7 @@ impl Stage {
         let id = EndpointId::new(id);
         let mut endpoint = Endpoint::new(id.clone(), id.to_string(), self.engine.now(), settings);
         endpoint.serving = Some(1);
-        self.release(&id, 1, endpoint.settings.gpus, ReleaseState::Ready).await;
+        self.release(&id, 1, endpoint.settings.gpus.clone(), ReleaseState::Ready).await;
         self.engine.put_endpoint(endpoint).await.unwrap();
     }
 
@@ -177,7 +183,13 @@ impl Stage {
         self.settle().await;
     }
 
-    pub async fn release(&self, endpoint: &EndpointId, number: u32, gpus: u32, state: ReleaseState) {
+    pub async fn release(
+        &self,
+        endpoint: &EndpointId,
+        number: u32,
+        gpus: impl Into<Gpus>,
+        state: ReleaseState,
+    ) {
         let launch = Launch {
             command: vec!["/usr/bin/python3".into(), "handler.py".into()],
             code_dir: "/code".into(),
@@ -200,7 +212,8 @@ impl Stage {
             env: BTreeMap::from([("SET".into(), "1".into())]),
             secure_env: BTreeMap::new(),
             env_read: vec!["SET".into(), "MODE_TO_RUN".into(), "RUNPOD_POD_ID".into()],
-            gpus,
+            gpus: gpus.into(),
+            given: None,
             note: None,
             commit: None,
             took_ms: None,
@@ -355,7 +368,7 @@ fn open(
     files: &tempfile::TempDir,
     full: &Arc<AtomicBool>,
     runtime: &Arc<FakeRuntime>,
-    gpus: u32,
+    gpus: Vec<Gpu>,
 ) -> (Engine, Fleet) {
     let vault = Arc::new(Vault::new(clock.clone(), Sealer::new([7; 32]), vec![]));
     let engine = Engine::start(runyard_engine::Options {
@@ -369,7 +382,6 @@ fn open(
         engine: engine.clone(),
         runtime: runtime.clone(),
         gpus,
-        gpu_name: "Fake".into(),
         cpus: 4,
         memory_gb: 16,
         volumes: std::path::PathBuf::new(),

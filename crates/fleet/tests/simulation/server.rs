@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use runyard_domain::{FailReason, ReleaseState, Timestamp};
+use runyard_domain::{FailReason, Gpu, ReleaseState, Timestamp};
 use runyard_engine::Engine;
 use runyard_fleet::{Fleet, Options};
 use runyard_store::{Blobs, Command, MemoryStore, Reader, Reply, Store, StoreError};
@@ -97,8 +97,7 @@ impl Server {
         let fleet = Fleet::new(Options {
             engine: engine.clone(),
             runtime: Arc::new(Remote(house.agent.clone(), life.clone())),
-            gpus: house.gpus,
-            gpu_name: "Fake".into(),
+            gpus: vec![Gpu::named("Fake"); house.gpus as usize],
             cpus: 4,
             memory_gb: 16,
             volumes: std::path::PathBuf::new(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use runyard_domain::release::Launch;
 use runyard_domain::{
-    Endpoint, EndpointId, Env as _, JobId, Phase, Release, ReleaseState, Scaler, Settings, WaitReason,
+    Endpoint, EndpointId, Env as _, Gpus, JobId, Phase, Release, ReleaseState, Scaler, Settings, WaitReason,
 };
 use runyard_engine::NewJob;
 use runyard_fleet::{Expected, TestRequest};
@@ -130,7 +130,7 @@ impl Story {
             start_timeout_s: 10 + chance.below(50) as u32,
             requeues: chance.below(3) as u32,
             retention_ms: 7 * 86_400_000,
-            gpus: chance.below(u64::from(self.house.gpus) + 1) as u32,
+            gpus: (chance.below(u64::from(self.house.gpus) + 1) as u32).into(),
             concurrency: 1 + chance.below(2) as u32,
             ..Settings::default()
         }
@@ -148,13 +148,13 @@ impl Story {
         let mut endpoint = Endpoint::new(id.clone(), id.to_string(), self.env.now(), settings);
         endpoint.serving = Some(1);
         endpoint.next_release = 2;
-        let release = self.release(&id, 1, endpoint.settings.gpus, ReleaseState::Ready);
+        let release = self.release(&id, 1, endpoint.settings.gpus.clone(), ReleaseState::Ready);
         self.server().engine.put_release(release).await.unwrap();
         self.server().engine.put_endpoint(endpoint).await.unwrap();
         self.endpoints.push(id);
     }
 
-    fn release(&self, endpoint: &EndpointId, number: u32, gpus: u32, state: ReleaseState) -> Release {
+    fn release(&self, endpoint: &EndpointId, number: u32, gpus: Gpus, state: ReleaseState) -> Release {
         let launch = Launch {
             command: vec!["/usr/bin/python3".into(), "handler.py".into()],
             code_dir: "/code".into(),
@@ -178,6 +178,7 @@ impl Story {
             secure_env: BTreeMap::new(),
             env_read: vec![],
             gpus,
+            given: None,
             note: None,
             commit: None,
             took_ms: None,
@@ -249,7 +250,7 @@ impl Story {
         endpoint.next_release += 1;
         let settings = endpoint.settings.clone();
         let id = endpoint.id.clone();
-        let release = self.release(&id, number, settings.gpus, ReleaseState::Testing);
+        let release = self.release(&id, number, settings.gpus.clone(), ReleaseState::Testing);
         let broken = [Start::Dies(1), Start::Dies(0), Start::Hangs, Start::Unfit];
         if self.chance.one_in(4) {
             let how = *self.chance.pick(&broken).unwrap();

@@ -1,8 +1,9 @@
 //! The edge of the job API: request ids, CORS, and the bodies of errors. It stands around every route, so that
 //! also a refusal can be read by a page of another origin.
 //!
-//! Where keys are required, a page of any origin may call (it has to hold a key, and no cookie is ever
-//! looked at). Where none is, only pages of this machine may.
+//! Where keys are required, the endpoint says whose pages may read its answers: those of any origin, unless told
+//! otherwise (they have to hold a key, and no cookie is ever looked at); a key for pages has origins of its own, which
+//! the key's check sees to. Where no key is needed, only pages of this machine may.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,6 +11,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use runyard_domain::Origin;
 
 use super::error::Refusal;
 use crate::Gateway;
@@ -25,7 +27,7 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 /// Runs around every route of the job API.
 pub(crate) async fn edge(State(gateway): State<Gateway>, mut request: Request, next: Next) -> Response {
     let id = request_id(&gateway, request.headers());
-    let allowed = allowed_origin(gateway.options().open, request.headers());
+    let Cors { allowed, varies } = cors(&gateway, request.uri().path(), request.headers());
     let is_openai = request.uri().path().split('/').nth(3) == Some("openai");
     let standing = Arc::new(OnceLock::<Standing>::new());
     request.extensions_mut().insert(Arc::clone(&standing));
@@ -49,7 +51,7 @@ pub(crate) async fn edge(State(gateway): State<Gateway>, mut request: Request, n
     if let Some(standing) = standing.get() {
         standing.write(headers);
     }
-    if gateway.options().open {
+    if varies {
         headers.append(header::VARY, HeaderValue::from_static("origin"));
     }
     if let Some(origin) = allowed {
@@ -80,12 +82,26 @@ pub(crate) fn request_id(gateway: &Gateway, headers: &HeaderMap) -> String {
     sent.filter(well_formed).map_or_else(|| gateway.engine().env().uuid(), str::to_owned)
 }
 
-/// What to say in `access-control-allow-origin`.
-fn allowed_origin(open: bool, headers: &HeaderMap) -> Option<HeaderValue> {
-    if !open {
-        return Some(HeaderValue::from_static("*"));
+/// Whose pages may read the answer.
+struct Cors {
+    /// What to say in `access-control-allow-origin`.
+    allowed: Option<HeaderValue>,
+    /// Whether another page would hear another.
+    varies: bool,
+}
+
+fn cors(gateway: &Gateway, path: &str, headers: &HeaderMap) -> Cors {
+    let origin = |admits: &dyn Fn(&str) -> bool| {
+        headers.get(header::ORIGIN).filter(|origin| origin.to_str().is_ok_and(admits)).cloned()
+    };
+    if gateway.options().open {
+        return Cors { allowed: origin(&is_loopback_origin), varies: true };
     }
-    headers.get(header::ORIGIN).filter(|origin| origin.to_str().is_ok_and(is_loopback_origin)).cloned()
+    let named = path.split('/').nth(2).unwrap_or_default();
+    match gateway.engine().endpoint(named).filter(|endpoint| !endpoint.settings.cors.contains(&Origin::Any)) {
+        Some(own) => Cors { allowed: origin(&|page| own.settings.admits_origin(page)), varies: true },
+        None => Cors { allowed: Some(HeaderValue::from_static("*")), varies: false },
+    }
 }
 
 /// The answer to a browser that asks before it calls; it carries no key, and needs none.

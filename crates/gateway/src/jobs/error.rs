@@ -134,6 +134,7 @@ impl JobError {
                 StatusCode::NOT_FOUND
             }
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Engine(EngineError::InputTooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooLarge(_)
             | Self::Broken
             | Self::Body(_)
@@ -173,6 +174,7 @@ impl JobError {
             Self::TooLarge(_) => "too_large",
             Self::NoRoom | Self::NoRoomToAnswer => "overloaded",
             Self::RateLimited(_) => "rate_limited",
+            Self::Engine(EngineError::InputTooLarge { .. }) => "input_too_large",
             Self::Engine(EngineError::QueueFull { .. }) => "queue_full",
             Self::Slow { .. } => "body_timeout",
             Self::Broken => "body_broken",

@@ -4,16 +4,19 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
-use runyard_domain::Job;
-use runyard_engine::NewJob;
+use runyard_domain::{Job, Settings};
+use runyard_engine::{EngineError, NewJob};
 
 use super::access::{Runs, Target};
 use super::error::JobError;
 use super::request;
 use super::status::{ended, state, wait};
 use crate::Gateway;
-use crate::body::Limits;
+use crate::body::{Limits, Unread};
 use crate::splice::Splice;
+
+/// What may stand around an input whose size is limited by its endpoint.
+const AROUND_INPUT: u64 = 256 << 10;
 
 /// `POST /run`: accepts and answers at once.
 pub(crate) async fn run(
@@ -55,10 +58,18 @@ async fn accept(
     sync: bool,
 ) -> Result<Job, JobError> {
     let idempotency_key = idempotency_key(headers)?;
-    let size = if sync { gateway.options().runsync_limit } else { gateway.options().run_limit };
+    let server = if sync { gateway.options().runsync_limit } else { gateway.options().run_limit };
+    let own = target.endpoint.settings.input_limit_bytes;
+    let size = Settings::bounded(if own == 0 { 0 } else { own + AROUND_INPUT }, server);
     let timing = gateway.timing();
     let read = gateway.requests().read(headers, body, Limits::new(timing, size)).await;
-    let held = read.map_err(|error| JobError::unread(&error, size, timing))?;
+    let held = read.map_err(|error| match error {
+        Unread::TooLarge { bytes } if size < server => {
+            let endpoint = target.endpoint.name.clone();
+            EngineError::InputTooLarge { endpoint, bytes, limit: own }.into()
+        }
+        error => JobError::unread(&error, size, timing),
+    })?;
     let submission = request::parse(&held.bytes)?;
     let new = NewJob {
         sync,

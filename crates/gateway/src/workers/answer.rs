@@ -29,8 +29,17 @@ pub(crate) enum Said {
     },
 }
 
+/// How large an output may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Most {
+    /// In bytes.
+    pub(crate) bytes: usize,
+    /// Its endpoint says so, and not the server.
+    pub(crate) by_endpoint: bool,
+}
+
 /// Reads a post to `job-done`; `limit` bounds the output.
-pub(crate) fn done(body: &Bytes, limit: usize) -> Said {
+pub(crate) fn done(body: &Bytes, limit: Most) -> Said {
     let fields = text(body).and_then(|text| {
         pick(text, ["output", "error", "status", "stopPod"]).map_err(|error| not_json(text, &error))
     });
@@ -43,7 +52,7 @@ pub(crate) fn done(body: &Bytes, limit: usize) -> Said {
         return Said::Progress(output.map_or(Bytes::from_static(b"null"), slice));
     }
     let refresh = stop.is_some_and(|raw| raw.get() == "true");
-    if let Some(output) = output.filter(|raw| raw.get().len() > limit) {
+    if let Some(output) = output.filter(|raw| raw.get().len() > limit.bytes) {
         let why = too_large(output.get().len() as u64, limit);
         return Said::Done { answer: rejected(why), output: None, refresh };
     }
@@ -55,19 +64,19 @@ pub(crate) fn done(body: &Bytes, limit: usize) -> Said {
 }
 
 /// Reads a post to `job-stream`: the value that was yielded, or why it cannot be one.
-pub(crate) fn chunk(body: &Bytes, limit: usize) -> Result<Bytes, Answer> {
+pub(crate) fn chunk(body: &Bytes, limit: Most) -> Result<Bytes, Answer> {
     let text = text(body).map_err(rejected)?;
     let [output] = pick(text, ["output"]).map_err(|error| rejected(not_json(text, &error)))?;
     // An error in the stream has no `output`: it is passed on as it is.
     let value = output.map_or(text.trim(), RawValue::get);
-    if value.len() > limit {
+    if value.len() > limit.bytes {
         return Err(rejected(too_large(value.len() as u64, limit)));
     }
     Ok(body.slice_ref(value.as_bytes()))
 }
 
 /// The answer for a post that is too large to be looked at.
-pub(crate) fn oversized(bytes: u64, limit: usize) -> Answer {
+pub(crate) fn oversized(bytes: u64, limit: Most) -> Answer {
     rejected(too_large(bytes, limit))
 }
 
@@ -86,11 +95,16 @@ fn not_json(text: &str, error: &serde_json::Error) -> String {
     format!("it is not JSON: {}", Malformed::locate(text, error))
 }
 
-fn too_large(bytes: u64, limit: usize) -> String {
+fn too_large(bytes: u64, limit: Most) -> String {
     let size = bytes as f64 / f64::from(1 << 20);
+    let most = match limit.bytes {
+        whole if whole.is_multiple_of(1 << 20) => format!("{} MiB", whole >> 20),
+        less => format!("{less} bytes"),
+    };
+    let size = if limit.bytes < 1 << 20 { format!("{bytes} bytes") } else { format!("{size:.1} MiB") };
+    let raise = if limit.by_endpoint { ", or raise the endpoint's limit (--max-output)" } else { "" };
     format!(
-        "it has {size:.1} MiB and at most {} MiB are taken; store it elsewhere (rp_upload, a volume) and return its address",
-        limit >> 20
+        "it has {size} and at most {most} are taken; store it elsewhere (rp_upload, a volume) and return its address{raise}"
     )
 }
 

@@ -9,14 +9,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use runyard_domain::JobId;
 use runyard_domain::job::Answer;
+use runyard_domain::{JobId, Settings};
 use runyard_engine::EngineError;
 use runyard_vault::WorkerCaller;
 
 use super::CHUNK_HEADER;
 use super::access::Worker;
-use super::answer::{self, Said};
+use super::answer::{self, Most, Said};
 use super::error::WorkerError;
 use crate::Gateway;
 use crate::body::{Held, Limits, Unread};
@@ -35,10 +35,10 @@ pub(crate) async fn done(
     body: Body,
 ) -> Result<Response, WorkerError> {
     let Some(job) = worker.job() else { return Ok(taken()) };
-    let limit = gateway.options().result_limit;
+    let limit = most(&gateway, &worker.who);
     let (engine, sender) = (gateway.engine().clone(), worker.who.worker().clone());
     let taken = settle(async move {
-        let read = read(&gateway, &headers, body, limit).await?;
+        let read = read(&gateway, &headers, body, limit.bytes).await?;
         let said = match &read {
             Ok(held) => answer::done(&held.bytes, limit),
             Err(bytes) => {
@@ -70,9 +70,9 @@ pub(crate) async fn chunk(
 ) -> Result<Response, WorkerError> {
     let Some(job) = worker.job() else { return Ok(taken()) };
     let number = headers.get(CHUNK_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let limit = gateway.options().result_limit;
+    let limit = most(&gateway, &worker.who);
     settle(async move {
-        let read = read(&gateway, &headers, body, limit).await?;
+        let read = read(&gateway, &headers, body, limit.bytes).await?;
         let value = match &read {
             Ok(held) => answer::chunk(&held.bytes, limit),
             Err(bytes) => Err(answer::oversized(*bytes, limit)),
@@ -85,6 +85,15 @@ pub(crate) async fn chunk(
         Ok(())
     })
     .await
+}
+
+/// How large its outputs may be.
+fn most(gateway: &Gateway, who: &WorkerCaller) -> Most {
+    let server = gateway.options().result_limit;
+    let endpoint = gateway.engine().endpoint_by_id(who.endpoint());
+    let own = endpoint.map_or(0, |endpoint| endpoint.settings.output_limit_bytes);
+    let bytes = Settings::bounded(own, server);
+    Most { bytes, by_endpoint: bytes < server }
 }
 
 /// The whole body, or how large it is where it is too large.

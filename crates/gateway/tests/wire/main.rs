@@ -11,6 +11,7 @@ mod connections;
 mod conversations;
 mod jobs;
 mod limits;
+mod own;
 mod lists;
 mod local;
 mod openai;

@@ -100,7 +100,8 @@ impl Manage {
         let endpoint = self.endpoint_of(connection, build.target).await?;
         let first = endpoint.next_release == 1;
         let env = self.env_of(connection, &endpoint, hub.as_ref())?;
-        let gpus = hub.as_ref().and_then(|hub| hub.gpus).filter(|_| first && build.target == Target::Main);
+        let says = hub.as_ref().filter(|_| first && build.target == Target::Main);
+        let gpus = says.and_then(|hub| Some(self.hub_gpus(hub.gpus?, hub.gpu_ids.as_deref())));
         let settings: Map<String, Value> =
             gpus.map(|gpus| ("gpus".to_owned(), json!(gpus))).into_iter().collect();
         let commit = commit_of(connection, build, checkout);

@@ -95,7 +95,7 @@ impl Deploy {
             image: &name,
             platform: &platform,
             other_command: other,
-            gpus: self.settings.gpus,
+            gpus: self.settings.gpus.count(),
             driver: self.manage.inner.containers.driver,
         };
         check(&found.facts, &needs).map_err(image)?;

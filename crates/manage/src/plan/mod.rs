@@ -123,13 +123,16 @@ impl Manage {
         for (variable, secret) in self.missing_secrets(&desired.release.env).unwrap_or_default() {
             warnings.push(format!("the variable {variable} needs the secret '{secret}', which is not there"));
         }
-        let have = self.inner.fleet.gpus();
-        let kept = settings.workers_min.saturating_mul(settings.gpus);
-        if settings.gpus > have {
-            warnings.push(format!("a worker needs {} GPUs and this machine has {have}", settings.gpus));
-        } else if kept > have {
+        let machine = self.inner.fleet.gpus();
+        let fit: usize = settings.gpus.groups(machine).iter().map(Vec::len).sum();
+        let kept = settings.workers_min.saturating_mul(settings.gpus.count());
+        if let Some(name) = settings.gpus.unknown(machine) {
+            warnings.push(format!("there is no GPU type '{name}'"));
+        } else if let Some(why) = settings.gpus.unmet(machine) {
+            warnings.push(why);
+        } else if kept as usize > fit {
             warnings.push(format!(
-                "the workers that are always kept need {kept} GPUs and this machine has {have}"
+                "the workers that are always kept need {kept} GPUs, and {fit} of this machine's will do"
             ));
         }
         warnings

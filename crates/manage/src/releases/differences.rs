@@ -41,10 +41,13 @@ pub(crate) fn fields(old: Option<&Release>, new: &Release) -> Vec<Value> {
     };
     let (before, after) = (old.map(object).unwrap_or_default(), object(new));
     let mut found = Vec::new();
-    for (field, value) in after.iter().filter(|(field, _)| !OTHERS.contains(&field.as_str())) {
-        let was = before.get(field).unwrap_or(&Value::Null);
-        if was != value {
-            found.push(json!({"field": field, "old": was, "new": value}));
+    // Of a release that is older than this part nobody knows what its containers got.
+    let unknown = |field: &str| field.starts_with("container.") && old.is_some_and(|old| old.given.is_none());
+    let named: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    for field in named.into_iter().filter(|field| !OTHERS.contains(&field.as_str()) && !unknown(field)) {
+        let [was, is] = [&before, &after].map(|fields| fields.get(field).unwrap_or(&Value::Null));
+        if was != is {
+            found.push(json!({"field": field, "old": was, "new": is}));
         }
     }
     let (before, after) = (old.map(views::env).unwrap_or_default(), views::env(new));
@@ -64,12 +67,21 @@ pub(crate) fn fields(old: Option<&Release>, new: &Release) -> Vec<Value> {
     found
 }
 
-/// The image as fields of its own, `image.id` and so on: of a whole object nobody sees what differs.
+/// The image as fields of its own, `image.id` and so on: of a whole object nobody sees what differs. So is what
+/// containers get, as far as anything was said.
 fn part_by_part(mut fields: Map<String, Value>) -> Map<String, Value> {
-    if let Some(Value::Object(image)) = fields.remove("image") {
-        fields.extend(image.into_iter().map(|(name, value)| (format!("image.{name}"), value)));
+    for part in ["image", "container"] {
+        if let Some(Value::Object(of)) = fields.remove(part) {
+            let said = of.into_iter().filter(|(_, value)| part == "image" || !is_nothing(value));
+            fields.extend(said.map(|(name, value)| (format!("{part}.{name}"), value)));
+        }
     }
     fields
+}
+
+/// What leaves it to the machine.
+fn is_nothing(value: &Value) -> bool {
+    *value == json!(0) || *value == json!("") || *value == json!([])
 }
 
 /// Files by what became of them.
@@ -121,10 +133,14 @@ mod tests {
 
     #[test]
     fn an_image_differs_part_by_part() {
-        let fields = json!({"handler": "x", "image": {"id": "sha256:1", "command": null}});
+        let fields = json!({"handler": "x", "image": {"id": "sha256:1", "command": null},
+            "container": {"pids": 0, "memory_mib": 9, "volumes": []}});
         let Value::Object(fields) = fields else { return };
         let parts = part_by_part(fields);
-        assert_eq!(parts.keys().collect::<Vec<_>>(), ["handler", "image.command", "image.id"]);
+        assert_eq!(
+            parts.keys().collect::<Vec<_>>(),
+            ["container.memory_mib", "handler", "image.command", "image.id"]
+        );
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn request(blueprint: &Blueprint, login: &str) -> Result<Request, String> {
     };
     let cpu_millis = blueprint.cpus.first().map_or(0, |cpu| cpu.vcpus.saturating_mul(1_000));
     let mut settings = Map::new();
-    settings.insert("gpus".to_owned(), json!(blueprint.gpu.as_ref().map_or(0, |gpu| gpu.count)));
+    settings.insert("gpus".to_owned(), json!(blueprint.gpus()?));
     settings.insert("network_volume".to_owned(), json!(blueprint.volumes.first()));
     settings.insert("container".to_owned(), json!({"cpu_millis": cpu_millis, "registry": login}));
     Ok(Request {

@@ -16,7 +16,7 @@ mod ssh_keys;
 mod templates;
 mod volumes;
 
-pub(crate) use endpoints::shown_by;
+pub(crate) use endpoints::Shown;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

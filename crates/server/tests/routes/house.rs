@@ -171,8 +171,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
     let fleet = Fleet::new(runyard_fleet::Options {
         engine: engine.clone(),
         runtime: Arc::new(FakeRuntime::new()),
-        gpus: 0,
-        gpu_name: String::new(),
+        gpus: Vec::new(),
         cpus: 1,
         memory_gb: 1,
         volumes: std::path::PathBuf::new(),

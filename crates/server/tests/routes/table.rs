@@ -48,7 +48,7 @@ pub const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-pub const MANAGE: [(&str, &str, Opens); 51] = [
+pub const MANAGE: [(&str, &str, Opens); 52] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
@@ -72,6 +72,7 @@ pub const MANAGE: [(&str, &str, Opens); 51] = [
     ("/api/v1/endpoints/{ep}/git/sync", "POST", Key(Deploy)),
     ("/api/v1/git", "GET", Any(Read)),
     ("/api/v1/bundles/{sha}", "PUT GET", Any(Deploy)),
+    ("/api/v1/gpus", "GET", Any(Read)),
     ("/api/v1/workers", "GET", Any(Read)),
     ("/api/v1/workers/stats", "GET", Any(Read)),
     ("/api/v1/workers/{worker}/exec", "POST", OfWorker(Deploy)),

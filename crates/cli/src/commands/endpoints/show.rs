@@ -1,6 +1,8 @@
 //! `runyard endpoints show NAME`.
 
 use clap::Args;
+use runyard_domain::image::Container;
+use runyard_project::Bytes;
 
 use crate::client::{Reply, path};
 use crate::commands::endpoints::{list, tone};
@@ -57,6 +59,19 @@ fn facts(endpoint: &Endpoint, now: i64) -> Facts {
     facts
 }
 
+/// What its containers get, as far as anything was said.
+fn container(facts: &mut Facts, container: &Container) {
+    let said = |n: u32, shown: String| if n == 0 { String::new() } else { shown };
+    let mib = |n: u32| said(n, Bytes::typed(u64::from(n) << 20));
+    facts.add("--cpus", said(container.cpu_millis, (f64::from(container.cpu_millis) / 1_000.0).to_string()));
+    facts.add("--memory", mib(container.memory_mib));
+    facts.add("--pids", said(container.pids, container.pids.to_string()));
+    facts.add("--shm", mib(container.shm_mib));
+    let volumes: Vec<String> = container.volumes.iter().map(ToString::to_string).collect();
+    facts.add("--volume", volumes.join(", "));
+    facts.add("--registry", &container.registry);
+}
+
 /// The settings, each named as the flag that sets it.
 fn settings(facts: &mut Facts, settings: &Settings) {
     let seconds = |s: u32| time::exact(i64::from(s) * 1_000);
@@ -79,6 +94,15 @@ fn settings(facts: &mut Facts, settings: &Settings) {
     facts.add("--concurrency", settings.concurrency.to_string());
     facts.add("--prefetch", &settings.prefetch);
     facts.add("--gpus", settings.gpus.to_string());
+    facts.add("--flashboot", &settings.flash_boot);
+    let size = |bytes: u64| if bytes == 0 { "the server's".to_owned() } else { Bytes::typed(bytes) };
+    facts.add("--max-input", size(settings.input_limit_bytes));
+    facts.add("--max-output", size(settings.output_limit_bytes));
+    facts.add("--cors", if settings.cors.is_empty() { "none".to_owned() } else { settings.cors.join(", ") });
+    facts.add("--stop-grace", time::exact(settings.stop_grace_ms));
+    facts.add("--replace-grace", time::exact(settings.replace_grace_ms));
+    facts.add("--network-volume", settings.network_volume.as_deref().unwrap_or_default());
+    container(facts, &settings.container);
     let rollout = &settings.rollout;
     facts.add("--surge", rollout.surge.to_string());
     facts.add("--max-unavailable", rollout.max_unavailable.to_string());

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use runyard_domain::gpu::by_type;
 use serde_json::{Value, json};
 
 use super::{Parameters, check, level, values};
@@ -49,9 +50,12 @@ fn view(manage: &Manage, query: &Parameters) -> Result<Value, Problem> {
     for word in values(query, "include") {
         check(word, &["GPU_AVAILABILITY", "CPU_AVAILABILITY"], "include")?;
         if word == "GPU_AVAILABILITY" {
-            let (name, all) = (manage.inner.fleet.gpu_name(), manage.inner.fleet.gpus());
-            let here = json!({"id": name, "name": name, "availability": level(1, manage.free_gpus(), all)});
-            view["gpuAvailability"] = (all > 0).then_some(here).into_iter().collect();
+            let types = by_type(manage.inner.fleet.gpus()).into_iter();
+            let here = types.map(|(gpu, all)| {
+                let level = level(1, manage.free_of(&all), all.len() as u32);
+                json!({"id": gpu.name, "name": gpu.name, "availability": level})
+            });
+            view["gpuAvailability"] = here.collect();
         } else {
             view["cpuAvailability"] = ["cpu3c", "cpu3g", "cpu3m", "cpu5c", "cpu5g", "cpu5m"]
                 .into_iter()

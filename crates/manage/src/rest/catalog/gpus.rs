@@ -1,10 +1,11 @@
-//! GPU types: the one that this machine has, real or fake.
+//! GPU types: those that this machine has, real or fake.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use runyard_domain::Gpu;
+use runyard_domain::gpu::by_type;
 use serde_json::{Value, json};
 
-use super::types::{memory_of, pool_of};
 use super::{Parameters, availability, check, level, values};
 use crate::Manage;
 use crate::auth::Auth;
@@ -13,28 +14,28 @@ use crate::rest::reader::is_version;
 
 const PRODUCTS: [&str; 3] = ["POD", "CLUSTER", "SERVERLESS"];
 
-fn view(manage: &Manage, wanted: Option<u32>) -> Value {
-    let (name, count) = (manage.inner.fleet.gpu_name(), manage.inner.fleet.gpus());
+fn view(manage: &Manage, gpu: &Gpu, all: &[u32], wanted: Option<u32>) -> Value {
+    let (name, count) = (gpu.name.as_str(), all.len() as u32);
     let price = manage.inner.rest.options.gpu_hour;
     let upper = name.to_uppercase();
     let manufacturer = match () {
-        () if pool_of(name).is_some() || upper.contains("NVIDIA") => "NVIDIA",
+        () if gpu.pool().is_some() || upper.contains("NVIDIA") => "NVIDIA",
         () if upper.contains("AMD") || upper.contains("INSTINCT") => "AMD",
         () => "UNKNOWN",
     };
     let mut view = json!({
         "id": name,
         "name": name.strip_prefix("NVIDIA ").unwrap_or(name),
-        "pool": pool_of(name),
+        "pool": gpu.pool(),
         "manufacturer": manufacturer,
-        "memory": memory_of(name),
+        "memory": gpu.memory_gb,
         "secure": true,
         "community": false,
         "price": {"secure": price, "community": 0.0, "serverless": price},
         "maxCount": {"secure": count, "community": 0},
     });
     if let Some(wanted) = wanted {
-        let level = level(wanted, manage.free_gpus(), count);
+        let level = level(wanted, manage.free_of(all), count);
         view["availability"] = json!(level);
         view["dataCenters"] = manage.here(level);
         let cuda = manage.cuda();
@@ -98,8 +99,8 @@ pub(in crate::rest) async fn list(
     Query(query): Query<Parameters>,
 ) -> Result<Json<Value>, Problem> {
     let (wanted, fits) = asked(&manage, &query)?;
-    let there = fits && manage.inner.fleet.gpus() > 0;
-    let all: Vec<Value> = there.then(|| view(&manage, wanted)).into_iter().collect();
+    let types = by_type(manage.inner.fleet.gpus()).into_iter().filter(|_| fits);
+    let all: Vec<Value> = types.map(|(gpu, all)| view(&manage, gpu, &all, wanted)).collect();
     Ok(Json(json!({"gpus": all})))
 }
 
@@ -110,9 +111,10 @@ pub(in crate::rest) async fn show(
     Query(query): Query<Parameters>,
 ) -> Result<Json<Value>, Problem> {
     let (wanted, _) = asked(&manage, &query)?;
-    if manage.inner.fleet.gpus() == 0 || id != manage.inner.fleet.gpu_name() {
+    let types = by_type(manage.inner.fleet.gpus());
+    let (gpu, all) = types.iter().find(|(gpu, _)| gpu.name == id).ok_or_else(|| {
         let id: String = id.chars().take(60).collect();
-        return Err(Problem::not_found(format!("this machine has no GPU '{id}'")));
-    }
-    Ok(Json(view(&manage, wanted)))
+        Problem::not_found(format!("this machine has no GPU '{id}'"))
+    })?;
+    Ok(Json(view(&manage, gpu, all, wanted)))
 }

@@ -1,12 +1,9 @@
-//! What this machine has, as a catalogue: its kind of GPU, flavours of processors, itself as the one data centre. The
+//! What this machine has, as a catalogue: its types of GPUs, flavours of processors, itself as the one data centre. The
 //! names of types and pools are RunPod's; prices are those of the configuration.
 
 pub(super) mod centers;
 pub(super) mod cpus;
 pub(super) mod gpus;
-mod types;
-
-pub(super) use types::{is_pool, pool_of};
 
 use serde_json::{Value, json};
 
@@ -74,10 +71,11 @@ fn level(wanted: u32, free: u32, all: u32) -> &'static str {
 }
 
 impl Manage {
-    /// GPUs that no worker holds.
-    fn free_gpus(&self) -> u32 {
-        let held: usize = self.inner.fleet.workers().iter().map(|worker| worker.gpus.len()).sum();
-        self.inner.fleet.gpus().saturating_sub(held as u32)
+    /// How many of these GPUs no worker holds.
+    fn free_of(&self, gpus: &[u32]) -> u32 {
+        let workers = self.inner.fleet.workers();
+        let is_held = |gpu: &u32| workers.iter().any(|worker| worker.gpus.contains(gpu));
+        gpus.iter().filter(|gpu| !is_held(gpu)).count() as u32
     }
 
     /// The data centre as availability names it.

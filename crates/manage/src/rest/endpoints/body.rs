@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use runyard_domain::resource::{CpuChoice, FlashBoot, GpuChoice};
-use runyard_domain::{Blueprint, ResourceId, Scaler, Settings};
+use runyard_domain::resource::{CpuChoice, GpuChoice};
+use runyard_domain::{Blueprint, FlashBoot, ResourceId, Scaler, Settings, gpu};
 
 use super::FLASH_BOOT;
 use crate::Manage;
 use crate::problem::Problem;
-use crate::rest::catalog::{cpus, is_pool};
+use crate::rest::catalog::cpus;
 use crate::rest::config::Fields;
 use crate::rest::reader::{Object, is_version};
 
@@ -85,6 +85,7 @@ impl Body {
         next.idle_timeout_s = self.workers.idle_s.unwrap_or(next.idle_timeout_s);
         next.scaler = self.scaler.unwrap_or(next.scaler);
         next.execution_timeout_ms = self.timeout_ms.unwrap_or(next.execution_timeout_ms);
+        next.flash_boot = self.flash_boot.unwrap_or(next.flash_boot);
         if self.workers.idle_s.is_some() && matches!(next.scaler, Scaler::RequestCount(_)) {
             let detail = "workers.idleTimeout belongs to the scaling QUEUE_DELAY";
             return Err(Problem::invalid(detail).hint("leave it out with REQUEST_COUNT"));
@@ -132,7 +133,6 @@ impl Body {
         }
         next.title = self.name.unwrap_or(next.title);
         next.data_centers = self.centers.unwrap_or(next.data_centers);
-        next.flash_boot = self.flash_boot.unwrap_or(next.flash_boot);
         if let Some(ids) = self.volumes {
             next.volumes = ids.into_iter().map(ResourceId::new).collect();
         }
@@ -150,9 +150,8 @@ fn needs_release(before: &Blueprint, next: &Blueprint) -> bool {
         let config = &blueprint.config;
         (config.image.clone(), config.args.clone(), config.env.clone(), config.registry.clone())
     };
-    let gpus = |blueprint: &Blueprint| blueprint.gpu.as_ref().map_or(0, |gpu| gpu.count);
     container(before) != container(next)
-        || gpus(before) != gpus(next)
+        || before.gpus() != next.gpus()
         || before.cpus != next.cpus
         || before.volumes != next.volumes
 }
@@ -279,22 +278,23 @@ impl Manage {
         blueprint.volumes.iter().try_for_each(|id| self.volume(id.as_str()).map(drop))
     }
 
-    /// One machine has one kind of GPU: pools are taken where they are known, and what is excluded stays out.
-    fn check_gpu(&self, gpu: &GpuChoice) -> Result<(), Problem> {
-        let (name, all) = (self.inner.fleet.gpu_name(), self.inner.fleet.gpus());
-        if let Some(pool) = gpu.pools.iter().find(|pool| !is_pool(pool) && *pool != name) {
+    /// Refuses pools that there are not, and those of which this machine has nothing.
+    fn check_gpu(&self, wanted: &GpuChoice) -> Result<(), Problem> {
+        let machine = self.inner.fleet.gpus();
+        let is_known = |name: &str| {
+            gpu::types::pool_named(name).is_some_and(|pool| pool == name)
+                || machine.iter().any(|own| own.name == name)
+        };
+        if let Some(pool) = wanted.pools.iter().find(|pool| !is_known(pool)) {
             let pool: String = pool.chars().take(60).collect();
             return Err(Problem::invalid(format!("there is no pool of GPUs '{pool}'"))
-                .hint("pools are AMPERE_16, AMPERE_24, ADA_24, AMPERE_48, AMPERE_80, ADA_80_PRO, …"));
+                .hint(format!("pools are {}", gpu::types::pools().join(", "))));
         }
-        if gpu.excluded.iter().any(|excluded| excluded.trim() == name) {
-            return Err(Problem::invalid(format!("gpu.excludedTypes names '{name}', the only type here")));
-        }
-        if gpu.count > all {
-            let detail = format!("a worker is to get {} GPUs, and this machine has {all}", gpu.count);
-            return Err(Problem::invalid(detail)
-                .hint("ask for 'cpu' instead, or tell the server of GPUs that it does not see (gpus in server.toml)"));
-        }
-        Ok(())
+        let gpus = wanted.gpus().map_err(Problem::invalid)?;
+        let Some(why) = gpus.unmet(machine) else { return Ok(()) };
+        Err(Problem::invalid(why).hint(
+            "GET /v2/catalog/gpus lists what is here; ask for 'cpu' instead, or tell the server of GPUs that it does \
+             not see (gpus in server.toml)",
+        ))
     }
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use runyard_domain::endpoint::is_valid_name;
-use runyard_domain::{Access, Blueprint, Endpoint, Settings};
+use runyard_domain::{Access, Blueprint, Endpoint, FlashBoot, Settings};
 use serde_json::Value;
 
 use super::body::Body;
@@ -27,8 +27,13 @@ pub(in crate::rest) async fn create(
         return Err(Problem::invalid("endpoints of the type LOAD_BALANCER cannot be made here yet")
             .hint("QUEUE is the other type"));
     }
-    // What RunPod is seen to do where nothing is said: no limit of time.
-    let mut settings = Settings { idle_timeout_s: IDLE_S, execution_timeout_ms: 0, ..Settings::default() };
+    // What RunPod is seen to do where nothing is said: no limit of time, no FlashBoot.
+    let mut settings = Settings {
+        idle_timeout_s: IDLE_S,
+        execution_timeout_ms: 0,
+        flash_boot: FlashBoot::Off,
+        ..Settings::default()
+    };
     body.over_settings(&mut settings)?;
     let _turn = manage.inner.rest.turn.lock().await;
     let blueprint =
@@ -37,7 +42,7 @@ pub(in crate::rest) async fn create(
     let name = manage.name_for(&title, None)?;
     let engine = &manage.inner.engine;
     let mut endpoint = Endpoint::new(engine.env().endpoint_id(), name, engine.now(), settings);
-    endpoint.settings.gpus = blueprint.gpu.as_ref().map_or(0, |gpu| gpu.count);
+    endpoint.settings.gpus = blueprint.gpus().map_err(Problem::invalid)?;
     endpoint.blueprint = Some(Box::new(blueprint));
     engine.put_endpoint(endpoint.clone()).await?;
     manage.inner.rest.behind.notify_one();

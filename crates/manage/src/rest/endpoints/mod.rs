@@ -11,11 +11,13 @@ pub(super) mod workers;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use runyard_domain::resource::{ContainerConfig, FlashBoot, GpuChoice};
-use runyard_domain::{Access, Blueprint, Endpoint, Release, Scaler};
+use runyard_domain::gpu::Kind;
+use runyard_domain::release::Given;
+use runyard_domain::resource::{ContainerConfig, GpuChoice};
+use runyard_domain::{Access, Blueprint, Endpoint, FlashBoot, Gpu, Gpus, Release, ResourceId, Scaler};
 use serde_json::{Value, json};
 
-use super::catalog::{cpus, pool_of};
+use super::catalog::cpus;
 use super::{config, time};
 use crate::Manage;
 use crate::auth::Auth;
@@ -24,8 +26,38 @@ use crate::problem::Problem;
 const FLASH_BOOT: [(&str, FlashBoot); 3] =
     [("OFF", FlashBoot::Off), ("FLASHBOOT", FlashBoot::On), ("PRIORITY_FLASHBOOT", FlashBoot::Priority)];
 
+/// What a release shows of what it would have been asked to be.
+pub(crate) struct Shown {
+    config: ContainerConfig,
+    gpu: Option<GpuChoice>,
+    given: Option<Given>,
+}
+
+impl Shown {
+    /// Of this release.
+    pub(crate) fn by(manage: &Manage, release: &Release) -> Self {
+        Self { config: shown_by(release), gpu: manage.choice(&release.gpus), given: release.given.clone() }
+    }
+
+    /// Writes it down.
+    pub(crate) fn into(self, blueprint: &mut Blueprint) {
+        blueprint.config = self.config;
+        let same = blueprint.gpus().ok()
+            == Some(self.gpu.as_ref().and_then(|gpu| gpu.gpus().ok()).unwrap_or_default());
+        if !same {
+            blueprint.gpu = self.gpu;
+        }
+        if let Some(given) = self.given {
+            blueprint.volumes = given.network_volume.map(ResourceId::new).into_iter().collect();
+        }
+        if blueprint.gpu.is_some() {
+            blueprint.cpus.clear();
+        }
+    }
+}
+
 /// The container that a release runs in, as it would have been asked for.
-pub(crate) fn shown_by(release: &Release) -> ContainerConfig {
+fn shown_by(release: &Release) -> ContainerConfig {
     let launch = release.launch.as_ref();
     let command = launch.and_then(|launch| launch.image.as_ref()?.command.clone());
     let args = command.and_then(|words| shlex::try_join(words.iter().map(String::as_str)).ok());
@@ -46,15 +78,42 @@ impl Manage {
         let releases = self.inner.engine.reader().releases(&endpoint.id)?;
         let serving = releases.into_iter().find(|release| Some(release.number) == endpoint.serving);
         let config = serving.as_ref().map(shown_by).unwrap_or_default();
-        let name = self.inner.fleet.gpu_name();
-        let gpu = (endpoint.settings.gpus > 0).then(|| GpuChoice {
-            pools: vec![pool_of(name).unwrap_or(name).to_owned()],
-            excluded: Vec::new(),
-            count: endpoint.settings.gpus,
+        let gpu = self.choice(serving.as_ref().map_or(&endpoint.settings.gpus, |release| &release.gpus));
+        Ok(Blueprint { title: endpoint.name.clone(), config, gpu, ..Blueprint::default() })
+    }
+
+    /// GPUs as this wire asks for them: by pool. What is no pool is said by those of this machine's types that it means.
+    fn choice(&self, gpus: &Gpus) -> Option<GpuChoice> {
+        if gpus.is_none() {
+            return None;
+        }
+        let machine = self.inner.fleet.gpus();
+        let pool_of = |gpu: &Gpu| gpu.pool().map_or_else(|| gpu.name.clone(), str::to_owned);
+        let mut pools: Vec<String> = Vec::new();
+        for kind in gpus.kinds() {
+            let one = Gpus::of(1, vec![kind.clone()], gpus.excluded().to_vec());
+            let here =
+                one.groups(machine).concat().into_iter().map(|index| pool_of(&machine[index as usize]));
+            let meant = match kind {
+                Kind::Pool(pool) => vec![(*pool).to_owned()],
+                _ => here.collect(),
+            };
+            for pool in meant {
+                if !pools.contains(&pool) {
+                    pools.push(pool);
+                }
+            }
+        }
+        if pools.is_empty() {
+            pools = gpus.kinds().iter().map(ToString::to_string).collect();
+        }
+        Some(GpuChoice {
+            pools,
+            excluded: gpus.excluded().to_vec(),
+            count: gpus.count(),
             cuda_versions: Vec::new(),
             min_cuda: None,
-        });
-        Ok(Blueprint { title: endpoint.name.clone(), config, gpu, ..Blueprint::default() })
+        })
     }
 
     /// `Endpoint` of this wire.
@@ -72,7 +131,7 @@ impl Manage {
             }
             Scaler::RequestCount(count) => json!({"type": "REQUEST_COUNT", "requestCount": count}),
         };
-        let flash = FLASH_BOOT.iter().find(|(_, kind)| *kind == blueprint.flash_boot);
+        let flash = FLASH_BOOT.iter().find(|(_, kind)| *kind == settings.flash_boot);
         let gpu = blueprint.gpu.as_ref().map(|gpu| {
             json!({
                 "pools": gpu.pools,

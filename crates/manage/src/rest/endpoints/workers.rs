@@ -40,7 +40,7 @@ pub(in crate::rest) async fn list(
             "gpuCount": worker.gpus.len(),
             "image": images.get(&worker.release).cloned().flatten(),
             "uptimeSeconds": ran.map(|seconds| seconds.max(0)),
-            "gpuTypeId": (!worker.gpus.is_empty()).then(|| manage.inner.fleet.gpu_name()),
+            "gpuTypeId": manage.inner.fleet.gpu_of(worker).map(|gpu| &gpu.name),
             "dataCenterId": manage.inner.rest.options.data_center,
             "startedAt": worker.started_at.map(time),
         })

@@ -113,7 +113,7 @@ async fn git() -> Check {
 }
 
 fn gpus(options: &Options) -> Check {
-    let (real, said) = (count_gpus(), options.config.gpus);
+    let (real, said) = (count_gpus(), options.config.said_gpus());
     let driver = options.config.driver();
     match (real, said) {
         (0, None | Some(0)) => Check::ok("gpu", "none; workers run on the CPU"),
@@ -135,9 +135,10 @@ fn gpus(options: &Options) -> Check {
             "images that need a newer driver are found out only when they fail",
             "load the NVIDIA kernel module, or set cuda_version in server.toml",
         ),
-        (n, _) => {
+        _ => {
             let cuda = driver.map(|driver| format!(", CUDA {}.{}", driver.cuda.0, driver.cuda.1));
-            Check::ok("gpu", format!("{n}{}", cuda.unwrap_or_default()))
+            let there = runyard_domain::gpu::describe(&options.config.machine());
+            Check::ok("gpu", format!("{there}{}", cuda.unwrap_or_default()))
         }
     }
 }
