@@ -51,8 +51,7 @@ impl Manage {
     /// will do.
     pub(crate) fn hub_gpus(&self, count: u32, ids: Option<&str>) -> Gpus {
         let asked = ids.and_then(|ids| ids.parse::<Gpus>().ok());
-        let asked =
-            asked.map(|asked| Gpus::of(count, asked.kinds().to_vec(), asked.excluded().to_vec()));
+        let asked = asked.map(|asked| Gpus::of(count, asked.kinds().to_vec(), asked.excluded().to_vec()));
         asked.filter(|asked| self.check_gpus(asked).is_ok()).unwrap_or_else(|| Gpus::from(count))
     }
 }

@@ -1,6 +1,8 @@
 //! What people see of what there is: tables, facts, logs, explanations; and the same as JSON.
 
 use axum::Router;
+use axum::http::Uri;
+use axum::response::Response;
 use axum::routing::{delete, get, patch, post, put};
 use serde_json::{Value, json};
 
@@ -41,7 +43,7 @@ fn jobs() -> Value {
 }
 
 /// Says what a change comes to, or makes it: variables by a release, anything else at once.
-async fn change(uri: axum::http::Uri, body: String) -> axum::response::Response {
+async fn change(uri: Uri, body: String) -> Response {
     let makes_release = body.contains("env");
     if uri.query() == Some("dry_run=true") {
         let field = if makes_release { "env.A" } else { "workers_max" };

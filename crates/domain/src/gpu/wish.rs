@@ -210,7 +210,11 @@ pub(super) fn gigabytes(text: &str) -> Option<u32> {
 fn type_name(said: &str) -> Result<String, String> {
     let said = said.trim();
     let plain = said.len() <= LONGEST && said.chars().all(|c| c.is_ascii_graphic() && c != ',' || c == ' ');
-    if !plain || !said.chars().any(|c| c.is_ascii_alphabetic()) || said.starts_with('-') {
+    if !plain
+        || !said.chars().any(|c| c.is_ascii_alphabetic())
+        || said.starts_with('-')
+        || count_of(said).0.is_some()
+    {
         let said: String = said.chars().take(LONGEST).collect();
         return Err(format!("'{said}' names no GPUs: {ALLOWED}"));
     }

@@ -30,17 +30,28 @@ async fn pages_of_the_endpoints_origins_may_read_its_answers() {
     let own = "https://app.example";
     for path in ["/v2/ep1/run", "/v2/hello/run", "/v2/hello/openai/v1/models"] {
         let asked = from(&house, Method::OPTIONS, path, Some(own)).await;
-        assert_eq!((asked.status.as_u16(), asked.header("access-control-allow-origin")), (204, own), "{path}");
+        assert_eq!(
+            (asked.status.as_u16(), asked.header("access-control-allow-origin")),
+            (204, own),
+            "{path}"
+        );
         assert!(asked.header("access-control-allow-methods").contains("POST"));
         assert!(asked.headers.get_all("vary").iter().any(|value| value == "origin"), "{asked:?}");
         let other = from(&house, Method::OPTIONS, path, Some("https://other.example")).await;
-        assert_eq!((other.header("access-control-allow-origin"), other.header("access-control-allow-methods")), ("", ""));
+        assert_eq!(
+            (other.header("access-control-allow-origin"), other.header("access-control-allow-methods")),
+            ("", "")
+        );
     }
     let run = from(&house, Method::POST, "/v2/ep1/run", Some(own)).await;
     assert_eq!((run.status.as_u16(), run.header("access-control-allow-origin")), (200, own));
     let refused = from(&house, Method::GET, "/v2/ep1/status/x", Some("http://localhost:3000")).await;
     assert_eq!(refused.status, 404);
-    assert_eq!(refused.header("access-control-allow-origin"), "http://localhost:3000", "errors can be read too");
+    assert_eq!(
+        refused.header("access-control-allow-origin"),
+        "http://localhost:3000",
+        "errors can be read too"
+    );
     for origin in [None, Some("https://other.example"), Some("null")] {
         let run = from(&house, Method::POST, "/v2/ep1/run", origin).await;
         assert_eq!((run.status.as_u16(), run.header("access-control-allow-origin")), (200, ""), "{origin:?}");
@@ -51,7 +62,10 @@ async fn pages_of_the_endpoints_origins_may_read_its_answers() {
 async fn any_page_may_where_nothing_is_said_and_none_where_none_is_named() {
     let house = House::quick().await;
     let usual = from(&house, Method::OPTIONS, "/v2/ep1/run", Some("https://app.example")).await;
-    assert_eq!((usual.header("access-control-allow-origin"), usual.headers.get("vary").is_some()), ("*", true));
+    assert_eq!(
+        (usual.header("access-control-allow-origin"), usual.headers.get("vary").is_some()),
+        ("*", true)
+    );
     house.endpoint("ep1", "hello", pages(&[])).await;
     let none = from(&house, Method::OPTIONS, "/v2/ep1/run", Some("https://app.example")).await;
     assert_eq!(none.header("access-control-allow-origin"), "");
@@ -61,7 +75,8 @@ async fn any_page_may_where_nothing_is_said_and_none_where_none_is_named() {
 async fn on_a_server_without_keys_only_pages_of_this_machine_may() {
     let house = House::new(Options { open: true, timing: quick(), ..Options::default() }).await;
     house.endpoint("ep1", "hello", pages(&["https://app.example"])).await;
-    for (origin, allowed) in [("https://app.example", ""), ("http://localhost:5173", "http://localhost:5173")] {
+    for (origin, allowed) in [("https://app.example", ""), ("http://localhost:5173", "http://localhost:5173")]
+    {
         let asked = from(&house, Method::OPTIONS, "/v2/ep1/run", Some(origin)).await;
         assert_eq!(asked.header("access-control-allow-origin"), allowed);
     }
@@ -81,7 +96,11 @@ async fn an_input_above_the_endpoints_limit_is_refused_by_every_door() {
         ("/v2/ep1/batch", format!(r#"{{"requests":[{{"input":1}},{{"input":"{large}"}}]}}"#)),
     ] {
         let refused = house.post(path, body).await;
-        assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (413, &"input_too_large".into()), "{path}");
+        assert_eq!(
+            (refused.status.as_u16(), &refused.json()["code"]),
+            (413, &"input_too_large".into()),
+            "{path}"
+        );
         let said = refused.json()["error"].as_str().unwrap().to_owned();
         assert!(said.contains("takes 1024 at most") && said.contains("--max-input"), "{said}");
     }
@@ -98,7 +117,10 @@ async fn an_output_above_the_endpoints_limit_fails_its_job() {
     house.endpoint("ep1", "hello", settings).await;
     let worker = house.worker("w1");
     let job = house.running(&worker, "1").await;
-    assert_eq!(house.done(&worker, &job, format!(r#"{{"output":"{}"}}"#, "x".repeat(2_046))).await.status, 200);
+    assert_eq!(
+        house.done(&worker, &job, format!(r#"{{"output":"{}"}}"#, "x".repeat(2_046))).await.status,
+        200
+    );
     assert_eq!(house.status(&job).await["status"], "COMPLETED");
     for large in [2_047, 3 << 20] {
         let job = house.running(&worker, "1").await;
@@ -106,7 +128,11 @@ async fn an_output_above_the_endpoints_limit_fails_its_job() {
         assert_eq!(house.done(&worker, &job, body).await.status, 200, "what a worker posts is never refused");
         let failed = house.status(&job).await;
         let reason = &failed["reason"];
-        assert_eq!((&failed["status"], &reason["code"]), (&"FAILED".into(), &"result_rejected".into()), "{failed}");
+        assert_eq!(
+            (&failed["status"], &reason["code"]),
+            (&"FAILED".into(), &"result_rejected".into()),
+            "{failed}"
+        );
         let said = reason["message"].as_str().unwrap();
         assert!(said.contains("at most 2048 bytes") && said.contains("--max-output"), "{said}");
     }

@@ -91,7 +91,9 @@ impl Manage {
         };
         tokio::spawn(async move {
             if deploy.container.is_some() {
-                deploy.release.bundle = String::new();
+                // Of the code that served nothing is left in it.
+                let release = &mut deploy.release;
+                (release.bundle, release.environment, release.python) = <(String, String, String)>::default();
                 return deploy.run(PathBuf::new(), None, Tests::Own(false)).await;
             }
             deploy.open_log();

@@ -384,9 +384,11 @@ fn words(plan: &Plan, restarts: usize, stops: u32) -> String {
         "it makes a release, which is tested first; no worker runs that would restart".to_owned()
     } else {
         let which = format!("{} {}", counted(restarts), verb(restarts, "restart"));
-        format!(
-            "it makes a release, which is tested first; {which}, one after the other, when their jobs are done"
-        )
+        let how = match restarts {
+            1 => " when its jobs are done",
+            _ => ", one after the other, when their jobs are done",
+        };
+        format!("it makes a release, which is tested first; {which}{how}")
     };
     if stops > 0 {
         let stops = stops as usize;
