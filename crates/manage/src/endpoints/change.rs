@@ -72,7 +72,7 @@ pub(crate) struct Variables {
 /// A value that becomes another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Field {
+struct Different {
     field: String,
     old: Value,
     new: Value,
@@ -85,7 +85,7 @@ struct Plan {
     endpoint: Arc<Endpoint>,
     serving: Option<Release>,
     settings: Settings,
-    fields: Vec<Field>,
+    fields: Vec<Different>,
     /// The plain variables as they would be, where others were asked for.
     env: Option<BTreeMap<String, String>>,
     warnings: Vec<String>,
@@ -162,11 +162,11 @@ impl Manage {
         if let Some(release) = serving.as_ref().filter(|_| fields.iter().any(|field| field.makes_release)) {
             self.check_ready(release).await?;
         }
-        let warnings = self.change_warnings(&endpoint, &fields);
+        let warnings = warnings(&endpoint, &fields);
         Ok(Plan { endpoint, serving, settings, fields, env, warnings })
     }
 
-    fn renamed(&self, endpoint: &Endpoint, body: &Change) -> Result<Option<Field>, Problem> {
+    fn renamed(&self, endpoint: &Endpoint, body: &Change) -> Result<Option<Different>, Problem> {
         let Some(name) = body.name.as_ref().filter(|name| **name != endpoint.name) else { return Ok(None) };
         if !is_valid_name(name) {
             return Err(bad_name(name));
@@ -175,7 +175,7 @@ impl Manage {
             return Err(Problem::conflict(format!("there is an endpoint '{name}' already")));
         }
         let field = "name".to_owned();
-        Ok(Some(Field { field, old: json!(endpoint.name), new: json!(name), makes_release: false }))
+        Ok(Some(Different { field, old: json!(endpoint.name), new: json!(name), makes_release: false }))
     }
 
     /// The plain variables with those that were asked for.
@@ -199,7 +199,7 @@ impl Manage {
         release: &Release,
         body: &Change,
         settings: &Settings,
-    ) -> Result<Option<Field>, Problem> {
+    ) -> Result<Option<Different>, Problem> {
         let Some(image) = &body.image else { return Ok(None) };
         let request = container::Request { image: Some(image.clone()), ..container::Request::default() };
         if self.local_image(&request).is_none() {
@@ -210,15 +210,7 @@ impl Manage {
         let old = release.launch.as_ref().and_then(|launch| launch.image_name());
         let (old, new) = (json!(old), json!(image));
         // The same name may be another image by now.
-        Ok(Some(Field { field: "image".to_owned(), old, new, makes_release: true }))
-    }
-
-    fn change_warnings(&self, endpoint: &Endpoint, fields: &[Field]) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if let Some(managed) = endpoint.managed.as_ref().filter(|_| !fields.is_empty()) {
-            warnings.push(format!("it is described by {}, which says otherwise from then on", managed.by));
-        }
-        warnings
+        Ok(Some(Different { field: "image".to_owned(), old, new, makes_release: true }))
     }
 
     /// Workers that would be replaced, and how many of those that are left would stop because fewer are allowed.
@@ -317,7 +309,7 @@ fn of_settings(
     after: &Settings,
     named: &Map<String, Value>,
     serving: Option<&Release>,
-) -> Vec<Field> {
+) -> Vec<Different> {
     let flat = |settings: &Settings| places::flat(&serde_json::to_value(settings).unwrap_or_default());
     let (before, after) = (flat(before), flat(after));
     let is_container =
@@ -329,18 +321,18 @@ fn of_settings(
             // Containers there may be one day get theirs then.
             let touches = !name.starts_with("container.") || is_container;
             let makes_release = serving.is_some() && touches && Settings::replaces_workers(&name);
-            Field { old: before.get(&name).cloned().unwrap_or_default(), field: name, new, makes_release }
+            Different { old: before.get(&name).cloned().unwrap_or_default(), field: name, new, makes_release }
         })
         .collect()
 }
 
 /// What differs of the variables; values of secure ones are not shown, and one that is set counts as another.
-fn of_variables(release: &Release, next: &BTreeMap<String, String>, secure: &SecretEnv) -> Vec<Field> {
+fn of_variables(release: &Release, next: &BTreeMap<String, String>, secure: &SecretEnv) -> Vec<Different> {
     let shown = |is_there: bool| if is_there { json!(secret::MASK) } else { Value::Null };
     let mut fields = Vec::new();
     let mut differ = |name: &str, old: Value, new: Value, always: bool| {
         if old != new || always {
-            fields.push(Field { field: format!("env.{name}"), old, new, makes_release: true });
+            fields.push(Different { field: format!("env.{name}"), old, new, makes_release: true });
         }
     };
     let mut names: Vec<&String> = release
@@ -371,6 +363,15 @@ fn of_variables(release: &Release, next: &BTreeMap<String, String>, secure: &Sec
     fields
 }
 
+/// What to know before it is done.
+fn warnings(endpoint: &Endpoint, fields: &[Different]) -> Vec<String> {
+    let managed = endpoint.managed.as_ref().filter(|_| !fields.is_empty());
+    managed
+        .map(|file| format!("it is described by {}, which says otherwise from then on", file.by))
+        .into_iter()
+        .collect()
+}
+
 /// What a change comes to, in a sentence.
 fn words(plan: &Plan, restarts: usize, stops: u32) -> String {
     if plan.fields.is_empty() {
@@ -398,7 +399,7 @@ fn words(plan: &Plan, restarts: usize, stops: u32) -> String {
 }
 
 /// `release 3 with other gpus, env.MODE`.
-fn usual_note(number: u32, fields: &[Field]) -> String {
+fn usual_note(number: u32, fields: &[Different]) -> String {
     let names: Vec<&str> =
         fields.iter().filter(|field| field.makes_release).map(|field| field.field.as_str()).collect();
     if names.iter().all(|name| name.starts_with("env.")) {
