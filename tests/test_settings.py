@@ -128,6 +128,8 @@ def test_a_change_says_which_workers_restart_and_is_one_write(yard, project):
     actions = [record["action"] for record in wire.api("/audit")["records"]]
     assert actions.count("endpoint.change") <= 4, actions
     assert patch(yard, "syn2", {"settings": {"workers_max": 9}}, "?dryrun=true")["status"] == 400
+    wire.api("/endpoints?dry_run=true", method="POST", body={"name": "written"})
+    assert wire.api("/audit")["records"][0]["action"] == "endpoint.create", "no other call is kept out of the log by the word"
     assert wire.api("/endpoints/syn2")["settings"]["workers_max"] != 9
 
 

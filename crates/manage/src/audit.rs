@@ -98,15 +98,18 @@ struct About {
 }
 
 /// Whether a call only asks what it would do. Whoever writes it otherwise is refused by the call itself.
-fn is_dry(query: Option<&str>) -> bool {
-    query.is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true"))
+fn is_dry(request: &Request) -> bool {
+    // No other call knows the word: elsewhere it would only keep a change out of the log.
+    request.method() == Method::PATCH
+        && request.uri().path().starts_with("/api/v1/endpoints/")
+        && request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true"))
 }
 
 /// Runs around every call.
 pub(crate) async fn record(State(manage): State<Manage>, request: Request, next: Next) -> Response {
     // A bundle alone changes nothing, the deploy that names it does; nor does a plan, however it is asked for.
     let path = request.uri().path();
-    let is_plan = path.ends_with("/plan") || is_dry(request.uri().query());
+    let is_plan = path.ends_with("/plan") || is_dry(&request);
     if request.method().is_safe() || path.starts_with("/api/v1/bundles/") || is_plan {
         return next.run(request).await;
     }

@@ -173,7 +173,9 @@ fn render(planned: &Planned) -> String {
     if !planned.says.is_empty() {
         lines.push(text::line(&planned.says, 400));
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    // A line feed behind each, also the last; nothing where there is nothing.
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ impl Body {
         if let Some(ids) = self.volumes {
             next.volumes = ids.into_iter().map(ResourceId::new).collect();
         }
-        manage.check_blueprint(&next)?;
+        manage.check_blueprint(&next, before)?;
         if again || needs_release(before, &next) {
             next.revision += 1;
         }
@@ -250,10 +250,10 @@ fn read_scaler(scaling: &Object<'_>) -> Option<Scaler> {
 }
 
 impl Manage {
-    /// Refuses what this machine does not have.
-    fn check_blueprint(&self, blueprint: &Blueprint) -> Result<(), Problem> {
+    /// Refuses what this machine does not have. GPUs that stay as they are were taken before.
+    fn check_blueprint(&self, blueprint: &Blueprint, before: &Blueprint) -> Result<(), Problem> {
         self.check_centers(&blueprint.data_centers)?;
-        if let Some(gpu) = &blueprint.gpu {
+        if let Some(gpu) = blueprint.gpu.as_ref().filter(|gpu| before.gpu.as_ref() != Some(*gpu)) {
             self.check_gpu(gpu)?;
         }
         for cpu in &blueprint.cpus {
