@@ -13,7 +13,8 @@ def test_a_change_says_who_what_from_where_and_before(make_yard):
     yard = make_yard().start()
     wire = yard.wire
     wire.api("/endpoints", "POST", {"name": "ep", "settings": {"workers_max": 0}})
-    (made,) = newest(yard)
+    made, first = newest(yard)
+    assert (first["action"], first["who"], first["from"]) == ("key.create", "local", None), "the first start made a key"
     endpoint = made["endpoint"]
     assert (made["action"], made["whoName"], made["from"], made["endpointName"]) == (
         "endpoint.create", "first", "127.0.0.1", "ep",
@@ -71,3 +72,48 @@ def test_a_change_says_who_what_from_where_and_before(make_yard):
     assert lines == everything
     other = yard.cli("keys", "create", "--name", "reader", "--access", "deploy", "--json").json
     assert wire.call("GET", "/api/v1/audit", headers={"authorization": other["key"]})[0] == 403
+
+
+def test_every_door_is_in_it_and_pages_are_filtered(make_yard, project):
+    yard = make_yard()
+    project.mkdir()
+    (yard.data / "server.toml").write_text(f'[images."me/worker:1"]\npath = "{project}"\n')
+    wire = yard.start().wire
+    # REST v2 has the same names.
+    status, template = wire.call("POST", "/v2/templates", {
+        "name": "t", "image": "me/worker:1", "serverless": True, "env": {"PASSWORD": "hidden-value"},
+    })
+    assert status == 201, template
+    assert wire.call("DELETE", f"/v2/templates/{template['id']}")[0] in (200, 204)
+    removed, made = newest(yard, action="template")
+    assert [made["action"], removed["action"]] == ["template.create", "template.remove"]
+    assert (made["whoName"], made["from"], made["subject"]) == ("first", "127.0.0.1", template["id"])
+    assert {"field": "image", "old": None, "new": "me/worker:1"} in made["changes"]
+    assert "hidden" not in json.dumps(newest(yard))
+
+    # A deploy tells its release as it begins, and traffic as it moves; a rollback what it goes back to.
+    (project / "handler.py").write_text(HANDLER)
+    for _ in range(2):
+        yard.deploy(project, "ep", "--env", "N=1")
+    yard.cli("rollback", "ep", "--yes", code=None)
+    deploys = newest(yard, endpoint="ep", action="release.deploy")
+    fields = lambda record: {change["field"]: (change["old"], change["new"]) for change in record["changes"]}
+    assert fields(deploys[0])["serving"] == (1, 2) and fields(deploys[1])["newestRelease"] == (1, 2)
+    assert deploys[0]["who"] == "local"
+
+    # A key that may deploy is told apart from others, and an export has everything.
+    key = yard.cli("keys", "create", "--name", "ci", "--access", "deploy", "--json").json
+    wire.call("PATCH", "/api/v1/endpoints/ep", {"settings": {"workers_max": 5}}, headers={"authorization": key["key"]})
+    assert [record["who"] for record in newest(yard, who="ci")] == [key["id"]] == [newest(yard, who=key["id"])[0]["who"]]
+    assert [record["action"] for record in newest(yard, subject=key["id"])] == ["key.create"]
+    assert newest(yard, until=newest(yard)[-1]["at"]) == []
+    everything = newest(yard, limit=1000)
+    assert yard.cli("audit", "--jsonl").lines == everything
+    assert yard.cli("audit", "--jsonl", "--who", "ci").lines == newest(yard, who="ci")
+
+
+HANDLER = """
+import runpod
+
+runpod.serverless.start({"handler": lambda job: job["input"]})
+"""

@@ -20,6 +20,10 @@ class Wire:
 
     def call(self, method, path, body=None, headers=None, timeout=60):
         """One request on a connection of its own."""
+        return self.whole(method, path, body, headers, timeout)[:2]
+
+    def whole(self, method, path, body=None, headers=None, timeout=60):
+        """The same, with the answer's headers."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             sent = {"authorization": self.key} if self.key else {}
@@ -32,9 +36,9 @@ class Wire:
         finally:
             connection.close()
         try:
-            return response.status, json.loads(text)
+            return response.status, json.loads(text), response.headers
         except ValueError:
-            return response.status, text.decode("utf-8", "replace")
+            return response.status, text.decode("utf-8", "replace"), response.headers
 
     def ok(self, method, path, body=None, **more):
         """A request that has to succeed."""

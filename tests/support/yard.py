@@ -172,10 +172,12 @@ class Yard:
 
     # The command line.
 
-    def cli(self, *arguments, code=0, given=None, limit=120, env=None):
-        """A command against this data directory; `code` None takes any exit code."""
+    def cli(self, *arguments, code=0, given=None, limit=120, env=None, data=True):
+        """A command against this data directory, or, without `data`, against what the environment says; `code` None
+        takes any exit code."""
+        where = ["--data", str(self.data)] if data else []
         done = Run(subprocess.run(
-            [self.binary, "--data", str(self.data), *map(str, arguments)], env={**self.env, **(env or {})},
+            [self.binary, *where, *map(str, arguments)], env={**self.env, **(env or {})},
             cwd=REPOSITORY, input=given, capture_output=True, text=True, timeout=limit,
             **({} if given is not None else {}),
         ))

@@ -51,6 +51,11 @@ impl Credentials {
         self.current = Some(url);
     }
 
+    /// Forgets the server at `url`.
+    pub fn forget(&mut self, url: &str) {
+        self.servers.remove(&normal(url));
+    }
+
     /// The key of the server at `url`.
     pub fn key(&self, url: &str) -> Option<&str> {
         self.servers.get(&normal(url))?.key.as_deref()

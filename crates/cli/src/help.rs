@@ -12,9 +12,24 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["dev", "up", "doctor"]),
     ("Ship", &["deploy", "releases", "rollback", "promote", "diff", "git"]),
     ("Declare", &["plan", "apply", "validate", "export", "destroy"]),
-    ("Call", &["run", "status", "cancel", "retry", "jobs", "purge", "batch"]),
+    ("Call", &["run", "status", "cancel", "retry", "jobs", "token", "purge", "batch"]),
     ("See", &["logs", "why", "workers", "gpus", "exec", "webhooks", "audit"]),
-    ("Things", &["endpoints", "secret", "keys", "registries", "login", "config", "disk", "completion"]),
+    (
+        "Things",
+        &[
+            "endpoints",
+            "secret",
+            "keys",
+            "members",
+            "registries",
+            "login",
+            "logout",
+            "whoami",
+            "config",
+            "disk",
+            "completion",
+        ],
+    ),
     ("House", &["backup", "upgrade", "service", "env"]),
 ];
 

@@ -158,12 +158,35 @@ view!(
     Page { operations: Vec<String>, origins: Vec<String>, }
 );
 view!(
+    /// A member.
+    Member { id: String, email: String, name: String, role: String, state: String, created_at: i64,
+        signed_in_at: Option<i64>, keys: u32, sessions: u32, key: Option<String>, }
+);
+view!(
+    /// Every member.
+    MemberPage { members: Vec<Member>, }
+);
+view!(
+    /// Who calls.
+    Me { who: String, name: Option<String>, access: String, endpoints: Vec<String>, every_endpoint: bool,
+        session: bool, expires_at: Option<i64>, member: Option<Member>, }
+);
+view!(
+    /// A session, or the wait for it.
+    SignedIn { key: String, expires_at: Option<i64>, member: Option<Member>, pending: bool, slower: bool, }
+);
+view!(
+    /// A sign-in by another machine's browser.
+    Device { handle: String, user_code: String, verification_uri: String,
+        verification_uri_complete: Option<String>, interval_s: u64, }
+);
+view!(
     /// A page of the audit log; each record keeps its text.
     AuditPage { records: Vec<Box<RawValue>>, next: Option<u64>, }
 );
 view!(
     /// Who changed what.
-    Audit { at: i64, who: String, who_name: Option<String>, from: Option<String>, action: String,
+    Audit { at: i64, who: String, who_name: Option<String>, member: Option<String>, from: Option<String>, action: String,
         endpoint_name: Option<String>, subject: Option<String>, changes: Vec<FieldChange>, }
 );
 view!(

@@ -26,10 +26,13 @@ pub struct AuditRecord {
     pub seq: u64,
     /// When.
     pub at: Timestamp,
-    /// Who: a key's id, `local`, or `git` for commits.
+    /// Who: a key's id, `local`, `git` for commits, or `runyard` for what the server does by itself.
     pub who: String,
     /// What the key was called then.
     pub who_name: Option<String>,
+    /// The e-mail address of the member that the key belonged to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     /// The address that it came from; `None` from this machine's own sockets.
     pub from: Option<String>,
     /// What was done, as `endpoint.change`.
@@ -62,10 +65,38 @@ pub struct AuditFilter {
     pub endpoint: Option<EndpointId>,
     /// Only at or after.
     pub since: Option<Timestamp>,
+    /// Only before.
+    pub until: Option<Timestamp>,
+    /// Only by this one: a key's id or name, or a member's e-mail address.
+    pub who: Option<String>,
+    /// Only this action, as `key.create`, or all of a kind, as `key`.
+    pub action: Option<String>,
+    /// Only done to this.
+    pub subject: Option<String>,
     /// Only before this one, for the next page.
     pub before: Option<u64>,
     /// How many at most.
     pub limit: usize,
+}
+
+impl AuditFilter {
+    /// Whether a record is one of those.
+    pub fn fits(&self, record: &AuditRecord) -> bool {
+        let is = |wanted: &Option<String>, found: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(found);
+        self.endpoint.as_ref().is_none_or(|id| record.endpoint.as_ref() == Some(id))
+            && self.since.is_none_or(|at| record.at >= at)
+            && self.until.is_none_or(|at| record.at < at)
+            && self.before.is_none_or(|n| record.seq < n)
+            && is(&self.who, &|who| {
+                let names = [Some(&record.who), record.who_name.as_ref(), record.member.as_ref()];
+                names.into_iter().flatten().any(|name| name == who)
+            })
+            && is(&self.action, &|action| {
+                let rest = record.action.strip_prefix(action);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+            && is(&self.subject, &|subject| record.subject.as_deref() == Some(subject))
+    }
 }
 
 /// The fields that differ between two pictures of a thing, in the order of their names.

@@ -1,7 +1,7 @@
 //! The seam for everything that is not a function of its inputs: clock, ids, randomness. Simulations swap
 //! all three at once.
 
-use crate::{BatchId, ConnectionId, EndpointId, JobId, KeyId, ResourceId, Timestamp, WorkerId};
+use crate::{BatchId, ConnectionId, EndpointId, JobId, KeyId, MemberId, ResourceId, Timestamp, WorkerId};
 
 /// Clock, ids and randomness in one value.
 pub trait Env: Send + Sync + std::fmt::Debug {
@@ -80,6 +80,11 @@ pub trait Env: Send + Sync + std::fmt::Debug {
     /// A worker id: 14 lowercase letters and digits.
     fn worker_id(&self) -> WorkerId {
         WorkerId::new(self.token(14))
+    }
+
+    /// A member's id.
+    fn member_id(&self) -> MemberId {
+        MemberId::new(self.token(10))
     }
 
     /// The public part of a key.

@@ -97,6 +97,10 @@ id!(
     KeyId
 );
 id!(
+    /// A member: 10 lowercase letters and digits.
+    MemberId
+);
+id!(
     /// A batch: `batch_` and 26 lowercase letters and digits.
     BatchId
 );

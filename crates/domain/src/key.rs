@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EndpointId, KeyId, Rates, Timestamp};
+use crate::{EndpointId, KeyId, MemberId, Rates, Timestamp};
 
 /// What a key may do with the endpoints in its scope. Each level includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -54,6 +54,22 @@ pub struct KeyRecord {
     /// What it is held to where it is made for pages in browsers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<PageUse>,
+    /// Whose it is: it opens no more than the member's role allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberId>,
+    /// It was made by signing in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
+}
+
+/// How somebody signed in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Session {
+    /// At the identity provider.
+    Provider,
+    /// With a key, of this hash: where that opens nothing any more, neither does the session.
+    Key(String),
 }
 
 /// What a key for pages in browsers, which anybody can read there, is held to.

@@ -5,6 +5,7 @@
 //! - [`endpoint`], [`release`] and [`worker`] are the records the control plane keeps.
 //! - [`audit`] is who changed what.
 //! - [`batch`] is how jobs are gathered, run and kept together.
+//! - [`key`] is what opens what, [`member`] who people are.
 //! - [`git`] is how an endpoint follows a repository.
 //! - [`delivery`] is how the end of a job is told to its webhook.
 //! - [`gpu`] is what GPUs a machine has and which ones a worker shall get; [`origin`] is whose pages may call.
@@ -30,6 +31,7 @@ pub mod job;
 pub mod keep;
 pub mod key;
 pub mod lists;
+pub mod member;
 pub mod origin;
 pub mod payload;
 pub mod placement;
@@ -50,10 +52,11 @@ pub use delivery::Delivery;
 pub use endpoint::{Endpoint, Scaler, Settings};
 pub use env::Env;
 pub use gpu::{Gpu, Gpus};
-pub use id::{BatchId, ConnectionId, DeliveryId, EndpointId, JobId, KeyId, ResourceId, WorkerId};
+pub use id::{BatchId, ConnectionId, DeliveryId, EndpointId, JobId, KeyId, MemberId, ResourceId, WorkerId};
 pub use job::{Job, Outcome, Phase, Policy};
-pub use key::{Access, KeyRecord, Operation, PageUse};
+pub use key::{Access, KeyRecord, Operation, PageUse, Session};
 pub use lists::Prefetch;
+pub use member::{Member, Role};
 pub use origin::Origin;
 pub use payload::Payload;
 pub use rates::Rates;

@@ -278,7 +278,7 @@ impl Engine {
     pub async fn purge(&self, caller: &Caller, endpoint: &EndpointId) -> Result<usize, EngineError> {
         caller.may(Access::Run, Some(endpoint))?;
         let by = format!("purge by {}", caller.name());
-        match self.shared.writer.commit(Command::Purge { endpoint: endpoint.clone(), by }).await? {
+        match self.commit_deed(Command::Purge { endpoint: endpoint.clone(), by }).await? {
             Reply::Jobs(jobs) => Ok(jobs.len()),
             _ => Ok(0),
         }
@@ -290,7 +290,7 @@ impl Engine {
     }
 
     pub(crate) async fn commit_job(&self, job: &JobId, command: Command) -> Result<Job, EngineError> {
-        Self::settled(job, self.shared.writer.commit(command).await?)
+        Self::settled(job, self.commit_deed(command).await?)
     }
 
     pub(crate) fn settled(job: &JobId, reply: Reply) -> Result<Job, EngineError> {

@@ -27,6 +27,7 @@ mod stops;
 mod take;
 mod timers;
 mod traffic;
+mod trail;
 mod waiters;
 mod writer;
 
@@ -41,5 +42,6 @@ pub use live::{LiveWorker, Presence};
 pub use registries::LoginError;
 pub use room::InputRoom;
 pub use take::{Ask, Handed, Take};
+pub use trail::{Deed, Trail};
 pub use waiters::{Ended, JobWaiter};
 pub use writer::Latency;

@@ -35,7 +35,7 @@ impl Engine {
         let Some(delivery) = found.into_iter().rfind(|d| which.is_none_or(|which| d.id == *which)) else {
             return Ok(None);
         };
-        match self.shared.writer.commit(Command::Redeliver(delivery.id)).await? {
+        match self.commit_deed(Command::Redeliver(delivery.id)).await? {
             Reply::Tried { delivery, .. } => Ok(Some(*delivery)),
             _ => Ok(None),
         }
@@ -43,7 +43,7 @@ impl Engine {
 
     /// Replaces an endpoint's record.
     pub async fn put_endpoint(&self, endpoint: Endpoint) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::PutEndpoint(Box::new(endpoint))).await.map(drop)
+        self.commit_deed(Command::PutEndpoint(Box::new(endpoint))).await.map(drop)
     }
 
     /// Changes an endpoint's record as it is now, one change after the other; nothing is written where nothing
@@ -65,7 +65,7 @@ impl Engine {
 
     /// Removes an endpoint with everything that is kept of it.
     pub async fn drop_endpoint(&self, endpoint: &EndpointId) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::DropEndpoint(endpoint.clone())).await.map(drop)
+        self.commit_deed(Command::DropEndpoint(endpoint.clone())).await.map(drop)
     }
 
     /// Replaces a release's record.
@@ -85,27 +85,27 @@ impl Engine {
 
     /// Replaces a connection's record.
     pub async fn put_connection(&self, connection: Connection) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::PutConnection(Box::new(connection))).await.map(drop)
+        self.commit_deed(Command::PutConnection(Box::new(connection))).await.map(drop)
     }
 
     /// Removes a connection.
     pub async fn drop_connection(&self, id: &ConnectionId) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::DropConnection(id.clone())).await.map(drop)
+        self.commit_deed(Command::DropConnection(id.clone())).await.map(drop)
     }
 
     /// Replaces the record of a template, a network volume or the like.
     pub async fn put_resource(&self, resource: Resource) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::PutResource(Box::new(resource))).await.map(drop)
+        self.commit_deed(Command::PutResource(Box::new(resource))).await.map(drop)
     }
 
     /// Removes one.
     pub async fn drop_resource(&self, id: &ResourceId) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::DropResource(id.clone())).await.map(drop)
+        self.commit_deed(Command::DropResource(id.clone())).await.map(drop)
     }
 
     /// Replaces a key's record and lets the vault know it.
     pub async fn put_key(&self, key: KeyRecord) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::PutKey(Box::new(key.clone()))).await?;
+        self.commit_deed(Command::PutKey(Box::new(key.clone()))).await?;
         self.shared.vault.learn(key);
         Ok(())
     }

@@ -40,13 +40,13 @@ impl Engine {
             created_by: created_by.to_owned(),
             sealed: STANDARD.encode(sealed),
         };
-        self.shared.writer.commit(Command::PutRegistry(Box::new(record.clone()))).await?;
+        self.commit_deed(Command::PutRegistry(Box::new(record.clone()))).await?;
         Ok(record)
     }
 
     /// Removes a login.
     pub async fn drop_registry(&self, name: &str) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::DropRegistry(name.to_owned())).await.map(drop)
+        self.commit_deed(Command::DropRegistry(name.to_owned())).await.map(drop)
     }
 
     /// The login that an image is pulled with: the named one, else the only one for its registry.

@@ -1,7 +1,7 @@
 //! Secrets as the engine keeps them: sealed in the store, each for its own place, so that none opens under another
 //! name. Whoever opens one holds it for a moment: nothing here remembers values.
 
-use runyard_domain::{AuditRecord, EndpointId, KeyId, SecretRecord, Timestamp};
+use runyard_domain::{AuditRecord, EndpointId, KeyId, KeyRecord, Member, MemberId, SecretRecord, Timestamp};
 use runyard_store::Command;
 
 use crate::{Engine, EngineError};
@@ -44,12 +44,12 @@ impl Engine {
 
     /// Replaces a secret's record.
     pub async fn put_secret(&self, secret: SecretRecord) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::PutSecret(Box::new(secret))).await.map(drop)
+        self.commit_deed(Command::PutSecret(Box::new(secret))).await.map(drop)
     }
 
     /// Removes a secret.
     pub async fn drop_secret(&self, name: &str) -> Result<(), EngineError> {
-        self.shared.writer.commit(Command::DropSecret(name.to_owned())).await.map(drop)
+        self.commit_deed(Command::DropSecret(name.to_owned())).await.map(drop)
     }
 
     /// Has it written, some time, that workers got these secrets now.
@@ -57,6 +57,38 @@ impl Engine {
         if !names.is_empty() {
             self.shared.writer.submit(Command::UseSecrets { names, at: self.now() });
         }
+    }
+
+    /// Replaces a member's record and lets the vault know it.
+    pub async fn put_member(&self, member: Member) -> Result<(), EngineError> {
+        self.commit_deed(Command::PutMember(Box::new(member.clone()))).await?;
+        self.vault().learn_member(member);
+        Ok(())
+    }
+
+    /// Removes a member; the member's keys are revoked in the same write.
+    pub async fn drop_member(&self, id: &MemberId) -> Result<(), EngineError> {
+        let mut keys = self.vault().keys_of(id);
+        let now = self.now();
+        for key in &mut keys {
+            key.revoked_at.get_or_insert(now);
+        }
+        let revoked = keys.iter().map(|key| Command::PutKey(Box::new(key.clone()))).collect();
+        self.commit_deed_then(Command::DropMember(id.clone()), revoked).await?;
+        for key in keys {
+            self.vault().learn(key);
+        }
+        self.vault().forget_member(id);
+        Ok(())
+    }
+
+    /// Keeps a new session; those in whose place it comes are forgotten in the same write.
+    pub async fn put_session(&self, key: KeyRecord, stale: Vec<KeyId>) -> Result<(), EngineError> {
+        let forget = (!stale.is_empty()).then(|| Command::DropKeys(stale.clone()));
+        self.commit_deed_then(Command::PutKey(Box::new(key.clone())), forget.into_iter().collect()).await?;
+        self.vault().forget_keys(&stale);
+        self.vault().learn(key);
+        Ok(())
     }
 
     /// Adds a record to the audit log.
@@ -79,7 +111,7 @@ impl Engine {
     pub async fn rotate_key(&self) -> Result<String, EngineError> {
         let records = self.reader().data_keys()?;
         let records = self.vault().rotate(&records)?;
-        self.shared.writer.commit(Command::PutDataKeys(records)).await?;
+        self.commit_deed(Command::PutDataKeys(records)).await?;
         Ok(self.vault().forget_old_keys()?)
     }
 }

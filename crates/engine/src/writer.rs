@@ -224,7 +224,7 @@ impl Desk {
         match self.store.commit(now, &commands) {
             Ok(replies) => {
                 for ((command, reply), answer) in commands.iter().zip(replies).zip(answers) {
-                    (self.apply)(now, command, &reply);
+                    (self.apply)(now, command.plain(), &reply);
                     if let Some(answer) = answer {
                         let _ = answer.send(Ok(reply));
                     }

@@ -4,7 +4,7 @@ use runyard_domain::placement::Placement;
 use runyard_domain::rollout::{Doing, Health, Seen, Stage, Step, Traffic, View, decide};
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{Endpoint, EndpointId, Phase, Rollout, Timestamp, WorkerId};
-use runyard_engine::{Presence, Tally};
+use runyard_engine::{Deed, Presence, Tally, Trail};
 use runyard_store::Filter;
 
 use crate::state::Watch;
@@ -95,7 +95,7 @@ impl Fleet {
         match step {
             Step::Promote => {
                 tracing::info!(endpoint.id = %id, release = number, "a canary proved itself");
-                self.promote(id, number).await?;
+                by_itself("rollout.promote").scope(self.promote(id, number)).await?;
             }
             Step::Return { why } => {
                 let back = match rollout.stage {
@@ -104,7 +104,8 @@ impl Fleet {
                 };
                 let back = back.unwrap_or(number);
                 tracing::warn!(endpoint.id = %id, from = number, to = back, why, "traffic goes back");
-                if let Err(error) = self.go_back(id, back, number, why).await {
+                let returned = by_itself("rollout.back").scope(self.go_back(id, back, number, why)).await;
+                if let Err(error) = returned {
                     tracing::error!(endpoint.id = %id, %error, "there is nothing to go back to");
                     self.set_stage(id, number, None).await?;
                 }
@@ -256,6 +257,12 @@ impl Fleet {
             self.drain(&worker, REPLACED, false).await;
         }
     }
+}
+
+/// What the audit log tells of a rollout that goes its way.
+fn by_itself(action: &str) -> Trail {
+    let (who, action) = ("runyard".to_owned(), action.to_owned());
+    Trail::new(Deed { who, action, quiet: true, ..Deed::default() })
 }
 
 /// After a step that could not be written (the disk is full), the next try.

@@ -38,6 +38,8 @@ pub fn authorization(data: &[u8]) {
         disabled_at: None,
         used_at: None,
         page: None,
+        member: None,
+        session: None,
     };
     let vault = Vault::new(Arc::new(Nothing), Sealer::new([0; 32]), vec![record]);
     let text = text(data);
@@ -45,6 +47,53 @@ pub fn authorization(data: &[u8]) {
         assert!(text.trim().ends_with(KEY), "{text:?} opens");
     }
     assert!(vault.worker_caller(&text).is_err());
+}
+
+/// Nothing but a signature by one of the provider's keys makes an identity: a token alone never does.
+pub fn id_token(data: &[u8]) {
+    use runyard_vault::{Expected, ProviderKeys};
+
+    let (keys, token) = crate::two(data);
+    let expected =
+        Expected { issuer: "https://id.example", audience: "runyard", nonce: Some("n"), now_s: 1_500 };
+    let Some(keys) = ProviderKeys::read(keys.as_bytes()) else { return };
+    let refused = keys.verify(token.trim_end(), &expected, "groups").expect_err("nobody signed this");
+    assert!(!refused.to_string().contains(char::is_control), "{refused}");
+}
+
+/// A token for a job opens that job, and no text that looks like one does.
+pub fn job_token(data: &[u8]) {
+    use runyard_domain::{Job, Operation};
+    use runyard_vault::Denied;
+
+    let vault = Vault::new(Arc::new(Nothing), Sealer::new([0; 32]), Vec::new());
+    let (job, text) = crate::two(data);
+    let Ok(job) = JobId::parse(&job) else { return };
+    let ask = |text: &str, job: &JobId| {
+        let find = |_: &JobId| Err::<Job, Denied>(Denied::NoKey);
+        vault.job_token_caller(text, Some(Operation::Status), Some(job), find).expect_err("there is no job")
+    };
+    let own = vault.job_token(&job);
+    assert_eq!(ask(&own, &job), Denied::NoKey, "it was looked for");
+    let is_own = text.trim().ends_with(&own);
+    assert_eq!(ask(&text, &job) == Denied::NoKey, is_own, "{text:?} of {job}");
+    assert_ne!(ask(&own, &JobId::new(format!("{job}0"))), Denied::NoKey);
+}
+
+/// Whatever a sign-in is asked to, it goes on at a path of this server or at a port of the browser's own machine; and a
+/// cookie is one that was sent.
+pub fn sign_in(data: &[u8]) {
+    let (query, cookies) = crate::two(data);
+    if let Some(next) = runyard_manage::probe::sign_in_next(&query) {
+        let here = next.starts_with('/') && !next.starts_with("//") && !next.starts_with("/\\");
+        let (own, port) = next.split_once("/?").unwrap_or_default();
+        let own = own.strip_prefix("http://127.0.0.1:").is_some_and(|port| port.parse::<u16>().is_ok());
+        assert!(here || (own && !port.is_empty()), "{next}");
+        assert!(next.bytes().all(|byte| byte.is_ascii_graphic()), "{next:?}");
+    }
+    if let Some(value) = runyard_manage::probe::cookie(cookies.as_bytes(), "runyard_session") {
+        assert_eq!(cookies.matches(&format!("runyard_session={value}")).count(), 1, "{cookies:?}");
+    }
 }
 
 /// An id is a harmless name of a file and one step of a path; so is an endpoint's name.

@@ -1,10 +1,9 @@
-//! The audit log: every call that changes something and succeeded is written, with the fields that differ in what the
-//! views show before and after; so no value of a secret can come into it. A call of a kind that has no name here is
-//! written under its method and path: nothing is left out by being forgotten.
+//! The audit log: every call that changes something is written, with the fields that differ. What a call commits
+//! carries its record in the same transaction ([`Trail`]); what it changes elsewhere (a command beside a worker, a file
+//! of keys) is written when it succeeded. A call of a kind that has no name here is written under its method and path:
+//! nothing is left out by being forgotten.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
 
 use axum::Json;
 use axum::extract::{FromRequestParts, MatchedPath, Query, RawPathParams, Request, State};
@@ -12,15 +11,16 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use runyard_domain::audit::changes;
-use runyard_domain::{Access, AuditFilter, AuditRecord, EndpointId, JobId, KeyId, Timestamp};
+use runyard_domain::audit::FieldChange;
+use runyard_domain::{Access, AuditFilter, AuditRecord, EndpointId, JobId, Timestamp};
+use runyard_engine::{Deed, Trail};
 use runyard_vault::Caller;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::Auth;
 use crate::problem::Problem;
-use crate::{Manage, secrets, views};
+use crate::{Manage, views};
 
 /// The most records of one page, and how many there are where nothing is said.
 const MOST: usize = 1_000;
@@ -30,31 +30,13 @@ const USUAL: usize = 100;
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
-/// The name of something that a call made, told by its handler.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Made(Arc<OnceLock<String>>);
-
-impl Made {
-    pub(crate) fn tell(&self, name: &str) {
-        let _ = self.0.set(name.to_owned());
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Made {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
-    }
-}
-
 /// What a call does, by its method and path.
 fn action(method: &Method, path: &str) -> String {
-    let rest = path.strip_prefix("/api/v1/").unwrap_or(path);
+    let rest = path.strip_prefix("/api/v1/").unwrap_or_else(|| path.trim_start_matches('/'));
     let name = match (method.as_str(), rest) {
-        ("POST", "endpoints") => "endpoint.create",
-        ("PATCH", "endpoints/{ep}") => "endpoint.change",
-        ("DELETE", "endpoints/{ep}") => "endpoint.remove",
+        ("POST", "endpoints" | "v2/serverless") => "endpoint.create",
+        ("PATCH", "endpoints/{ep}" | "v2/serverless/{ep}") => "endpoint.change",
+        ("DELETE", "endpoints/{ep}" | "v2/serverless/{ep}") => "endpoint.remove",
         ("POST", "endpoints/{ep}/purge") => "endpoint.purge",
         ("POST", "endpoints/{ep}/restart") => "endpoint.restart",
         ("POST", "endpoints/{ep}/releases") => DEPLOY,
@@ -67,8 +49,12 @@ fn action(method: &Method, path: &str) -> String {
         ("POST", "endpoints/{ep}/git/sync") => "git.sync",
         ("POST", "jobs/{id}/cancel") => "job.cancel",
         ("POST", "jobs/{id}/retry") => "job.retry",
+        ("POST", "jobs/{id}/token") => "job.token",
         ("POST", "jobs/{id}/webhooks/redeliver") => "webhook.redeliver",
         ("POST", "webhooks/secret/rotate") => "webhook.rotate",
+        ("POST", "members") => "member.add",
+        ("PATCH", "members/{member}") => "member.change",
+        ("DELETE", "members/{member}") => "member.remove",
         ("POST", "keys") => "key.create",
         ("PATCH", "keys/{id}") => "key.change",
         ("DELETE", "keys/{id}") => "key.revoke",
@@ -76,26 +62,24 @@ fn action(method: &Method, path: &str) -> String {
         ("DELETE", "secrets/{name}") => "secret.delete",
         ("POST", "secrets/rotate-key") => "secret.rotate-key",
         ("POST", "workers/{worker}/exec") => "worker.exec",
-        ("POST", "registries") => "registry.set",
-        ("DELETE", "registries/{name}") => "registry.remove",
+        ("POST", "registries" | "v2/registries") => "registry.set",
+        ("DELETE", "registries/{name}" | "v2/registries/{id}") => "registry.remove",
         ("POST", "disk/prune") => "disk.prune",
+        ("POST", "backup") => "backup.create",
+        ("POST", "v2/templates") => "template.create",
+        ("PATCH", "v2/templates/{id}") => "template.change",
+        ("DELETE", "v2/templates/{id}") => "template.remove",
+        ("POST", "v2/network-volumes") => "volume.create",
+        ("PATCH", "v2/network-volumes/{id}") => "volume.change",
+        ("DELETE", "v2/network-volumes/{id}") => "volume.remove",
+        ("PUT", "v2/account/ssh-keys") => "ssh-keys.set",
         (method, rest) => return format!("{method} {rest}"),
     };
     name.to_owned()
 }
 
 /// A deploy, by a call or by a commit.
-const DEPLOY: &str = "release.deploy";
-
-/// What a call is about, as its path says.
-#[derive(Default)]
-struct About {
-    endpoint: Option<String>,
-    job: Option<String>,
-    key: Option<String>,
-    secret: Option<String>,
-    other: Option<String>,
-}
+pub(crate) const DEPLOY: &str = "release.deploy";
 
 /// Whether a call only asks what it would do. Whoever writes it otherwise is refused by the call itself.
 fn is_dry(request: &Request) -> bool {
@@ -117,43 +101,28 @@ pub(crate) async fn record(State(manage): State<Manage>, request: Request, next:
     let (Some(caller), Some(path)) = (manage.caller_of(&parts), parts.extensions.get::<MatchedPath>()) else {
         return next.run(Request::from_parts(parts, body)).await;
     };
-    let (action, path) = (action(&parts.method, path.as_str()), path.as_str().to_owned());
-    let mut about = About::default();
+    let path = path.as_str().to_owned();
+    let mut deed = manage.inner.engine.deed(&caller, &action(&parts.method, &path));
+    deed.from = parts.extensions.get::<Peer>().map(|peer| peer.0.to_canonical().to_string());
     if let Ok(params) = RawPathParams::from_request_parts(&mut parts, &()).await {
         for (name, value) in &params {
-            let value = Some(value.chars().take(100).collect());
             match name {
-                "ep" => about.endpoint = value,
-                "name" if path.contains("/secrets/") => about.secret = value,
-                "id" if path.contains("/jobs/") => about.job = value,
-                "id" if path.contains("/keys/") => about.key = value,
-                _ => about.other = value,
+                "ep" => deed.endpoint = manage.inner.engine.endpoint(value).map(|found| found.id.clone()),
+                "workerId" => {}
+                _ => manage.about(&mut deed, &path, value),
             }
         }
     }
-    let made = Made::default();
-    parts.extensions.insert(made.clone());
-    let from = parts.extensions.get::<Peer>().map(|peer| peer.0.to_canonical().to_string());
-    let mut begun = manage.begin(&caller, from, action, &about);
-    let before = manage.picture(&about, &begun);
-    let response = next.run(Request::from_parts(parts, body)).await;
+    let trail = Trail::new(deed);
+    let response = trail.scope(next.run(Request::from_parts(parts, body))).await;
     // A session that is agreed on has begun.
-    if !response.status().is_success() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return response;
+    let done = response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if done
+        && !trail.is_told()
+        && let Err(error) = manage.inner.engine.tell(&trail).await
+    {
+        tracing::error!(%error, "a change was not written to the audit log");
     }
-    if let Some(name) = made.0.get() {
-        match begun.action.split('.').next() {
-            Some("key") => about.key = Some(name.clone()),
-            _ => about.endpoint = Some(name.clone()),
-        }
-        let again = manage.begin(&caller, begun.from.take(), begun.action, &about);
-        begun = AuditRecord { at: begun.at, ..again };
-    }
-    if let (None, Some(ep)) = (&begun.endpoint, &about.endpoint) {
-        begun.endpoint = manage.inner.engine.endpoint(ep).map(|endpoint| endpoint.id.clone());
-    }
-    begun.changes = changes(&before, &manage.picture(&about, &begun));
-    manage.write(begun).await;
     response
 }
 
@@ -166,84 +135,32 @@ impl Manage {
         })
     }
 
-    fn begin(&self, caller: &Caller, from: Option<String>, action: String, about: &About) -> AuditRecord {
-        let engine = &self.inner.engine;
-        let named = about.endpoint.as_ref().and_then(|ep| engine.endpoint(ep));
-        let job = || engine.endpoint_by_id(&engine.job(&JobId::new(about.job.clone()?)).ok()??.endpoint);
-        let endpoint = named.or_else(job);
-        let key = engine.vault().key(&KeyId::new(caller.name()));
-        let subject = [&about.job, &about.key, &about.secret, &about.other].into_iter().flatten().next();
-        AuditRecord {
-            seq: 0,
-            at: engine.now(),
-            who: caller.name().to_owned(),
-            who_name: key.map(|key| key.name),
-            from,
-            action,
-            endpoint: endpoint.as_ref().map(|endpoint| endpoint.id.clone()),
-            endpoint_name: endpoint.map(|endpoint| endpoint.name.clone()).or_else(|| about.endpoint.clone()),
-            subject: subject.cloned(),
-            changes: Vec::new(),
+    /// What a call is about, by what its path names.
+    fn about(&self, deed: &mut Deed, path: &str, named: &str) {
+        deed.subject = Some(named.chars().take(100).collect());
+        if !path.contains("/jobs/") {
+            return;
         }
-    }
-
-    /// What the views show of the thing that a call is about: what differs afterwards is what it changed.
-    fn picture(&self, about: &About, begun: &AuditRecord) -> Value {
-        let engine = &self.inner.engine;
-        if let Some(name) = &about.secret {
-            let secret = engine.reader().secret(name).ok().flatten();
-            return secret.map_or(Value::Null, |secret| secrets::facts(&secret));
-        }
-        if let Some(id) = &about.key {
-            let key = engine.vault().key(&KeyId::new(id.as_str()));
-            return key.map_or(Value::Null, |key| views::key_facts(&key));
-        }
-        if let Some(id) = &about.job {
-            let job = engine.job(&JobId::new(id.as_str())).ok().flatten();
-            return job.map_or(Value::Null, |job| json!({"status": views::status(&job)}));
-        }
-        let endpoint = begun.endpoint.as_ref().and_then(|id| engine.endpoint_by_id(id));
-        let endpoint = endpoint.or_else(|| engine.endpoint(about.endpoint.as_ref()?));
-        endpoint.map_or(Value::Null, |endpoint| {
-            let connection = self.connection_of(&endpoint.id).ok().flatten();
-            json!({
-                "name": endpoint.name,
-                "settings": endpoint.settings,
-                "serving": endpoint.serving,
-                "newestRelease": endpoint.next_release - 1,
-                "git": connection.map(|connection| json!({"origin": connection.origin, "part": connection.part})),
-            })
-        })
-    }
-
-    /// A commit was deployed.
-    pub(crate) async fn record_commit(
-        &self,
-        caller: &Caller,
-        endpoint: &EndpointId,
-        commit: &str,
-        release: u32,
-    ) {
-        let about = About { endpoint: Some(endpoint.to_string()), ..About::default() };
-        let mut record = self.begin(caller, None, DEPLOY.to_owned(), &about);
-        record.subject = Some(commit.to_owned());
-        record.changes =
-            changes(&json!({"newestRelease": release.saturating_sub(1)}), &json!({"newestRelease": release}));
-        self.write(record).await;
-    }
-
-    /// The change is made: that it could not be written is told to whoever reads the server's log.
-    async fn write(&self, record: AuditRecord) {
-        if let Err(error) = self.inner.engine.put_audit(record).await {
-            tracing::error!(%error, "a change was not written to the audit log");
-        }
+        let Ok(Some(job)) = self.inner.engine.job(&JobId::new(named)) else { return };
+        let after = match deed.action.as_str() {
+            "job.cancel" => "CANCELLED",
+            "job.retry" => "IN_QUEUE",
+            _ => return,
+        };
+        let change =
+            FieldChange { field: "status".to_owned(), old: views::status(&job).into(), new: after.into() };
+        deed.changes.push(change);
     }
 }
 
 #[derive(Deserialize)]
 pub(crate) struct Which {
     endpoint: Option<String>,
+    who: Option<String>,
+    action: Option<String>,
+    subject: Option<String>,
     since: Option<i64>,
+    until: Option<i64>,
     before: Option<u64>,
     limit: Option<usize>,
 }
@@ -260,7 +177,11 @@ pub(crate) async fn list(
     let limit = which.limit.unwrap_or(USUAL).clamp(1, MOST);
     let filter = AuditFilter {
         endpoint: which.endpoint.map(id),
+        who: which.who,
+        action: which.action,
+        subject: which.subject,
         since: which.since.map(Timestamp),
+        until: which.until.map(Timestamp),
         before: which.before,
         limit,
     };
@@ -276,6 +197,7 @@ fn view(record: &AuditRecord) -> Value {
         "at": record.at.0,
         "who": record.who,
         "whoName": record.who_name,
+        "member": record.member,
         "from": record.from,
         "action": record.action,
         "endpoint": record.endpoint,

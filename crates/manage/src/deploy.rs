@@ -18,7 +18,7 @@ use runyard_build::{Environment, environment, source};
 use runyard_domain::endpoint::Managed;
 use runyard_domain::release::{Given, Launch, Release, ReleaseState};
 use runyard_domain::{Access, Endpoint, FailReason, Settings};
-use runyard_engine::Engine;
+use runyard_engine::{Engine, Trail};
 use runyard_fleet::{FleetError, TestRequest};
 use runyard_logs::{Level, Origin, Source, Writer};
 use runyard_vault::Caller;
@@ -103,7 +103,7 @@ impl Manage {
             lines,
             log: None,
         };
-        tokio::spawn(deploy.run(code, handler, tests));
+        tokio::spawn(Trail::carried(deploy.run(code, handler, tests)));
         Ok(())
     }
 }
@@ -135,10 +135,10 @@ pub(crate) fn move_to(
         lines,
         log: None,
     };
-    tokio::spawn(async move {
+    tokio::spawn(Trail::carried(async move {
         let moved = deploy.move_traffic().await;
         deploy.close(moved);
-    });
+    }));
     Ok(response)
 }
 

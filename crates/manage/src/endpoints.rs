@@ -10,7 +10,6 @@ use runyard_vault::Caller;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::audit::Made;
 use crate::auth::Auth;
 use crate::problem::Problem;
 use crate::stream::Body;
@@ -32,13 +31,11 @@ pub(crate) struct Create {
 pub(crate) async fn create(
     State(manage): State<Manage>,
     auth: Auth,
-    made: Made,
     body: Body<Create>,
 ) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Deploy, None)?;
     let body = body.read()?;
     let endpoint = manage.create_endpoint(&auth.0, &body.name, &body.settings).await?;
-    made.tell(endpoint.id.as_str());
     Ok(Json(manage.endpoint_view(&endpoint)?))
 }
 

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use runyard_domain::{Access, Job, JobId, Payload, Timestamp};
+use runyard_domain::{Access, Job, JobId, Payload, Phase, Timestamp};
 use runyard_store::{Filter, Standing};
 use runyard_vault::Caller;
 use serde::Deserialize;
@@ -121,6 +121,22 @@ pub(crate) async fn cancel(
     let job = manage.find_job(&auth.0, &id)?;
     let job = manage.inner.engine.cancel(&auth.0, &job.id).await?;
     Ok(Json(manage.job(&job)))
+}
+
+/// A token with which a page can follow and cancel this job, and nothing else.
+pub(crate) async fn token(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let job = manage.find_job(&auth.0, &id)?;
+    auth.0.may(Access::Run, Some(&job.endpoint))?;
+    let ends_at = match &job.phase {
+        Phase::Done { at, .. } => Some(at.plus(job.retention_ms).0),
+        _ => None,
+    };
+    let token = manage.inner.engine.vault().job_token(&job.id);
+    Ok(Json(json!({"job": job.id, "token": token, "endsAt": ends_at})))
 }
 
 pub(crate) async fn retry(

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use runyard_domain::{Access, EndpointId, KeyId, KeyRecord, Operation, PageUse, Rates};
-use runyard_vault::KeyRequest;
+use axum::extract::{Path, Query, State};
+use runyard_domain::{
+    Access, EndpointId, KeyId, KeyRecord, Member, MemberId, Operation, PageUse, Rates, Role,
+};
+use runyard_vault::{Denied, KeyRequest};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use crate::audit::Made;
 use crate::auth::Auth;
 use crate::problem::Problem;
 use crate::stream::Body;
@@ -28,13 +29,40 @@ const MOST_ORIGINS: usize = 20;
 /// The longest origin, in bytes: a host's name has 253 at most.
 const LONGEST_ORIGIN: usize = 280;
 
-pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
-    auth.0.may(Access::Admin, None)?;
-    let vault = manage.inner.engine.vault();
-    let keys = manage.inner.engine.reader().keys()?;
+#[derive(Deserialize)]
+pub(crate) struct Which {
+    /// Only those of this member.
+    member: Option<String>,
+    /// Those of people who signed in, too.
+    #[serde(default)]
+    sessions: bool,
+}
+
+pub(crate) async fn list(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Query(which): Query<Which>,
+) -> Result<Json<Value>, Problem> {
+    let own = reach(&auth)?;
+    let member = which.member.map(|named| manage.member_named(&named)).transpose()?.map(|member| member.id);
+    let is_of = |record: &KeyRecord, whose: &Option<MemberId>| whose.is_none() || record.member == *whose;
+    let fits = |record: &KeyRecord| {
+        record.id.as_str() != runyard_vault::OWNER
+            && (which.sessions || record.session.is_none())
+            && is_of(record, &own)
+            && is_of(record, &member)
+    };
     // The vault knows of uses that are not written yet.
-    let keys = keys.into_iter().map(|key| vault.key(&key.id).unwrap_or(key));
-    Ok(Json(json!({"keys": keys.map(|key| named(&manage, &key)).collect::<Vec<_>>()})))
+    let keys = manage.inner.engine.vault().keys_where(fits);
+    Ok(Json(json!({"keys": keys.iter().map(|key| named(&manage, key)).collect::<Vec<_>>()})))
+}
+
+/// Whose keys the caller may see and change: everybody's, or, of a member, the own.
+fn reach(auth: &Auth) -> Result<Option<MemberId>, Denied> {
+    match auth.0.may(Access::Admin, None) {
+        Ok(()) => Ok(None),
+        Err(denied) => auth.0.as_member().cloned().map(Some).ok_or(denied),
+    }
 }
 
 pub(crate) async fn show(
@@ -42,8 +70,8 @@ pub(crate) async fn show(
     auth: Auth,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    auth.0.may(Access::Admin, None)?;
-    Ok(Json(named(&manage, &manage.key(&id)?)))
+    let own = reach(&auth)?;
+    Ok(Json(named(&manage, &manage.key(&id, own.as_ref())?)))
 }
 
 /// A key, and the names of its endpoints; one that was removed has its id for a name.
@@ -57,6 +85,18 @@ fn named(manage: &Manage, record: &KeyRecord) -> Value {
     };
     let mut view = views::key(record, manage.inner.engine.now());
     view["endpointNames"] = record.endpoints.iter().map(name).collect();
+    let member = record.member.as_ref().map(|id| (id, manage.inner.engine.vault().member(id)));
+    if let Some((id, member)) = member {
+        let role = member.as_ref().map(|member| member.role);
+        // What it opens now: no more than the role does.
+        if role.is_some_and(|role| role.access().is_none_or(|most| record.access > most)) {
+            view["access"] = json!(role.and_then(Role::access).map_or(json!("none"), |most| json!(most)));
+        }
+        if view["state"] == "valid" && member.as_ref().is_none_or(|member| member.disabled_at.is_some()) {
+            view["state"] = json!("disabled");
+        }
+        view["member"] = json!({"id": id, "email": member.map(|member| member.email), "role": role});
+    }
     view
 }
 
@@ -75,6 +115,25 @@ pub(crate) struct Create {
     rates: Rates,
     /// It is made for pages in browsers.
     page: Option<Page>,
+    /// Whose it is: the caller's where the caller is a member, else nobody's; null: nobody's.
+    #[serde(default)]
+    member: Owner,
+}
+
+/// Whose a key shall be.
+#[derive(Default)]
+enum Owner {
+    /// The caller's.
+    #[default]
+    Caller,
+    /// This member's, or nobody's.
+    Said(Option<String>),
+}
+
+impl<'de> Deserialize<'de> for Owner {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(Self::Said)
+    }
 }
 
 #[derive(Deserialize)]
@@ -89,11 +148,14 @@ pub(crate) struct Page {
 pub(crate) async fn create(
     State(manage): State<Manage>,
     auth: Auth,
-    made: Made,
     body: Body<Create>,
 ) -> Result<Json<Value>, Problem> {
-    auth.0.may(Access::Admin, None)?;
+    let own = reach(&auth)?;
     let body = body.read()?;
+    let member = manage.owner_of(&auth, own.as_ref(), &body.member)?;
+    if own.is_some() && body.rates != Rates::default() {
+        return Err(Problem::refused("how often a key may call is said by administrators"));
+    }
     check_name(&body.name)?;
     check_life(body.expires_in_s)?;
     if body.endpoints.len() + body.grants.len() > MOST_ENDPOINTS {
@@ -121,6 +183,8 @@ pub(crate) async fn create(
             "a key for pages in browsers, which anybody can read there, is for named endpoints, with read or run access",
         ));
     }
+    let highest = grants.values().copied().max().unwrap_or(body.access).max(body.access);
+    check_role(member.as_ref(), highest)?;
     let request = KeyRequest {
         name: body.name,
         access: body.access,
@@ -133,8 +197,8 @@ pub(crate) async fn create(
     record.rates = body.rates;
     record.grants = grants;
     record.page = page;
+    record.member = member.map(|member| member.id);
     engine.put_key(record.clone()).await?;
-    made.tell(record.id.as_str());
     let mut view = named(&manage, &record);
     view["key"] = json!(key);
     Ok(Json(view))
@@ -173,10 +237,16 @@ pub(crate) async fn change(
     Path(id): Path<String>,
     body: Body<Change>,
 ) -> Result<Json<Value>, Problem> {
-    auth.0.may(Access::Admin, None)?;
+    let own = reach(&auth)?;
     let change = body.read()?;
     let engine = &manage.inner.engine;
-    let mut record = manage.key(&id)?;
+    let mut record = manage.key(&id, own.as_ref())?;
+    if record.session.is_some() {
+        return Err(Problem::conflict("a session is not changed").hint("runyard keys revoke ends it"));
+    }
+    if own.is_some() && change.rates.is_some() {
+        return Err(Problem::refused("how often a key may call is said by administrators"));
+    }
     if record.revoked_at.is_some() {
         return Err(Problem::conflict(format!("the key '{id}' was revoked for good"))
             .hint("runyard keys create makes another"));
@@ -205,22 +275,61 @@ pub(crate) async fn revoke(
     auth: Auth,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    auth.0.may(Access::Admin, None)?;
+    let own = reach(&auth)?;
     let engine = &manage.inner.engine;
-    let mut record = manage.key(&id)?;
+    let mut record = manage.key(&id, own.as_ref())?;
     record.revoked_at.get_or_insert(engine.now());
     engine.put_key(record.clone()).await?;
     Ok(Json(named(&manage, &record)))
 }
 
 impl Manage {
-    /// A key that the store has: the owner's, which lives as long as the server, is none of these.
-    fn key(&self, id: &str) -> Result<KeyRecord, Problem> {
+    /// A key that the store has, of whom the caller may see keys: the owner's, which lives as long as the server, is none
+    /// of these.
+    fn key(&self, id: &str, own: Option<&MemberId>) -> Result<KeyRecord, Problem> {
         let found = self.inner.engine.vault().key(&KeyId::new(id)).filter(|_| id != runyard_vault::OWNER);
+        let found = found.filter(|record| own.is_none() || record.member.as_ref() == own);
         let shown: String = id.chars().take(80).collect();
         found
             .ok_or_else(|| Problem::not_found(format!("there is no key '{shown}'")).hint("runyard keys list"))
     }
+}
+
+impl Manage {
+    /// Whose a new key is.
+    fn owner_of(&self, auth: &Auth, own: Option<&MemberId>, said: &Owner) -> Result<Option<Member>, Problem> {
+        let caller = || auth.0.member().and_then(|id| self.inner.engine.vault().member(id));
+        let member = match said {
+            Owner::Caller => caller(),
+            Owner::Said(None) => None,
+            Owner::Said(Some(named)) => Some(self.member_named(named)?),
+        };
+        if own.is_some() && member.as_ref().map(|member| &member.id) != own {
+            return Err(Problem::refused("only administrators make keys for others"));
+        }
+        Ok(member)
+    }
+}
+
+/// A key of a member is for what the member may do.
+fn check_role(member: Option<&Member>, access: Access) -> Result<(), Problem> {
+    let Some(member) = member else { return Ok(()) };
+    if member.role.access().is_some_and(|most| access <= most) {
+        return Ok(());
+    }
+    let role = member.role;
+    Err(Problem::invalid(match role.access() {
+        Some(most) => {
+            format!("a key of a member with the role '{role}' has at most the access '{}'", word(most))
+        }
+        None => format!(
+            "a member with the role '{role}' has nothing to do with endpoints, and so no key for them"
+        ),
+    }))
+}
+
+fn word(access: Access) -> String {
+    json!(access).as_str().unwrap_or_default().to_owned()
 }
 
 fn check_name(name: &str) -> Result<(), Problem> {
@@ -230,7 +339,7 @@ fn check_name(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_life(seconds: Option<i64>) -> Result<(), Problem> {
+pub(crate) fn check_life(seconds: Option<i64>) -> Result<(), Problem> {
     if seconds.is_some_and(|s| !(1..=LONGEST_LIFE_S).contains(&s)) {
         let most =
             format!("expiresInS must be 1 to {LONGEST_LIFE_S} (100 years); without it a key does not expire");

@@ -18,6 +18,7 @@ mod jobs;
 mod keys;
 mod local;
 mod logs;
+mod members;
 mod patience;
 mod plan;
 #[doc(hidden)]
@@ -28,6 +29,7 @@ mod releases;
 mod rest;
 mod secrets;
 mod sessions;
+mod sign_in;
 mod stream;
 mod views;
 mod webhooks;
@@ -56,6 +58,7 @@ pub use local::LocalImage;
 pub use problem::{Problem, nothing_there, wrong_method};
 pub use rest::Options as RestOptions;
 pub use rest::build::Builder;
+pub use sign_in::{Oidc, SignInOptions};
 
 /// Where commands are run beside workers.
 const EXEC: &str = "/api/v1/workers/{worker}/exec";
@@ -91,6 +94,8 @@ pub struct Options {
     pub disk: Arc<dyn DiskKeeper>,
     /// What REST v2 says and allows.
     pub rest: RestOptions,
+    /// How people sign in.
+    pub sign_in: SignInOptions,
 }
 
 pub(crate) struct Inner {
@@ -110,6 +115,9 @@ pub(crate) struct Inner {
     pub(crate) deploying: Mutex<HashSet<EndpointId>>,
     pub(crate) git: git::Git,
     pub(crate) rest: rest::State,
+    pub(crate) sign_in: sign_in::SignIn,
+    /// One change of members after the other.
+    pub(crate) member_turn: tokio::sync::Mutex<()>,
     /// One change of secrets after the other.
     pub(crate) secret_turn: tokio::sync::Mutex<()>,
 }
@@ -137,6 +145,7 @@ impl Manage {
             info,
             disk,
             rest,
+            sign_in,
         } = options;
         #[cfg(not(feature = "docker"))]
         drop(containers);
@@ -158,6 +167,8 @@ impl Manage {
             deploying: Mutex::default(),
             git: git::Git::new(git, git_reach, keeper),
             rest: rest::State::new(rest),
+            sign_in: sign_in::SignIn::new(sign_in),
+            member_turn: tokio::sync::Mutex::default(),
             secret_turn: tokio::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -170,6 +181,7 @@ impl Manage {
             .route(git::PUSH, any(git::push::serve))
             .route(plan::SCHEMA, get(plan::schema))
             .with_state(self.clone())
+            .merge(sign_in::routes(self))
     }
 
     /// The routes whose bodies go on for as long as somebody works: what bounds other bodies does not bound theirs.
@@ -178,8 +190,16 @@ impl Manage {
             .route(EXEC, post(sessions::exec))
             .method_not_allowed_fallback(wrong_method)
             .layer(middleware::from_fn_with_state(self.clone(), audit::record))
+            .layer(middleware::from_fn_with_state(self.clone(), sign_in::from_cookie))
             .layer(middleware::map_response(problem::in_shape))
             .with_state(self.clone())
+    }
+
+    /// The routes of another API, whose changes are in the same audit log.
+    pub fn recorded(&self, routes: Router) -> Router {
+        routes
+            .layer(middleware::from_fn_with_state(self.clone(), audit::record))
+            .layer(middleware::from_fn_with_state(self.clone(), sign_in::from_cookie))
     }
 
     /// Its routes.
@@ -189,6 +209,7 @@ impl Manage {
         routes
             .method_not_allowed_fallback(wrong_method)
             .layer(middleware::from_fn_with_state(self.clone(), audit::record))
+            .layer(middleware::from_fn_with_state(self.clone(), sign_in::from_cookie))
             .layer(middleware::map_response(problem::in_shape))
             .with_state(self.clone())
     }
@@ -212,7 +233,7 @@ pub fn rest_paths() -> Vec<&'static str> {
 /// The paths that are opened by something else than a key in a header, or by nothing: messages of forges, Git clients,
 /// the schema of a file.
 pub fn doors() -> Vec<&'static str> {
-    vec![git::HOOK, git::PUSH, plan::SCHEMA]
+    [git::HOOK, git::PUSH, plan::SCHEMA].into_iter().chain(sign_in::PATHS).collect()
 }
 
 /// The paths of the management API, for tests that go over all of them.
@@ -256,6 +277,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/jobs/{id}/why", get(why::job)),
         ("/api/v1/jobs/{id}/cancel", post(jobs::cancel)),
         ("/api/v1/jobs/{id}/retry", post(jobs::retry)),
+        ("/api/v1/jobs/{id}/token", post(jobs::token)),
         ("/api/v1/jobs/{id}/webhooks", get(webhooks::list)),
         ("/api/v1/jobs/{id}/webhooks/redeliver", post(webhooks::redeliver)),
         ("/api/v1/webhooks/secret", get(webhooks::secret)),
@@ -266,6 +288,9 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/secrets/rotate-key", post(secrets::rotate_key)),
         ("/api/v1/secrets/{name}", get(secrets::show).put(secrets::set).delete(secrets::delete)),
         ("/api/v1/audit", get(audit::list)),
+        ("/api/v1/me", get(members::me)),
+        ("/api/v1/members", get(members::list).post(members::add)),
+        ("/api/v1/members/{member}", get(members::show).patch(members::change).delete(members::remove)),
         ("/api/v1/keys", get(keys::list).post(keys::create)),
         ("/api/v1/keys/{id}", get(keys::show).patch(keys::change).delete(keys::revoke)),
         ("/api/v1/registries", get(registries::list).post(registries::add)),

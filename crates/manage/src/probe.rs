@@ -3,7 +3,7 @@
 use runyard_domain::Settings;
 use serde_json::Map;
 
-use crate::{deploy, endpoints, keys, releases, rest};
+use crate::{deploy, endpoints, keys, members, releases, rest};
 
 /// Which of the calls' bodies a text can be.
 pub fn bodies(text: &[u8]) -> Vec<&'static str> {
@@ -17,6 +17,7 @@ pub fn bodies(text: &[u8]) -> Vec<&'static str> {
     note("endpoint", serde_json::from_slice::<endpoints::Create>(text).is_ok());
     note("change", serde_json::from_slice::<endpoints::change::Change>(text).is_ok());
     note("release", serde_json::from_slice::<deploy::Request>(text).is_ok());
+    note("member", serde_json::from_slice::<members::Add>(text).is_ok());
     note("rollback", serde_json::from_slice::<releases::Target>(text).is_ok());
     fits
 }
@@ -25,6 +26,18 @@ pub fn bodies(text: &[u8]) -> Vec<&'static str> {
 pub fn rest_refusals(text: &[u8]) -> Vec<(String, Vec<String>)> {
     let refusals = rest::refusals(text).into_iter();
     refusals.map(|problem| (problem.words(), problem.errors().to_vec())).collect()
+}
+
+/// Where a sign-in with this query goes on.
+pub fn sign_in_next(query: &str) -> Option<String> {
+    crate::sign_in::probe_next(query)
+}
+
+/// What a line of cookies holds under a name.
+pub fn cookie(line: &[u8], name: &str) -> Option<String> {
+    let mut headers = http::HeaderMap::new();
+    headers.insert(http::header::COOKIE, http::HeaderValue::from_bytes(line).ok()?);
+    crate::sign_in::cookie_of(&headers, name).map(str::to_owned)
 }
 
 /// The default settings with these changes, where they are allowed.

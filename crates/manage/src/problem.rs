@@ -97,6 +97,23 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
     }
 
+    /// 403: who asks is known, or need not be, and may not.
+    pub fn refused(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
+    }
+
+    /// 429: too many ask for it at once.
+    pub fn busy(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", detail)
+            .hint("try again in a minute")
+    }
+
+    /// 502: what it takes is asked of another server, which does not give it.
+    pub fn not_there(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "provider_away", "Provider away", detail)
+            .hint("see oidc_issuer in 'runyard config'; the server's log tells more")
+    }
+
     /// 409: it cannot be done now.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)

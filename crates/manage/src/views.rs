@@ -248,21 +248,6 @@ pub(crate) fn commit(commit: &Commit) -> Value {
     })
 }
 
-/// What the audit log tells of a key.
-pub(crate) fn key_facts(record: &KeyRecord) -> Value {
-    json!({
-        "name": record.name,
-        "access": record.access,
-        "endpoints": record.endpoints,
-        "grants": record.grants,
-        "rates": record.rates,
-        "page": record.page,
-        "expiresAt": record.expires_at.map(|t| t.0),
-        "disabled": record.disabled_at.is_some(),
-        "revoked": record.revoked_at.is_some(),
-    })
-}
-
 /// `Key`.
 pub(crate) fn key(record: &KeyRecord, now: Timestamp) -> Value {
     let state = match record {
@@ -285,5 +270,7 @@ pub(crate) fn key(record: &KeyRecord, now: Timestamp) -> Value {
         "usedAt": record.used_at.map(|t| t.0),
         "grants": record.grants,
         "page": record.page,
+        "session": record.session.is_some(),
+        "member": null,
     })
 }

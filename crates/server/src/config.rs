@@ -7,6 +7,7 @@ mod gpu;
 mod keep;
 mod limits;
 mod rest;
+mod sign_in;
 
 pub use acme::Acme;
 pub use door::Door;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use runyard_domain::gpu::Inventory;
 use runyard_domain::rates::Rate;
-use runyard_manage::{ConfigValue, RestOptions};
+use runyard_manage::{ConfigValue, RestOptions, SignInOptions};
 use serde::Deserialize;
 
 use crate::ServerError;
@@ -79,6 +80,8 @@ pub struct Config {
     pub webhook_sign: bool,
     /// What REST v2 says of this machine, and what it allows.
     pub rest: RestOptions,
+    /// How people sign in.
+    pub sign_in: SignInOptions,
     /// Each value with its origin.
     pub values: Vec<ConfigValue>,
 }
@@ -133,6 +136,16 @@ struct File {
     price_vcpu_hour: Option<f64>,
     rest_per_minute: Option<u32>,
     rest_per_hour: Option<u32>,
+    session_s: Option<u64>,
+    oidc_issuer: Option<String>,
+    oidc_client_id: Option<String>,
+    oidc_client_secret_file: Option<String>,
+    oidc_scopes: Option<String>,
+    oidc_domains: Option<Vec<String>>,
+    oidc_groups_claim: Option<String>,
+    oidc_default_role: Option<String>,
+    #[serde(default)]
+    oidc_roles: BTreeMap<String, String>,
     #[serde(default)]
     images: BTreeMap<String, rest::Image>,
 }
@@ -210,6 +223,7 @@ impl Config {
         let sign = layers.pick("webhook_sign", None, parsed.webhook_sign, Some(true))?;
         let git_private = layers.pick("git_allow_private", None, parsed.git_allow_private, Some(false))?;
         let rest = rest::pick(&mut layers, &parsed)?;
+        let sign_in = sign_in::pick(&mut layers, &parsed, folder)?;
         let max_age_s = max_age_s.unwrap_or(DAY_S);
         between("drain_grace_s", drain_grace_s.unwrap_or(30), 0, DAY_S)?;
         within("webhook_tries", u64::from(tries), 100)?;
@@ -233,6 +247,7 @@ impl Config {
             disk_reserve_mib: reserve.unwrap_or(64).min(1 << 20),
             keep,
             rest,
+            sign_in,
             values: layers.values,
         })
     }

@@ -84,6 +84,8 @@ pub fn write_owner_key(engine: &Engine, paths: &Paths) -> Result<(), ServerError
         disabled_at: None,
         used_at: None,
         page: None,
+        member: None,
+        session: None,
     });
     let path = paths.owner_key();
     let fail = |source| ServerError::File { operation: "write", path: path.clone(), source };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::{Extension, Router, middleware};
 use runyard_build::environment::Confine;
 use runyard_domain::{Access, EndpointId, Env as _, Job, WaitReason};
-use runyard_engine::{Engine, SystemEnv};
+use runyard_engine::{Deed, Engine, SystemEnv, Trail};
 use runyard_fleet::Fleet;
 use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
 use runyard_listener::raise_open_files;
@@ -127,6 +127,7 @@ pub(crate) fn core(data: &Path, config: &Config) -> Result<Core, ServerError> {
     let _ = std::fs::remove_file(home.paths.vault_lost());
     let keys = reader.keys()?;
     let vault = Arc::new(Vault::new(env.clone(), sealer, keys));
+    reader.members()?.into_iter().for_each(|member| vault.learn_member(member));
     vault.sign_with(Signer::open(&home.paths.webhook_secret(), &*env)?);
     let options = runyard_engine::Options { store: Box::new(store), blobs: blobs.clone(), env, vault };
     Ok(Core { engine: Engine::start(options)?, blobs, home })
@@ -175,7 +176,7 @@ pub(crate) fn routes(
                 .layer(middleware::from_fn_with_state(gateway, edge::watch_body)),
         )
         .merge(manage.sessions())
-        .merge(operator.routes())
+        .merge(manage.recorded(operator.routes()))
         .fallback(runyard_manage::nothing_there)
         .layer(middleware::from_fn_with_state(engine.clone(), edge::with_request_id));
     let agent = AgentGate { engine: engine.clone(), key_file: operator.inner.paths.agent_key() };
@@ -268,6 +269,7 @@ pub(crate) fn manage(
             cuda: config.driver().map(|driver| driver.cuda),
             ..config.rest.clone()
         },
+        sign_in: config.sign_in.clone(),
     })
 }
 
@@ -458,6 +460,12 @@ async fn write_key_uses(engine: Engine) {
 /// The shortest key that may be brought along.
 const SHORTEST_KEY: usize = 16;
 
+/// What the audit log tells of the first key.
+fn first_of_all() -> Trail {
+    let who = runyard_vault::OWNER.to_owned();
+    Trail::new(Deed { who, action: "key.create".to_owned(), ..Deed::default() })
+}
+
 /// The first key, where there is none yet: made, or brought by `RUNYARD_API_KEY`. Later that variable changes
 /// nothing here: it is also what the command line sends, perhaps to another server.
 async fn first_key(engine: &Engine, mode: Mode) -> Result<Option<FirstKey>, ServerError> {
@@ -470,7 +478,7 @@ async fn first_key(engine: &Engine, mode: Mode) -> Result<Option<FirstKey>, Serv
     let given = std::env::var("RUNYARD_API_KEY").unwrap_or_default().trim().to_owned();
     if given.is_empty() {
         let (record, key) = vault.make_key(request);
-        engine.put_key(record).await?;
+        first_of_all().scope(engine.put_key(record)).await?;
         return Ok(Some(FirstKey { key, given: false }));
     }
     if given.len() < SHORTEST_KEY {
@@ -481,6 +489,6 @@ async fn first_key(engine: &Engine, mode: Mode) -> Result<Option<FirstKey>, Serv
             ),
         });
     }
-    engine.put_key(vault.record_of(&given, request)).await?;
+    first_of_all().scope(engine.put_key(vault.record_of(&given, request))).await?;
     Ok(Some(FirstKey { key: given, given: true }))
 }

@@ -6,8 +6,8 @@ use runyard_domain::job::{Answer, Loss, Refusal};
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     AuditRecord, Batch, BatchId, BatchRefusal, ConnectionId, DataKeyRecord, Delivery, DeliveryId, Endpoint,
-    EndpointId, Job, JobId, KeyId, KeyRecord, Payload, Release, Resource, ResourceId, SecretRecord,
-    Timestamp, WorkerId, WorkerRecord,
+    EndpointId, Job, JobId, KeyId, KeyRecord, Member, MemberId, Payload, Release, Resource, ResourceId,
+    SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
 
 /// A new job with its payloads.
@@ -279,6 +279,20 @@ pub enum Command {
     PutDataKeys(Vec<DataKeyRecord>),
     /// Adds a record to the audit log and lets go what is too old or too much. Reply: [`Reply::Nothing`].
     PutAudit(Box<AuditRecord>),
+    /// Does a command of the control plane, and where it changed something adds the record to the audit log, both or
+    /// neither. Reply: the command's.
+    Recorded {
+        /// What is done; none of these itself.
+        command: Box<Self>,
+        /// Who did it.
+        record: Box<AuditRecord>,
+    },
+    /// Replaces a member's record. Reply: [`Reply::Nothing`].
+    PutMember(Box<Member>),
+    /// Removes a member. Reply: [`Reply::Nothing`].
+    DropMember(MemberId),
+    /// Removes the records of keys. Reply: [`Reply::Nothing`].
+    DropKeys(Vec<KeyId>),
     /// API keys were used, each last at that time; those that are gone are passed over. Reply: [`Reply::Nothing`].
     UseKeys(Vec<(KeyId, Timestamp)>),
 }
@@ -286,7 +300,15 @@ pub enum Command {
 impl Command {
     /// Whether it brings new jobs: what a full disk refuses.
     pub fn is_new_work(&self) -> bool {
-        matches!(self, Self::Submit(_) | Self::MakeBatch { .. } | Self::AddToBatch { .. })
+        matches!(self.plain(), Self::Submit(_) | Self::MakeBatch { .. } | Self::AddToBatch { .. })
+    }
+
+    /// The command itself, without the record that goes with it.
+    pub fn plain(&self) -> &Self {
+        match self {
+            Self::Recorded { command, .. } => command,
+            plain => plain,
+        }
     }
 }
 
@@ -350,6 +372,13 @@ pub enum Reply {
     Refused(Refused),
     /// Done, with nothing to say.
     Nothing,
+}
+
+impl Reply {
+    /// Whether the command was not refused.
+    pub fn is_change(&self) -> bool {
+        !matches!(self, Self::Refused(_) | Self::BatchRefused(_))
+    }
 }
 
 /// Why output of a worker that does not hold `job` is refused.

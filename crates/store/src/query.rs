@@ -4,8 +4,8 @@ use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
-    EndpointId, Job, JobId, KeyRecord, Outcome, Payload, Phase, Release, Resource, ResourceId, SecretRecord,
-    Timestamp, WorkerId, WorkerRecord,
+    EndpointId, Job, JobId, KeyRecord, Member, Outcome, Payload, Phase, Release, Resource, ResourceId,
+    SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
 
 use crate::StoreError;
@@ -151,6 +151,8 @@ pub trait Reader: Send + Sync {
     fn worker(&self, id: &WorkerId) -> Result<Option<WorkerRecord>, StoreError>;
     /// Every key's record, also revoked ones, oldest first.
     fn keys(&self) -> Result<Vec<KeyRecord>, StoreError>;
+    /// Every member, oldest first.
+    fn members(&self) -> Result<Vec<Member>, StoreError>;
     /// Every connection with a Git repository, by id.
     fn connections(&self) -> Result<Vec<Connection>, StoreError>;
     /// One connection.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use runyard_domain::{Access, EndpointId, KeyRecord, Operation, PageUse, Rates, WorkerId, WorkerRecord};
+use runyard_domain::{
+    Access, EndpointId, Job, JobId, KeyRecord, MemberId, Operation, PageUse, Rates, Role, WorkerId,
+    WorkerRecord,
+};
 
 /// What the owner of the data directory is called. Ids of keys that we make are longer.
 pub const OWNER: &str = "local";
@@ -34,6 +37,15 @@ pub enum Denied {
     /// The key is for pages in browsers, and does not open this.
     #[error("the API key is made for pages in browsers and does not open this")]
     Page,
+    /// The member that the key belongs to is disabled, or no member any more.
+    #[error("the member that the API key belongs to is disabled or was removed")]
+    Member,
+    /// The member's role does not allow it.
+    #[error("a member with the role '{0}' may not do this")]
+    Role(Role),
+    /// The token is for one job, and does not open this.
+    #[error("the token is for one job: it opens its status, its stream and its cancel, and nothing else")]
+    JobToken,
     /// The key is for pages of other origins.
     #[error("the API key is not for pages of this origin")]
     Origin,
@@ -48,7 +60,15 @@ pub enum Denied {
 impl Denied {
     /// Whether another key is needed (401) or the key lacks a right (403).
     pub fn is_about_identity(&self) -> bool {
-        !matches!(self, Self::OtherEndpoint | Self::Access(_) | Self::Page | Self::Origin)
+        !matches!(
+            self,
+            Self::OtherEndpoint
+                | Self::Access(_)
+                | Self::Page
+                | Self::Origin
+                | Self::JobToken
+                | Self::Role(_)
+        )
     }
 }
 
@@ -69,16 +89,39 @@ pub struct Caller {
     endpoints: Vec<EndpointId>,
     grants: BTreeMap<EndpointId, Access>,
     rates: Rates,
+    job: Option<JobId>,
+    member: Option<(MemberId, Role)>,
+    is_session: bool,
 }
 
 impl Caller {
-    pub(crate) fn key(record: &KeyRecord) -> Self {
+    /// Whoever has this key, within what the role of its member allows.
+    pub(crate) fn key(record: &KeyRecord, role: Option<Role>) -> Self {
+        let within = |access: Access| match role {
+            Some(role) => role.access().map_or(Access::Read, |most| access.min(most)),
+            None => access,
+        };
+        // Who may do nothing with endpoints sees none: the key is restricted to one that there cannot be.
+        let none = || vec![EndpointId::new("no-endpoint-at-all")];
+        let sees_none = role.is_some_and(|role| role.access().is_none());
         Self {
             name: record.id.as_str().to_owned(),
-            access: record.access,
-            endpoints: record.endpoints.clone(),
-            grants: record.grants.clone(),
+            access: within(record.access),
+            endpoints: if sees_none { none() } else { record.endpoints.clone() },
+            grants: record.grants.iter().map(|(id, access)| (id.clone(), within(*access))).collect(),
             rates: record.rates.clone(),
+            job: None,
+            member: record.member.clone().zip(role),
+            is_session: record.session.is_some(),
+        }
+    }
+
+    /// Whoever has the token of a job.
+    pub(crate) fn of_job(job: &Job) -> Self {
+        Self {
+            endpoints: vec![job.endpoint.clone()],
+            job: Some(job.id.clone()),
+            ..Self::own(&format!("the token of {}", job.id), Access::Run)
         }
     }
 
@@ -89,6 +132,9 @@ impl Caller {
             endpoints: Vec::new(),
             grants: BTreeMap::new(),
             rates: Rates::default(),
+            job: None,
+            member: None,
+            is_session: false,
         }
     }
 
@@ -110,6 +156,41 @@ impl Caller {
         &self.endpoints
     }
 
+    /// The one job that the caller is restricted to.
+    pub fn job(&self) -> Option<&JobId> {
+        self.job.as_ref()
+    }
+
+    /// The member whose key it is.
+    pub fn member(&self) -> Option<&MemberId> {
+        self.member.as_ref().map(|(id, _)| id)
+    }
+
+    /// The member, where the key opens all that the member may do: what is the member's own may be changed with it.
+    pub fn as_member(&self) -> Option<&MemberId> {
+        let (id, role) = self.member.as_ref()?;
+        let is_whole = role.access().is_none_or(|most| self.endpoints.is_empty() && self.access == most);
+        is_whole.then_some(id)
+    }
+
+    /// Whether the key was made by signing in.
+    pub fn is_session(&self) -> bool {
+        self.is_session
+    }
+
+    /// The most that the caller may do with endpoints.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Checks that what is spent may be seen: of members, not every role may.
+    pub fn may_see_billing(&self) -> Result<(), Denied> {
+        match &self.member {
+            Some((_, role)) if !role.sees_billing() => Err(Denied::Role(*role)),
+            _ => Ok(()),
+        }
+    }
+
     /// How often the caller may call, where that was set for its key.
     pub fn rates(&self) -> &Rates {
         &self.rates
@@ -122,6 +203,11 @@ impl Caller {
 
     /// Checks a right on an endpoint, or on all of them (`None`).
     pub fn may(&self, access: Access, endpoint: Option<&EndpointId>) -> Result<(), Denied> {
+        if let Some((_, role)) = &self.member
+            && role.access().is_none_or(|most| access > most)
+        {
+            return Err(Denied::Role(*role));
+        }
         let in_scope = self.endpoints.is_empty() || endpoint.is_some_and(|e| self.endpoints.contains(e));
         if !in_scope {
             return Err(Denied::OtherEndpoint);

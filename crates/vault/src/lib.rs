@@ -7,12 +7,17 @@
 //!   changes the key that all of them hang on.
 
 mod caller;
+mod id_token;
+mod job_token;
 mod keyfile;
 mod known;
+mod members;
 mod seal;
 mod signing;
 
 pub use caller::{Caller, Denied, OWNER, WorkerCaller};
+pub use id_token::{BadToken, Expected, Identity, ProviderKeys};
+pub use job_token::JOB_PREFIX;
 #[doc(hidden)]
 pub use keyfile::probe as probe_key_file;
 pub use seal::{SealError, Sealer, lost};
@@ -24,8 +29,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use runyard_domain::{
-    Access, DataKeyRecord, EndpointId, Env, KeyId, KeyRecord, Operation, Rates, Timestamp, WorkerId,
-    WorkerRecord,
+    Access, DataKeyRecord, EndpointId, Env, KeyId, KeyRecord, Member, MemberId, Operation, Rates, Session,
+    Timestamp, WorkerId, WorkerRecord,
 };
 use sha2::{Digest, Sha256};
 
@@ -33,6 +38,9 @@ use known::Known;
 
 /// What API keys start with.
 pub const KEY_PREFIX: &str = "ry_";
+
+/// What the keys of sessions start with.
+pub const SESSION_PREFIX: &str = "rs_";
 
 /// What keys for pages in browsers start with: they may be seen.
 pub const PAGE_PREFIX: &str = "pk_";
@@ -45,6 +53,7 @@ pub struct Vault {
     signer: OnceLock<Signer>,
     keys: RwLock<HashMap<String, Known>>,
     workers: RwLock<HashMap<String, WorkerCaller>>,
+    members: RwLock<HashMap<MemberId, Member>>,
 }
 
 /// What a new key shall open.
@@ -64,7 +73,8 @@ impl Vault {
     /// A vault that knows these keys.
     pub fn new(env: Arc<dyn Env>, sealer: Sealer, records: Vec<KeyRecord>) -> Self {
         let keys = records.into_iter().map(|record| (record.hash.clone(), Known::new(record))).collect();
-        Self { env, sealer, signer: OnceLock::new(), keys: RwLock::new(keys), workers: RwLock::default() }
+        let (signer, keys) = (OnceLock::new(), RwLock::new(keys));
+        Self { env, sealer, signer, keys, workers: RwLock::default(), members: RwLock::default() }
     }
 
     /// Makes a key: its record, to be committed and then [`learn`](Self::learn)ed, and the key itself, to be
@@ -76,6 +86,11 @@ impl Vault {
     /// Makes a key for pages in browsers; what it is held to is for the record's `page`.
     pub fn make_page_key(&self, request: KeyRequest) -> (KeyRecord, String) {
         self.make_with(PAGE_PREFIX, request)
+    }
+
+    /// Makes the key of a session.
+    pub fn make_session_key(&self, request: KeyRequest) -> (KeyRecord, String) {
+        self.make_with(SESSION_PREFIX, request)
     }
 
     fn make_with(&self, prefix: &str, request: KeyRequest) -> (KeyRecord, String) {
@@ -99,6 +114,8 @@ impl Vault {
             disabled_at: None,
             used_at: None,
             page: None,
+            member: None,
+            session: None,
         }
     }
 
@@ -143,10 +160,7 @@ impl Vault {
         operation: Option<Operation>,
         origin: Option<&str>,
     ) -> Result<Caller, Denied> {
-        let key = match authorization.split_once(' ') {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
-            _ => authorization.trim(),
-        };
+        let key = bare(authorization);
         if key.is_empty() {
             return Err(Denied::NoKey);
         }
@@ -156,11 +170,18 @@ impl Vault {
         if let Some(denied) = known.is_closed(now) {
             return Err(denied);
         }
+        if let Some(Session::Key(parent)) = &known.record.session {
+            let parent = keys.get(parent).ok_or(Denied::Revoked)?;
+            if let Some(denied) = parent.is_closed(now) {
+                return Err(denied);
+            }
+        }
+        let role = self.role_of(&known.record)?;
         if let Some(page) = &known.record.page {
             caller::admits_page(page, operation, origin)?;
         }
         known.used(now);
-        Ok(Caller::key(&known.record))
+        Ok(Caller::key(&known.record, role))
     }
 
     /// The owner of the data directory: this very process, or a call on loopback to a job API without keys.
@@ -214,6 +235,11 @@ impl Vault {
         self.signer.get()
     }
 
+    /// Keys for marks on tokens.
+    fn marks(&self) -> &[[u8; 32]] {
+        self.sealer.marks()
+    }
+
     /// Seals a secret for the disk.
     pub fn seal(&self, secret: &[u8]) -> Result<Vec<u8>, SealError> {
         self.seal_for("", secret)
@@ -256,6 +282,14 @@ impl Vault {
     /// Takes the keys before the newest out of the key file; answers the id of the one that is left.
     pub fn forget_old_keys(&self) -> Result<String, SealError> {
         self.sealer.forget_old_keys()
+    }
+}
+
+/// A key without `Bearer`.
+fn bare(authorization: &str) -> &str {
+    match authorization.split_once(' ') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
+        _ => authorization.trim(),
     }
 }
 
@@ -388,6 +422,29 @@ mod tests {
             assert_eq!(open(run, other), Some(Denied::Origin), "{other:?}");
         }
         assert_eq!(vault.key_caller(&key).err(), Some(Denied::Page), "nothing else opens");
+    }
+
+    #[test]
+    fn a_job_token_opens_its_job_alone() {
+        use runyard_domain::{Job, JobId};
+
+        let (_, vault) = vault();
+        let (own, other) = (JobId::new("own-u1"), JobId::new("other-u1"));
+        let token = format!("Bearer {}", vault.job_token(&own));
+        assert!(Vault::is_job_token(&token) && !Vault::is_job_token("ry_x"));
+        let gone = |_: &JobId| Err::<Job, Denied>(Denied::NoKey);
+        let ask = |token: &str, operation, job: Option<&JobId>| {
+            vault.job_token_caller(token, operation, job, gone).expect_err("there is no job")
+        };
+        let status = Some(Operation::Status);
+        assert_eq!(ask(&token, status, Some(&own)), Denied::NoKey, "it was looked for");
+        assert_eq!(ask(&token, status, Some(&other)), Denied::UnknownKey);
+        assert_eq!(ask(&token, Some(Operation::Run), Some(&own)), Denied::JobToken);
+        assert_eq!(ask(&token, None, Some(&own)), Denied::JobToken);
+        for broken in ["jt_", "jt_AAAA", "jt_!", &token[..token.len() - 1]] {
+            assert_eq!(ask(broken, status, Some(&own)), Denied::UnknownKey, "{broken}");
+        }
+        assert_eq!(vault.key_caller(&token).err(), Some(Denied::UnknownKey), "it is no key");
     }
 
     #[test]

@@ -14,7 +14,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
 use runyard_domain::{DataKeyRecord, Env};
+use sha2::Sha256;
 
 use crate::keyfile::{KeyFile, WrappingKey};
 
@@ -100,6 +102,8 @@ pub struct Sealer {
     current: [u8; ID],
     keys: HashMap<[u8; ID], Cipher>,
     unmarked: Option<Cipher>,
+    /// What tokens are marked with, made of each data key; the current one's first.
+    marks: Vec<[u8; KEY_LEN]>,
     file: Mutex<Option<KeyFile>>,
 }
 
@@ -119,7 +123,8 @@ impl Sealer {
     /// A sealer with one data key that is kept nowhere.
     pub fn new(key: [u8; KEY_LEN]) -> Self {
         let keys = HashMap::from([([0; ID], Cipher::new(&key))]);
-        Self { current: [0; ID], keys, unmarked: Some(Cipher::new(&key)), file: Mutex::default() }
+        let (unmarked, marks) = (Some(Cipher::new(&key)), vec![mark_of(&key)]);
+        Self { current: [0; ID], keys, unmarked, marks, file: Mutex::default() }
     }
 
     /// Opens the data keys with the key file, or makes both on the first start. Answers the records that have to be
@@ -167,9 +172,12 @@ impl Sealer {
         let unmarked = opened.iter().find(|one| one.record.id == UNMARKED).map(|one| Cipher::new(&one.bytes));
         let ids = opened.iter().filter_map(|one| Some((one, id_of(&one.record.id)?)));
         let keys: HashMap<_, _> = ids.clone().map(|(one, id)| (id, Cipher::new(&one.bytes))).collect();
-        let newest = ids.max_by_key(|(one, id)| (one.record.created_at, *id)).map(|(_, id)| id);
+        let newest = ids.clone().max_by_key(|(one, id)| (one.record.created_at, *id)).map(|(_, id)| id);
         let current = newest.ok_or(SealError::Broken)?;
-        Ok((Self { current, keys, unmarked, file: Mutex::new(Some(file)) }, changed))
+        let mut marks: Vec<_> = ids.map(|(one, id)| (id != current, mark_of(&one.bytes))).collect();
+        marks.sort_unstable();
+        let marks = marks.into_iter().map(|(_, mark)| mark).collect();
+        Ok((Self { current, keys, unmarked, marks, file: Mutex::new(Some(file)) }, changed))
     }
 
     /// Puts a new key before the others in the key file and answers the data keys wrapped by it, to be committed;
@@ -201,6 +209,11 @@ impl Sealer {
         Ok(id)
     }
 
+    /// Keys for marks on what is given away and comes back; the first one makes new ones.
+    pub(crate) fn marks(&self) -> &[[u8; KEY_LEN]] {
+        &self.marks
+    }
+
     pub(crate) fn seal(&self, nonce: [u8; NONCE], aad: &[u8], secret: &[u8]) -> Result<Vec<u8>, SealError> {
         let cipher = self.keys.get(&self.current).ok_or(SealError::Broken)?;
         Ok([&MARK[..], &self.current, &cipher.seal(nonce, aad, secret)?].concat())
@@ -218,6 +231,13 @@ impl Sealer {
             (None, _) => Err(SealError::Broken),
         }
     }
+}
+
+/// The key for marks that belongs to a data key.
+fn mark_of(data_key: &[u8; KEY_LEN]) -> [u8; KEY_LEN] {
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(data_key).expect("HMAC takes keys of any length");
+    mac.update(b"runyard marks 1");
+    mac.finalize().into_bytes().into()
 }
 
 fn made(file: &KeyFile, env: &dyn Env) -> Result<Opened, SealError> {

@@ -20,7 +20,8 @@ const PAGE: u32 = 500;
 Examples:
   runyard audit --since 7d
   runyard audit --endpoint t2i -n 500
-  runyard audit --json -n 10000 > audit.jsonl      everything that is kept, one record a line")]
+  runyard audit --who ann@example.com --action key
+  runyard audit --jsonl > audit.jsonl              everything that is kept, one record a line")]
 pub struct AuditLog {
     /// Only what was done to this endpoint; its id where it is gone
     #[arg(long, value_name = "ENDPOINT")]
@@ -28,9 +29,21 @@ pub struct AuditLog {
     /// Only what was done in the last 2h, 7d
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     since: Option<Duration>,
+    /// Only what this one did: a key's id or name, a member's e-mail address, local, git, runyard
+    #[arg(long, value_name = "WHO")]
+    who: Option<String>,
+    /// Only this, as key.create, or all of a kind, as key
+    #[arg(long, value_name = "ACTION")]
+    action: Option<String>,
+    /// Only what was done to this key, secret, job, …
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
     /// At most so many
     #[arg(short = 'n', long, default_value_t = 50)]
     limit: u32,
+    /// Export: everything that fits, one JSON record a line
+    #[arg(long, conflicts_with = "limit")]
+    jsonl: bool,
 }
 
 impl AuditLog {
@@ -38,10 +51,15 @@ impl AuditLog {
         let client = context.client().await?;
         let now = time::now_ms();
         let mut table = Table::new(&["WHEN", "WHO", "FROM", "WHAT", "ON", "CHANGES"]);
-        let (mut left, mut before, mut any) = (self.limit, None, false);
+        let as_lines = context.ui.json || self.jsonl;
+        let most = if self.jsonl { u32::MAX } else { self.limit };
+        let (mut left, mut before, mut any) = (most, None, false);
         while left > 0 {
             let query = [
                 ("endpoint", self.endpoint.clone()),
+                ("who", self.who.clone()),
+                ("action", self.action.clone()),
+                ("subject", self.subject.clone()),
                 ("since", since(self.since, now)),
                 ("before", before.map(|n: u64| n.to_string())),
                 ("limit", Some(left.min(PAGE).to_string())),
@@ -51,7 +69,7 @@ impl AuditLog {
             any |= !page.records.is_empty();
             left -= left.min(page.records.len() as u32);
             for record in &page.records {
-                if context.ui.json {
+                if as_lines {
                     context.ui.json_line(record.get())?;
                 } else {
                     row(&mut table, &serde_json::from_str(record.get())?, now);
@@ -62,7 +80,7 @@ impl AuditLog {
                 break;
             }
         }
-        match (context.ui.json, any) {
+        match (as_lines, any) {
             (true, _) => Ok(()),
             (false, true) => context.ui.table(&table),
             (false, false) => {
@@ -74,7 +92,8 @@ impl AuditLog {
 }
 
 fn row(table: &mut Table, record: &Audit, now: i64) {
-    let who = record.who_name.as_ref().filter(|name| !name.is_empty()).unwrap_or(&record.who);
+    let named = record.who_name.as_ref().filter(|name| !name.is_empty()).unwrap_or(&record.who);
+    let who = record.member.as_ref().unwrap_or(named);
     let on: Vec<&str> =
         [&record.endpoint_name, &record.subject].into_iter().flatten().map(String::as_str).collect();
     let changes: Vec<String> = record.changes.iter().map(change).collect();

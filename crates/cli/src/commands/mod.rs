@@ -24,7 +24,9 @@ mod gpus;
 mod jobs;
 mod keys;
 mod login;
+mod logout;
 mod logs;
+mod members;
 mod notify;
 mod project;
 mod promote;
@@ -40,6 +42,7 @@ mod service;
 pub mod serving;
 mod settings;
 mod status;
+mod token;
 mod up;
 mod upgrade;
 mod webhooks;
@@ -71,6 +74,7 @@ pub enum Command {
     Cancel(cancel::Cancel),
     Retry(retry::Retry),
     Jobs(jobs::Jobs),
+    Token(token::Token),
     Purge(purge::Purge),
     Batch(batch::Batch),
     Logs(logs::Logs),
@@ -85,8 +89,12 @@ pub enum Command {
     #[command(name = "secret", visible_alias = "secrets")]
     Secret(secret::Secrets),
     Keys(keys::Keys),
+    #[command(visible_alias = "member")]
+    Members(members::Members),
+    Whoami(members::Whoami),
     Registries(registries::Registries),
     Login(login::Login),
+    Logout(logout::Logout),
     Doctor(doctor::Doctor),
     Disk(disk::Disk),
     Backup(backup::Backup),
@@ -133,6 +141,7 @@ impl Command {
             Self::Cancel(c) => c.run(context).await,
             Self::Retry(c) => c.run(context).await,
             Self::Jobs(c) => c.run(context).await,
+            Self::Token(c) => c.run(context).await,
             Self::Purge(c) => c.run(context).await,
             Self::Batch(c) => c.run(context).await,
             Self::Logs(c) => c.run(context).await,
@@ -145,8 +154,11 @@ impl Command {
             Self::Webhooks(c) => c.run(context).await,
             Self::Secret(c) => c.run(context).await,
             Self::Keys(c) => c.run(context).await,
+            Self::Members(c) => c.run(context).await,
+            Self::Whoami(c) => c.run(context).await,
             Self::Registries(c) => c.run(context).await,
             Self::Login(c) => c.run(context).await,
+            Self::Logout(c) => c.run(context).await,
             Self::Doctor(c) => c.run(context).await,
             Self::Disk(c) => c.run(context).await,
             Self::Completion(c) => c.run(context),

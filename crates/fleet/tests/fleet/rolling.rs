@@ -208,6 +208,10 @@ async fn errors_take_traffic_back_also_after_a_restart() {
     assert_eq!(serving(&stage), Some(1));
     let endpoint = stage.engine.endpoint_by_id(&ep()).unwrap();
     assert!(endpoint.withdrawn(2).unwrap().why.contains("4 of its 4 jobs failed"), "{endpoint:?}");
+    let told = runyard_domain::AuditFilter { limit: 9, ..Default::default() };
+    let told = stage.engine.reader().audit(&told).unwrap();
+    assert_eq!((told[0].action.as_str(), told[0].who.as_str()), ("rollout.back", "runyard"));
+    assert!(told[0].changes.iter().any(|change| change.field == "serving" && change.new == 1), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use runyard_domain::rates::Group;
 use runyard_domain::{Access, Endpoint, Job, JobId, Operation};
-use runyard_vault::{Caller, Denied};
+use runyard_vault::{Caller, Denied, Vault};
 
 use super::edge::{is_loopback_host, is_loopback_origin};
 use super::error::JobError;
@@ -141,6 +141,12 @@ fn caller(parts: &Parts, gateway: &Gateway) -> Result<Caller, JobError> {
     }
     let operation = parts.uri.path().split('/').nth(3).and_then(Operation::of_step);
     let origin = parts.headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?"));
+    let sent = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if let Some(token) = sent.filter(|text| Vault::is_job_token(text)) {
+        let named = parts.uri.path().split('/').nth(4).and_then(|id| JobId::parse(id).ok());
+        let find = |id: &JobId| gateway.engine().job(id)?.ok_or_else(|| gone(parts, id));
+        return gateway.vault().job_token_caller(token, operation, named.as_ref(), find);
+    }
     let checked = match parts.headers.get(header::AUTHORIZATION) {
         None => Err(Denied::NoKey),
         Some(value) => value
@@ -155,6 +161,12 @@ fn caller(parts: &Parts, gateway: &Gateway) -> Result<Caller, JobError> {
         }
         checked => checked.map_err(JobError::Denied),
     }
+}
+
+/// A job that is no longer kept.
+fn gone(parts: &Parts, job: &JobId) -> JobError {
+    let endpoint = parts.uri.path().split('/').nth(2).unwrap_or_default();
+    JobError::NoSuchJob { job: job.to_string(), endpoint: endpoint.chars().take(80).collect() }
 }
 
 /// Whether a request without a key is the local user's: a program of this machine, and not a page of the web

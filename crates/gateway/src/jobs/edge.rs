@@ -21,7 +21,8 @@ use crate::rates::Standing;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS");
-const HEADERS: &str = "authorization, content-type, idempotency-key, x-request-id";
+const HEADERS: &str = "authorization, content-type, idempotency-key, x-request-id, x-job-token";
+const EXPOSED: &str = "x-request-id, x-job-token, retry-after, ratelimit, ratelimit-policy";
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// Runs around every route of the job API.
@@ -56,10 +57,7 @@ pub(crate) async fn edge(State(gateway): State<Gateway>, mut request: Request, n
     }
     if let Some(origin) = allowed {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("x-request-id, retry-after, ratelimit, ratelimit-policy"),
-        );
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }
     name(&mut response, &id);
     response

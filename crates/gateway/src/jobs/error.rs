@@ -83,6 +83,12 @@ pub(crate) enum JobError {
     Engine(EngineError),
 }
 
+impl From<Denied> for JobError {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
 impl From<EngineError> for JobError {
     fn from(error: EngineError) -> Self {
         match error {

@@ -8,6 +8,7 @@ use axum::response::Response;
 use runyard_domain::endpoint::WEEK_MS;
 use runyard_domain::{Job, JobId, Outcome, Payload, Phase, WaitReason};
 use runyard_engine::{Ended, EngineError};
+use runyard_vault::Denied;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -35,6 +36,9 @@ async fn set_ttl(gateway: &Gateway, target: &Target, job: Job, ttl_ms: i64) -> R
     if !(10_000..=WEEK_MS).contains(&ttl_ms) {
         let allowed = "10000 (10 s) to 604800000 (7 days), in milliseconds";
         return Err(JobError::Parameter { name: "ttl", found: ttl_ms.to_string(), allowed });
+    }
+    if target.caller.job().is_some() {
+        return Err(Denied::JobToken.into());
     }
     match gateway.engine().set_ttl(&target.caller, &job.id, ttl_ms).await {
         Ok(job) => Ok(job),

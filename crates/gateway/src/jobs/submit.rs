@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use http::HeaderMap;
-use runyard_domain::{Job, Settings};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use runyard_domain::{Job, JobId, Settings};
 use runyard_engine::{EngineError, NewJob};
 
 use super::access::{Runs, Target};
@@ -25,8 +25,9 @@ pub(crate) async fn run(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, JobError> {
+    let wants_token = wants_token(&headers)?;
     let job = accept(&gateway, &target, &headers, body, false).await?;
-    Ok(brief(&job).answer())
+    Ok(with_token(&gateway, &job.id, wants_token, brief(&job).answer()))
 }
 
 /// `POST /runsync?wait=`: accepts and waits for the end; answers 200 also when it has not come yet.
@@ -37,10 +38,35 @@ pub(crate) async fn runsync(
     body: Body,
 ) -> Result<Response, JobError> {
     let wait = wait(target.query.as_deref(), gateway.timing().sync_wait)?;
+    let wants_token = wants_token(&headers)?;
     let accepted = accept(&gateway, &target, &headers, body, true).await?;
     let waited = ended(&gateway, &accepted.id, wait).await?;
     let waited = waited.ok_or_else(|| target.no_such_job(accepted.id.as_str()))?;
-    Ok(waited.object(&gateway).await?.answer())
+    let answer = waited.object(&gateway).await?.answer();
+    Ok(with_token(&gateway, &accepted.id, wants_token, answer))
+}
+
+/// The name of the header that asks for a token for the job, and brings it.
+const JOB_TOKEN: HeaderName = HeaderName::from_static("x-job-token");
+
+/// Whether the caller wants a token that opens the new job alone: `X-Job-Token: request`.
+fn wants_token(headers: &HeaderMap) -> Result<bool, JobError> {
+    match headers.get(JOB_TOKEN) {
+        None => Ok(false),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"request") => Ok(true),
+        Some(value) => Err(JobError::Parameter {
+            name: "X-Job-Token",
+            found: String::from_utf8_lossy(value.as_bytes()).chars().take(60).collect(),
+            allowed: "'request', which asks for a token for this job",
+        }),
+    }
+}
+
+fn with_token(gateway: &Gateway, job: &JobId, wanted: bool, mut answer: Response) -> Response {
+    if wanted && let Ok(token) = HeaderValue::try_from(gateway.vault().job_token(job)) {
+        answer.headers_mut().insert(JOB_TOKEN, token);
+    }
+    answer
 }
 
 /// `{"id","status"}`.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use axum::response::Response;
 use runyard_domain::release::Given;
 use runyard_domain::{Endpoint, Release, ReleaseState, Settings};
+use runyard_engine::Trail;
 use runyard_vault::Caller;
 use serde_json::{Map, Value};
 
@@ -89,7 +90,7 @@ impl Manage {
             lines,
             log: None,
         };
-        tokio::spawn(async move {
+        tokio::spawn(Trail::carried(async move {
             if deploy.container.is_some() {
                 // Of the code that served nothing is left in it.
                 let release = &mut deploy.release;
@@ -99,7 +100,7 @@ impl Manage {
             deploy.open_log();
             let outcome = deploy.prove(&code, Tests::Own(true)).await;
             deploy.end(outcome).await;
-        });
+        }));
         Ok(response)
     }
 

@@ -9,12 +9,14 @@ use runyard_build::hub::{Hub, hub_of};
 use runyard_domain::git::{Build, BuildState, Commit, Connection, Origin, Part, Target, Trigger};
 use runyard_domain::release::{Release, ReleaseState};
 use runyard_domain::{Endpoint, Timestamp, secret};
+use runyard_engine::{Deed, Trail};
 use runyard_git::{Checkout, GitError};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::tell::News;
 use super::views::spoken;
+use crate::audit::DEPLOY;
 use crate::deploy::Request;
 use crate::stream::{Outcome, outcome_of};
 use crate::{Manage, container};
@@ -120,13 +122,10 @@ impl Manage {
             };
             let (lines, heard) = unbounded_channel();
             let caller = self.inner.engine.vault().git_caller();
-            match self.deploy(caller, endpoint.id.as_str(), request, lines).await {
-                Ok(()) => {
-                    let release = endpoint_release(self, &endpoint);
-                    let caller = self.inner.engine.vault().git_caller();
-                    self.record_commit(&caller, &endpoint.id, &commit.id, release).await;
-                    return Ok(Some(outcome_of(heard).await));
-                }
+            let deed = Deed { subject: Some(commit.id.clone()), ..self.inner.engine.deed(&caller, DEPLOY) };
+            let deploy = self.deploy(caller, endpoint.id.as_str(), request, lines);
+            match Trail::new(deed).scope(deploy).await {
+                Ok(()) => return Ok(Some(outcome_of(heard).await)),
                 Err(problem) if problem.status() == http::StatusCode::CONFLICT => {
                     if self.is_superseded(connection, build).await? {
                         return Ok(None);
@@ -287,10 +286,4 @@ fn commit_of(connection: &Connection, build: &Build, checkout: &Checkout) -> Com
         reference,
         repository: connection.remote().map(|remote| remote.url.clone()),
     }
-}
-
-/// The number of an endpoint's newest release.
-fn endpoint_release(manage: &Manage, endpoint: &Endpoint) -> u32 {
-    let now = manage.inner.engine.endpoint_by_id(&endpoint.id);
-    now.map_or(endpoint.next_release, |endpoint| endpoint.next_release - 1)
 }

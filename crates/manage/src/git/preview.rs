@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use runyard_domain::git::{Connection, Preview, Target};
 use runyard_domain::{Endpoint, EndpointId, Settings};
+use runyard_engine::{Deed, Trail};
 
 use crate::Manage;
 
@@ -40,13 +41,25 @@ impl Manage {
             Some(())
         });
         known.await.map_err(|error| error.to_string())?.flatten().ok_or("the pull request was closed")?;
-        engine.put_endpoint(endpoint.clone()).await.map_err(|error| error.to_string())?;
+        self.of_pull(number, "endpoint.create", engine.put_endpoint(endpoint.clone()))
+            .await
+            .map_err(|error| error.to_string())?;
         if self.connection(&connection.id).map_err(|error| error.to_string())?.is_none() {
             // It was ended meanwhile, by somebody who did not see this endpoint yet.
             self.remove_endpoint(&endpoint.id).await.map_err(|problem| problem.words())?;
             return Err("the repository is not followed any more".to_owned());
         }
         Ok(Arc::new(endpoint))
+    }
+
+    /// A change that a pull request asks for, with its record in the audit log.
+    async fn of_pull<T>(&self, number: u64, action: &str, change: impl Future<Output = T>) -> T {
+        let caller = self.inner.engine.vault().git_caller();
+        let deed = Deed {
+            subject: Some(format!("pull request {number}")),
+            ..self.inner.engine.deed(&caller, action)
+        };
+        Trail::new(deed).scope(change).await
     }
 
     /// Removes the endpoint of a closed pull request.
@@ -58,7 +71,8 @@ impl Manage {
         if let Some(id) =
             preview.endpoint.as_ref().filter(|id| self.inner.engine.endpoint_by_id(id).is_some())
         {
-            self.remove_endpoint(id).await.map_err(|problem| problem.words())?;
+            let removed = self.of_pull(preview.number, "endpoint.remove", self.remove_endpoint(id));
+            removed.await.map_err(|problem| problem.words())?;
             tracing::info!(endpoint.id = %id, "the endpoint of a closed pull request was removed");
         }
         let number = preview.number;

@@ -26,7 +26,7 @@ type Parameters = Vec<(String, String)>;
 /// `GET /v2/billing`.
 pub(super) async fn all(
     State(manage): State<Manage>,
-    _auth: Auth,
+    auth: Auth,
     query: Query<Parameters>,
 ) -> Result<Json<Value>, Problem> {
     let amounts = [
@@ -44,54 +44,56 @@ pub(super) async fn all(
         "clusterDisk",
         "clusterNetworking",
     ];
-    report(&manage, &query, None, &amounts)
+    report(&manage, &auth, &query, None, &amounts)
 }
 
 /// `GET /v2/billing/pods`.
 pub(super) async fn pods(
     State(manage): State<Manage>,
-    _auth: Auth,
+    auth: Auth,
     query: Query<Parameters>,
 ) -> Result<Json<Value>, Problem> {
-    report(&manage, &query, Some(("podId", "uniquePodCount")), &["gpu", "cpu", "disk"])
+    report(&manage, &auth, &query, Some(("podId", "uniquePodCount")), &["gpu", "cpu", "disk"])
 }
 
 /// `GET /v2/billing/serverless`.
 pub(super) async fn serverless(
     State(manage): State<Manage>,
-    _auth: Auth,
+    auth: Auth,
     query: Query<Parameters>,
 ) -> Result<Json<Value>, Problem> {
     let of = Some(("serverlessId", "uniqueServerlessCount"));
-    report(&manage, &query, of, &["gpu", "cpu", "disk", "fee"])
+    report(&manage, &auth, &query, of, &["gpu", "cpu", "disk", "fee"])
 }
 
 /// `GET /v2/billing/endpoints`: those of others, that everybody may call.
 pub(super) async fn endpoints(
     State(manage): State<Manage>,
-    _auth: Auth,
+    auth: Auth,
     query: Query<Parameters>,
 ) -> Result<Json<Value>, Problem> {
-    report(&manage, &query, None, &[])
+    report(&manage, &auth, &query, None, &[])
 }
 
 /// `GET /v2/billing/network-volumes`.
 pub(super) async fn volumes(
     State(manage): State<Manage>,
-    _auth: Auth,
+    auth: Auth,
     query: Query<Parameters>,
 ) -> Result<Json<Value>, Problem> {
     let of = Some(("networkVolumeId", "uniqueNetworkVolumeCount"));
-    report(&manage, &query, of, &["standard", "highPerformance"])
+    report(&manage, &auth, &query, of, &["standard", "highPerformance"])
 }
 
 /// A report without records.
 fn report(
     manage: &Manage,
+    auth: &Auth,
     parameters: &Parameters,
     of: Option<(&str, &str)>,
     amounts: &[&str],
 ) -> Result<Json<Value>, Problem> {
+    auth.0.may_see_billing()?;
     let mut query = span(parameters, manage.inner.engine.env().wall())?;
     let mut totals = Map::new();
     totals.insert("totalAmount".to_owned(), json!(0.0));

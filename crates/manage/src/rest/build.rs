@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runyard_domain::{Blueprint, Endpoint, EndpointId};
+use runyard_engine::{Deed, Trail};
 use serde_json::{Map, json};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::config::command_of;
+use crate::audit::DEPLOY;
 use crate::deploy::Request;
 use crate::stream::outcome_of;
 use crate::{Manage, container};
@@ -89,7 +91,12 @@ impl Manage {
         };
         let (sender, lines) = unbounded_channel();
         let caller = self.inner.engine.vault().local_caller();
-        match self.deploy(caller, endpoint.id.as_str(), request, sender).await {
+        let deed = Deed {
+            subject: Some(format!("revision {}", blueprint.revision)),
+            ..self.inner.engine.deed(&caller, DEPLOY)
+        };
+        let deploy = self.deploy(caller, endpoint.id.as_str(), request, sender);
+        match Trail::new(deed).scope(deploy).await {
             Ok(()) => {
                 let outcome = outcome_of(lines).await;
                 Some(outcome.why.map_or(Ok(()), Err))

@@ -89,6 +89,7 @@ pub(crate) fn routes(manage: &Manage) -> Router {
         table().into_iter().fold(Router::new(), |routes, (path, answers)| routes.route(path, answers));
     routes
         .method_not_allowed_fallback(crate::problem::wrong_method)
+        .route_layer(middleware::from_fn_with_state(manage.clone(), crate::audit::record))
         .route_layer(middleware::from_fn_with_state(manage.clone(), limits::enter))
         .layer(middleware::map_response(shape::of_dialect))
         .with_state(manage.clone())

@@ -188,11 +188,6 @@ fn check(name: &str, description: Option<&str>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What the audit log tells of a secret.
-pub(crate) fn facts(secret: &SecretRecord) -> Value {
-    json!({"description": secret.description, "version": secret.version})
-}
-
 /// `Secret`.
 fn view(secret: &SecretRecord, uses: &[Use]) -> Value {
     json!({

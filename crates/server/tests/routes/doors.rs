@@ -18,7 +18,9 @@ fn git(path: &str, user: &str, password: &str) -> Request<Body> {
 
 #[test]
 fn every_door_is_tried_here() {
-    assert_eq!(runyard_manage::doors(), ["/hooks/git/{connection}", "/git/{*path}", "/schema/runyard.json"]);
+    let doors = runyard_manage::doors();
+    assert_eq!(doors[..3], ["/hooks/git/{connection}", "/git/{*path}", "/schema/runyard.json"]);
+    assert_eq!(doors[3..], SIGN_IN.map(|(path, _)| path));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,4 +75,41 @@ async fn editors_read_the_schema_without_a_key() {
         house.send(Request::get("/schema/runyard.json").body(Body::empty()).expect("a request")).await;
     assert_eq!(answer.status(), 200);
     assert!(body.contains("\"scale\"") && body.contains("Workers that are always kept"), "{body}");
+}
+
+/// Where people sign in, and what comes of it where no provider is configured and nobody brings anything.
+const SIGN_IN: [(&str, u16); 7] = [
+    ("/auth/oidc/start", 404),
+    ("/auth/oidc/callback", 403),
+    ("/auth/oidc/token", 403),
+    ("/auth/oidc/device", 404),
+    ("/auth/oidc/device/token", 403),
+    ("/auth/session", 401),
+    ("/auth/logout", 401),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_signs_in_with_nothing() {
+    let house = House::new().await;
+    let before = house.state();
+    for (path, expected) in SIGN_IN {
+        let body = match path {
+            "/auth/oidc/token" => r#"{"code": "x", "verifier": "y"}"#,
+            "/auth/oidc/device/token" => r#"{"handle": "x"}"#,
+            "/auth/session" => r#"{"key": "ry_unknown"}"#,
+            _ => "",
+        };
+        let get = path.ends_with("start") || path.ends_with("callback");
+        let request = if get { Request::get(path) } else { Request::post(path) };
+        let (answer, text) = house.send(request.body(Body::from(body)).expect("a request")).await;
+        assert_eq!(answer.status(), expected, "{path}: {text}");
+        assert!(
+            !answer
+                .headers()
+                .get_all(header::SET_COOKIE)
+                .iter()
+                .any(|cookie| { cookie.to_str().is_ok_and(|text| text.starts_with("runyard_session=rs_")) })
+        );
+    }
+    assert_eq!(house.state(), before, "a refused call changed something");
 }

@@ -215,6 +215,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
         },
         disk: Arc::new(EmptyDisk),
         rest: runyard_manage::RestOptions::default(),
+        sign_in: runyard_manage::SignInOptions::default(),
     });
     runyard_gateway::job_routes(gateway.clone())
         .merge(runyard_gateway::worker_routes(gateway))

@@ -43,6 +43,7 @@ fn path(house: &House, route: &str, endpoint: &str, job: &str) -> String {
         ("{batch}", "batch_none"),
         ("jobs/{id}", &format!("jobs/{job}")),
         ("secrets/{name}", "secrets/A"),
+        ("members/{member}", "members/ann@example.com"),
         ("keys/{id}", &format!("keys/{}", house.key_id)),
         ("{sha}", &"0".repeat(64)),
         ("registries/{name}", "registries/none"),

@@ -48,7 +48,7 @@ pub const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-pub const MANAGE: [(&str, &str, Opens); 52] = [
+pub const MANAGE: [(&str, &str, Opens); 57] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
@@ -81,6 +81,7 @@ pub const MANAGE: [(&str, &str, Opens); 52] = [
     ("/api/v1/jobs/{id}/why", "GET", OfJob(Read)),
     ("/api/v1/jobs/{id}/cancel", "POST", OfJob(Run)),
     ("/api/v1/jobs/{id}/retry", "POST", OfJob(Run)),
+    ("/api/v1/jobs/{id}/token", "POST", OfJob(Run)),
     ("/api/v1/jobs/{id}/webhooks", "GET", OfJob(Read)),
     ("/api/v1/jobs/{id}/webhooks/redeliver", "POST", OfJob(Run)),
     ("/api/v1/webhooks/secret", "GET", All(Admin)),
@@ -92,6 +93,10 @@ pub const MANAGE: [(&str, &str, Opens); 52] = [
     ("/api/v1/secrets/{name}", "GET", All(Read)),
     ("/api/v1/secrets/{name}", "PUT DELETE", All(Deploy)),
     ("/api/v1/audit", "GET", All(Admin)),
+    ("/api/v1/me", "GET", Any(Read)),
+    ("/api/v1/members", "GET", All(Admin)),
+    ("/api/v1/members", "POST", All(Admin)),
+    ("/api/v1/members/{member}", "GET PATCH DELETE", All(Admin)),
     ("/api/v1/keys", "GET", All(Admin)),
     ("/api/v1/keys", "POST", All(Admin)),
     ("/api/v1/keys/{id}", "GET PATCH DELETE", All(Admin)),

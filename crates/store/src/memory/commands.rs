@@ -143,15 +143,24 @@ impl State {
                 self.data_keys.extend(records.iter().map(|record| (record.id.clone(), record.clone())));
                 Reply::Nothing
             }
-            Command::PutAudit(record) => {
-                let seq = self.audit.back().map_or(0, |last| last.seq) + 1;
-                self.audit.push_back(AuditRecord { seq, ..(**record).clone() });
-                let oldest = record.at.plus(-audit::KEPT_MS);
-                let goes =
-                    |one: &AuditRecord| one.seq < seq && (one.seq + audit::MOST <= seq || one.at < oldest);
-                while self.audit.front().is_some_and(goes) {
-                    self.audit.pop_front();
+            Command::PutAudit(record) => self.put_audit(record),
+            Command::Recorded { command, record } => {
+                let reply = self.apply(now, command);
+                if reply.is_change() {
+                    self.put_audit(record);
                 }
+                reply
+            }
+            Command::PutMember(record) => {
+                self.members.insert(record.id.clone(), (**record).clone());
+                Reply::Nothing
+            }
+            Command::DropMember(id) => {
+                self.members.remove(id);
+                Reply::Nothing
+            }
+            Command::DropKeys(ids) => {
+                self.keys.retain(|id, _| !ids.contains(id));
                 Reply::Nothing
             }
             Command::UseKeys(uses) => {
@@ -161,6 +170,17 @@ impl State {
                 Reply::Nothing
             }
         }
+    }
+
+    fn put_audit(&mut self, record: &AuditRecord) -> Reply {
+        let seq = self.audit.back().map_or(0, |last| last.seq) + 1;
+        self.audit.push_back(AuditRecord { seq, ..record.clone() });
+        let oldest = record.at.plus(-audit::KEPT_MS);
+        let goes = |one: &AuditRecord| one.seq < seq && (one.seq + audit::MOST <= seq || one.at < oldest);
+        while self.audit.front().is_some_and(goes) {
+            self.audit.pop_front();
+        }
+        Reply::Nothing
     }
 
     pub(super) fn submit(&mut self, submission: &Submission) -> Reply {

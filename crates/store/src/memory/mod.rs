@@ -12,8 +12,8 @@ use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     AuditRecord, Batch, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint, EndpointId, Job, JobId,
-    KeyId, KeyRecord, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp, WorkerId,
-    WorkerRecord,
+    KeyId, KeyRecord, Member, MemberId, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp,
+    WorkerId, WorkerRecord,
 };
 
 use crate::{Blobs, Command, Counts, Reader, Reply, Store, StoreError};
@@ -76,6 +76,7 @@ struct State {
     releases: BTreeMap<(EndpointId, u32), Release>,
     workers: BTreeMap<WorkerId, WorkerRecord>,
     keys: BTreeMap<KeyId, KeyRecord>,
+    members: BTreeMap<MemberId, Member>,
     connections: BTreeMap<ConnectionId, Connection>,
     registries: BTreeMap<String, Registry>,
     resources: BTreeMap<ResourceId, Resource>,
@@ -154,6 +155,7 @@ fn payloads_of(command: &Command) -> Vec<&Payload> {
         }
         Command::Finish { output, .. } => output.iter().collect(),
         Command::Progress { value, .. } | Command::Chunk { value, .. } => vec![value],
+        Command::Recorded { command, .. } => payloads_of(command),
         _ => vec![],
     }
 }

@@ -7,7 +7,7 @@ use runyard_domain::registry::Registry;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
     AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
-    EndpointId, Job, JobId, KeyRecord, Payload, Phase, Release, Resource, ResourceId, SecretRecord,
+    EndpointId, Job, JobId, KeyRecord, Member, Payload, Phase, Release, Resource, ResourceId, SecretRecord,
     Timestamp, WorkerId, WorkerRecord,
 };
 
@@ -179,6 +179,12 @@ impl Reader for MemoryReader {
         Ok(all)
     }
 
+    fn members(&self) -> Result<Vec<Member>, StoreError> {
+        let mut all: Vec<Member> = self.state().members.values().cloned().collect();
+        all.sort_by_key(|m| (m.created_at, m.id.clone()));
+        Ok(all)
+    }
+
     fn connections(&self) -> Result<Vec<Connection>, StoreError> {
         Ok(self.state().connections.values().cloned().collect())
     }
@@ -209,12 +215,14 @@ impl Reader for MemoryReader {
 
     fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, StoreError> {
         let state = self.state();
-        let fits = |record: &&AuditRecord| {
-            filter.endpoint.as_ref().is_none_or(|id| record.endpoint.as_ref() == Some(id))
-                && filter.since.is_none_or(|at| record.at >= at)
-                && filter.before.is_none_or(|n| record.seq < n)
-        };
-        Ok(state.audit.iter().rev().filter(fits).take(filter.limit).cloned().collect())
+        Ok(state
+            .audit
+            .iter()
+            .rev()
+            .filter(|record| filter.fits(record))
+            .take(filter.limit)
+            .cloned()
+            .collect())
     }
 
     fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {

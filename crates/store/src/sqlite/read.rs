@@ -8,8 +8,8 @@ use runyard_domain::git;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
-    EndpointId, Job, JobId, KeyRecord, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp,
-    WorkerId, WorkerRecord,
+    EndpointId, Job, JobId, KeyRecord, Member, Payload, Release, Resource, ResourceId, SecretRecord,
+    Timestamp, WorkerId, WorkerRecord,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
@@ -251,6 +251,14 @@ impl Reader for Readers {
         self.with(|conn| all(conn, "list keys", SQL, [], |row| document(row, 0, "key")))
     }
 
+    fn members(&self) -> Result<Vec<Member>, StoreError> {
+        const SQL: &str = "SELECT record FROM members ORDER BY id";
+        let read = |row: &Row<'_>| document::<Member>(row, 0, "member");
+        let mut found = self.with(|conn| all(conn, "list members", SQL, [], read))?;
+        found.sort_by_key(|member| member.created_at);
+        Ok(found)
+    }
+
     fn connections(&self) -> Result<Vec<git::Connection>, StoreError> {
         const SQL: &str = "SELECT record FROM connections ORDER BY id";
         self.with(|conn| all(conn, "list connections", SQL, [], |row| document(row, 0, "connection")))
@@ -289,20 +297,26 @@ impl Reader for Readers {
     }
 
     fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, StoreError> {
-        const ALL: &str = "SELECT n, record FROM audit WHERE n < ?1 AND at >= ?2 ORDER BY n DESC LIMIT ?3";
-        const OF_ONE: &str = "SELECT n, record FROM audit WHERE n < ?1 AND at >= ?2 AND endpoint = ?4 ORDER BY n DESC LIMIT ?3";
+        const ALL: &str = "SELECT n, record FROM audit WHERE n < ?1 AND at >= ?2 ORDER BY n DESC";
+        const OF_ONE: &str =
+            "SELECT n, record FROM audit WHERE n < ?1 AND at >= ?2 AND endpoint = ?3 ORDER BY n DESC";
         let before = filter.before.and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX);
         let since = filter.since.map_or(i64::MIN, |at| at.0);
-        let limit = rows_at_most(filter.limit);
-        let read = |row: &Row<'_>| {
+        let mut found = vec![];
+        let see = |row: &Row<'_>| {
             let seq = column::<i64>(row, 0)? as u64;
-            Ok(AuditRecord { seq, ..document(row, 1, "audit record")? })
+            let record = AuditRecord { seq, ..document(row, 1, "audit record")? };
+            if found.len() < filter.limit && filter.fits(&record) {
+                found.push(record);
+            }
+            Ok(found.len() < filter.limit)
         };
         const WHAT: &str = "list the audit log";
         self.with(|conn| match &filter.endpoint {
-            None => all(conn, WHAT, ALL, (before, since, limit), read),
-            Some(endpoint) => all(conn, WHAT, OF_ONE, (before, since, limit, endpoint.as_str()), read),
-        })
+            None => each(conn, WHAT, ALL, (before, since), see),
+            Some(endpoint) => each(conn, WHAT, OF_ONE, (before, since, endpoint.as_str()), see),
+        })?;
+        Ok(found)
     }
 
     fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {

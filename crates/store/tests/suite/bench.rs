@@ -347,6 +347,8 @@ pub fn key_record(id: &str, created_at: i64) -> KeyRecord {
         disabled_at: None,
         used_at: None,
         page: None,
+        member: None,
+        session: None,
     }
 }
 

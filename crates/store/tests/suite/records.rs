@@ -15,6 +15,7 @@ conformance!(
     workers,
     workers_that_are_gone_are_pruned,
     keys,
+    members,
     connections,
     registries,
     resources,
@@ -211,6 +212,34 @@ fn connection(id: &str, endpoint: &str) -> Connection {
     connection
 }
 
+fn members(b: &mut Bench) {
+    use runyard_domain::{KeyId, Member, MemberId, Role};
+
+    let member = |id: &str, at: i64| Member {
+        id: MemberId::new(id),
+        name: "Ann".into(),
+        email: format!("{id}@example.com"),
+        role: Role::Dev,
+        created_at: Timestamp(at),
+        created_by: "local".into(),
+        disabled_at: None,
+        signed_in_at: None,
+        subject: None,
+    };
+    for (id, at) in [("a", 30), ("c", 10), ("b", 20)] {
+        b.one(Command::PutMember(Box::new(member(id, at))));
+        b.one(Command::PutKey(Box::new(key_record(id, at))));
+    }
+    let disabled = Member { disabled_at: Some(Timestamp(9)), role: Role::Admin, ..member("b", 20) };
+    b.one(Command::PutMember(Box::new(disabled.clone())));
+    assert_eq!(b.reader.members().unwrap(), [member("c", 10), disabled.clone(), member("a", 30)]);
+    b.one(Command::DropMember(MemberId::new("c")));
+    b.one(Command::DropMember(MemberId::new("c")));
+    assert_eq!(b.reader.members().unwrap(), [disabled, member("a", 30)]);
+    b.one(Command::DropKeys(vec![KeyId::new("a"), KeyId::new("none"), KeyId::new("c")]));
+    assert_eq!(b.reader.keys().unwrap(), [key_record("b", 20)]);
+}
+
 fn audit_log(b: &mut Bench) {
     use runyard_domain::audit::{FieldChange, KEPT_MS, MOST};
     use runyard_domain::{AuditFilter, AuditRecord};
@@ -220,6 +249,7 @@ fn audit_log(b: &mut Bench) {
         at: Timestamp(at),
         who: "k1".into(),
         who_name: Some("ci".into()),
+        member: None,
         from: Some("10.0.0.1".into()),
         action: "endpoint.change".into(),
         endpoint: endpoint.map(e),
@@ -239,11 +269,24 @@ fn audit_log(b: &mut Bench) {
     assert_eq!(listed(b, AuditFilter { endpoint: Some(e("e")), ..all.clone() }), [4, 1]);
     assert_eq!(listed(b, AuditFilter { since: Some(Timestamp(20)), ..all.clone() }), [4, 3, 2]);
     assert_eq!(listed(b, AuditFilter { before: Some(3), limit: 1, ..AuditFilter::default() }), [2]);
+    let of = |who: &str| AuditFilter { who: Some(who.into()), ..all.clone() };
+    assert_eq!((listed(b, of("ci")).len(), listed(b, of("k1")).len(), listed(b, of("k")).len()), (4, 4, 0));
+    let action =
+        |action: &str| AuditFilter { action: Some(action.into()), until: Some(Timestamp(20)), ..all.clone() };
+    assert_eq!((listed(b, action("endpoint")), listed(b, action("end"))), (vec![1], vec![]));
+    // A record goes with what it tells of: what is refused is not told.
+    let recorded = |command| {
+        let record = Box::new(record(40, Some("e")));
+        Command::Recorded { command: Box::new(command), record }
+    };
+    assert_eq!(b.one(recorded(Command::DropRegistry("none".into()))), Reply::Nothing);
+    assert!(matches!(b.one(recorded(cancel("none"))), Reply::Refused(_)));
+    assert_eq!(listed(b, all.clone()), [5, 4, 3, 2, 1]);
     // What is older than it is kept for goes, and what is too much.
     b.one(put(20 + KEPT_MS, None));
-    assert_eq!(listed(b, all.clone()), [5, 4, 3, 2]);
+    assert_eq!(listed(b, all.clone()), [6, 5, 4, 3, 2]);
     let many: Vec<Command> = (0..MOST).map(|_| put(20 + KEPT_MS, None)).collect();
     b.all(&many);
     let kept = listed(b, AuditFilter { limit: usize::MAX, ..AuditFilter::default() });
-    assert_eq!((kept.len() as u64, kept.last()), (MOST, Some(&6)));
+    assert_eq!((kept.len() as u64, kept.last()), (MOST, Some(&7)));
 }

@@ -111,6 +111,16 @@ impl<'a> Batch<'a> {
             Command::UseSecrets { names, at } => self.use_secrets(names, *at),
             Command::PutDataKeys(records) => self.put_data_keys(records),
             Command::PutAudit(record) => self.put_audit(record),
+            Command::Recorded { command, record } => {
+                let reply = self.apply(command)?;
+                if reply.is_change() {
+                    self.put_audit(record)?;
+                }
+                Ok(reply)
+            }
+            Command::PutMember(record) => self.put_member(record),
+            Command::DropMember(id) => self.drop_member(id),
+            Command::DropKeys(ids) => self.drop_keys(ids),
             Command::UseKeys(uses) => self.use_keys(uses),
         }
     }

@@ -3,7 +3,9 @@
 use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{ConnectionId, Endpoint, KeyRecord, Release, Resource, ResourceId, WorkerRecord};
+use runyard_domain::{
+    ConnectionId, Endpoint, KeyId, KeyRecord, Member, MemberId, Release, Resource, ResourceId, WorkerRecord,
+};
 
 use super::Batch;
 use crate::sqlite::GONE_WORKERS_KEPT;
@@ -45,6 +47,25 @@ impl Batch<'_> {
         const SQL: &str = "INSERT OR REPLACE INTO keys (id, created_at, record) VALUES (?1, ?2, ?3)";
         let document = to_document(record, "key")?;
         run(self.conn, "keep a key", SQL, (record.id.as_str(), record.created_at.0, document))?;
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn drop_keys(&self, ids: &[KeyId]) -> Result<Reply, StoreError> {
+        for id in ids {
+            run(self.conn, "drop a key", "DELETE FROM keys WHERE id = ?1", [id.as_str()])?;
+        }
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn put_member(&self, record: &Member) -> Result<Reply, StoreError> {
+        const SQL: &str = "INSERT OR REPLACE INTO members (id, record) VALUES (?1, ?2)";
+        let document = to_document(record, "member")?;
+        run(self.conn, "keep a member", SQL, (record.id.as_str(), document))?;
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn drop_member(&self, id: &MemberId) -> Result<Reply, StoreError> {
+        run(self.conn, "drop a member", "DELETE FROM members WHERE id = ?1", [id.as_str()])?;
         Ok(Reply::Nothing)
     }
 

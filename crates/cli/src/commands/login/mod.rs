@@ -1,5 +1,7 @@
-//! `runyard login [URL]`: checks a key and keeps it in the credentials file, and makes its server the one that
-//! commands talk to.
+//! `runyard login [URL]`: checks a key, or gets one by signing in at the server's identity provider, keeps it in the
+//! credentials file, and makes its server the one that commands talk to.
+
+mod provider;
 
 use std::io::{BufRead, IsTerminal};
 
@@ -9,7 +11,7 @@ use crate::client::{Client, ClientError, Key, path};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::errors::{Code, Failure};
-use crate::output::text;
+use crate::output::{text, time};
 use crate::secret;
 use crate::target::DEFAULT_URL;
 use crate::views::Info;
@@ -19,7 +21,9 @@ use crate::views::Info;
 #[command(after_help = "\
 Examples:
   runyard login http://gpu.lan:8080
-  echo \"$KEY\" | runyard login http://gpu.lan:8080 --key-stdin")]
+  echo \"$KEY\" | runyard login http://gpu.lan:8080 --key-stdin
+  runyard login https://gpu.example.com --oidc      with the browser of this machine
+  runyard login https://gpu.example.com --device    with any browser, by a short code")]
 pub struct Login {
     /// The server's address; else --url, the current server, or http://127.0.0.1:8080
     #[arg(value_name = "URL")]
@@ -27,6 +31,12 @@ pub struct Login {
     /// Read the key from stdin
     #[arg(long, conflicts_with = "key")]
     key_stdin: bool,
+    /// Sign in at the server's identity provider, with the browser of this machine
+    #[arg(long, conflicts_with_all = ["key", "key_stdin"])]
+    oidc: bool,
+    /// Sign in at the server's identity provider, with any browser and a short code
+    #[arg(long, conflicts_with_all = ["key", "key_stdin", "oidc"])]
+    device: bool,
 }
 
 impl Login {
@@ -36,6 +46,9 @@ impl Login {
             .or_else(|| context.target.url.clone())
             .or_else(|| credentials.current.clone())
             .unwrap_or_else(|| DEFAULT_URL.to_owned());
+        if self.oidc || self.device {
+            return self.at_provider(&url, credentials, context).await;
+        }
         let key = match self.given_key(context)? {
             Some(key) => Some(key),
             None if is_open(&url, context).await? => None,
@@ -53,6 +66,41 @@ impl Login {
             "signed in to {}; the key is in {}",
             text::line(&url, 200),
             place.display()
+        ));
+        Ok(())
+    }
+
+    /// Signs in at the identity provider and keeps the session.
+    async fn at_provider(
+        &self,
+        url: &str,
+        mut credentials: Credentials,
+        context: &Context,
+    ) -> anyhow::Result<()> {
+        let signed_in = if self.device {
+            provider::with_device(url, context).await?
+        } else {
+            provider::with_browser(url, context).await?
+        };
+        credentials.set(url, Some(signed_in.key));
+        credentials.save()?;
+        let member = signed_in.member.unwrap_or_default();
+        if context.ui.json {
+            let document = serde_json::json!({
+                "url": url.trim_end_matches('/'),
+                "credentials": Credentials::path()?,
+                "member": member.email,
+                "role": member.role,
+                "expiresAt": signed_in.expires_at,
+            });
+            return context.ui.document(&document.to_string());
+        }
+        let until = signed_in.expires_at.map_or(String::new(), |at| format!(" until {}", time::date(at)));
+        context.ui.note(&format!(
+            "signed in to {} as {} ({}){until}",
+            text::line(url, 200),
+            text::line(&member.email, 254),
+            text::line(&member.role, 40)
         ));
         Ok(())
     }
