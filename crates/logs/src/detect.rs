@@ -4,7 +4,7 @@
 use runyard_domain::{JobId, id};
 use serde_json::Value;
 
-use crate::Level;
+use crate::{Level, Running};
 
 /// How far into a line a level is looked for.
 const HEAD: usize = 200;
@@ -21,7 +21,7 @@ pub struct Found {
 }
 
 /// Reads `line`; `running` are the jobs that its worker holds.
-pub fn detect(line: &str, running: &[JobId]) -> Found {
+pub fn detect(line: &str, running: &[Running]) -> Found {
     let text = line.trim();
     let mut found = match text.starts_with('{').then(|| serde_json::from_str::<Value>(text)) {
         Some(Ok(value)) if is_of_no_job(&value) => return json(&value, &[]),
@@ -29,18 +29,18 @@ pub fn detect(line: &str, running: &[JobId]) -> Found {
         _ => bare(text, running),
     };
     if found.job.is_none() {
-        found.job = running.iter().find(|job| text.contains(job.as_str())).cloned();
+        found.job = running.iter().find(|held| text.contains(held.job.as_str())).map(|held| held.job.clone());
     }
     if found.job.is_none()
         && let [only] = running
     {
-        found.job = Some(only.clone());
+        found.job = Some(only.job.clone());
         found.inferred = true;
     }
     found
 }
 
-fn json(value: &Value, running: &[JobId]) -> Found {
+fn json(value: &Value, running: &[Running]) -> Found {
     let level = ["level", "severity", "levelname"].iter().find_map(|key| match &value[*key] {
         Value::String(word) => Level::from_word(word),
         _ => None,
@@ -51,7 +51,7 @@ fn json(value: &Value, running: &[JobId]) -> Found {
     let job = explicit.or_else(|| {
         ["request_id", "requestId", "job_id", "id"].iter().find_map(|key| {
             let named = value[*key].as_str()?;
-            running.iter().find(|job| job.as_str() == named).cloned()
+            running.iter().find(|held| held.job.as_str() == named).map(|held| held.job.clone())
         })
     });
     Found { level, job, inferred: false }
@@ -62,14 +62,14 @@ fn is_of_no_job(value: &Value) -> bool {
     value.get("requestId").is_some_and(Value::is_null) && value["message"].is_string()
 }
 
-fn bare(text: &str, running: &[JobId]) -> Found {
+fn bare(text: &str, running: &[Running]) -> Found {
     let head = &text[..text.floor_char_boundary(HEAD)];
     if let Some((first, rest)) = head.split_once('|')
         && let Some(level) = Level::from_word(first.trim())
     {
         // `INFO   | <job> | message`, as the SDK prints without an endpoint id.
         let job = rest.split_once('|').map(|(job, _)| job.trim()).filter(|job| {
-            running.iter().any(|known| known.as_str() == *job)
+            running.iter().any(|held| held.job.as_str() == *job)
                 || id::is_well_formed(job) && (job.ends_with("-u1") || job.ends_with("-u2"))
         });
         return Found { level: Some(level), job: job.map(JobId::new), inferred: false };
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn jobs_by_name_by_mention_and_by_elimination() {
         let (a, b) = (JobId::new("a-u1"), JobId::new("b-u1"));
-        let both = [a.clone(), b.clone()];
+        let both = [a.clone().into(), b.clone().into()];
         let explicit = |line: &str| {
             let found = detect(line, &both);
             assert!(!found.inferred);
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(explicit("INFO   | y-u1 | Finished."), Some(JobId::new("y-u1")));
         assert_eq!(explicit("working on b-u1 now"), Some(b));
         assert_eq!(explicit("working"), None);
-        let inferred = detect("working", std::slice::from_ref(&a));
+        let inferred = detect("working", &[a.clone().into()]);
         assert_eq!((inferred.job, inferred.inferred), (Some(a), true));
     }
 }

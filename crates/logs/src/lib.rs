@@ -1,27 +1,45 @@
 //! Every line a worker or a build printed: [`Writer`] appends records from the first byte on, [`Reader`]
-//! finds them again by worker, job, level, text and time, and [`Tail`] follows them.
+//! finds them again by worker, job, level, text, field and time, and [`Tail`] follows them.
 //!
-//! One file per worker and per build, one JSON record a line:
-//! `logs/<endpoint>/<worker>.jsonl` and `logs/<endpoint>/build-<release>.jsonl`. A file is only ever appended
-//! to; a last line that a crash tore is skipped by readers and closed by the next writer.
+//! What is being written is a file of JSON lines, `logs/<endpoint>/<worker>.jsonl` or
+//! `logs/<endpoint>/build-<release>.jsonl`. When it is full it is put aside and packed ([`Sealer`]) into a segment:
+//! compressed blocks, each with a head that tells a search whether it is worth unpacking. A last line that a crash tore is
+//! skipped by readers, and so is a block.
 
+mod block;
+mod body;
+mod condition;
 mod detect;
+mod filter;
+mod lines;
 mod mask;
+mod names;
+mod pattern;
 mod plain;
+mod plan;
 #[doc(hidden)]
 pub mod probe;
+mod query;
 mod reader;
 mod record;
 mod reverse;
+mod seal;
+mod search;
+mod segment;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use condition::{Condition, ConditionError};
+pub use pattern::{MAX_PATTERN, Pattern, PatternError};
 pub use plain::plain;
-pub use reader::{Query, Reader, remove_endpoint};
-pub use record::{Level, Record, Source};
-pub use tail::Tail;
+pub use query::Query;
+pub use reader::{Reader, Shown, remove_endpoint};
+pub use record::{Level, Record, Running, Source};
+pub use seal::Sealer;
+pub use search::{Search, Step};
+pub use tail::{Polled, Tail};
 pub use writer::{MAX_LINE, Origin, Writer};
 
 use std::path::PathBuf;

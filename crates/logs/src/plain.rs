@@ -1,5 +1,6 @@
 //! Worker output for people's eyes: nothing in it may move a cursor, change a title or fake a line.
 
+use std::borrow::Cow;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -15,6 +16,13 @@ pub fn plain(text: &str) -> String {
         strip(line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or(""), &mut out);
     }
     out
+}
+
+/// The same, without a copy where there is nothing to remove.
+pub(crate) fn plain_line(text: &str) -> Cow<'_, str> {
+    // 0xc2 and 0xe2 begin what is a control character or a direction override beyond ASCII, among others.
+    let is_odd = |byte: u8| byte.is_ascii_control() && byte != b'\t' || byte == 0xc2 || byte == 0xe2;
+    if text.bytes().any(is_odd) { Cow::Owned(plain(text)) } else { Cow::Borrowed(text) }
 }
 
 fn strip(line: &str, out: &mut String) {

@@ -2,11 +2,12 @@
 
 use runyard_domain::JobId;
 
-use crate::Level;
+use crate::{Level, Running};
 use crate::detect::detect;
 
 /// The level and the job that a line names; `running` are the jobs of its worker.
 pub fn line(line: &str, running: &[JobId]) -> (Option<Level>, Option<JobId>) {
-    let found = detect(line, running);
+    let running: Vec<Running> = running.iter().cloned().map(Running::from).collect();
+    let found = detect(line, &running);
     (found.level, found.job)
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Where a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -67,7 +68,7 @@ impl Level {
     }
 }
 
-/// One line of output.
+/// One line of output, or several of runyard's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// When it was read.
@@ -89,6 +90,9 @@ pub struct Record {
     /// The job that it belongs to, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
+    /// Which attempt of the job, from 1, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
     /// Whether the job is only inferred: it was the one job that ran on the worker.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inferred: bool,
@@ -96,6 +100,9 @@ pub struct Record {
     /// [`crate::MAX_LINE`], or its rest came late.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// Where this record stands for lines that are missing here: how many. Its message says why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<u64>,
     /// The line without its line feed; bytes that are not UTF-8 are replaced here and kept in `raw`.
     pub message: String,
     /// The exact bytes where `message` is not exact, escaped as in a Rust byte string (`\xff`, `\\`).
@@ -103,7 +110,67 @@ pub struct Record {
     pub raw: Option<String>,
 }
 
+/// A job that a worker holds, for what the worker prints meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The job.
+    pub job: JobId,
+    /// Which attempt of it, from 1, where that is known.
+    pub attempt: Option<u32>,
+}
+
+impl From<JobId> for Running {
+    fn from(job: JobId) -> Self {
+        Self { job, attempt: None }
+    }
+}
+
+/// A line as text, and its exact bytes where the text is not exact.
+pub(crate) struct Exact {
+    pub(crate) message: String,
+    pub(crate) raw: Option<String>,
+}
+
+impl Exact {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let message = String::from_utf8_lossy(bytes);
+        let raw = matches!(message, Cow::Owned(_)).then(|| bytes.escape_ascii().to_string());
+        Self { message: message.into_owned(), raw }
+    }
+}
+
+/// The most fields of one line that are given out.
+const MAX_FIELDS: usize = 64;
+
 impl Record {
+    /// Its level; a line that names none counts as `info`.
+    pub fn gravity(&self) -> Level {
+        self.level.unwrap_or(Level::Info)
+    }
+
+    /// The line as people see it and as it is searched: without terminal escapes and control characters, a progress
+    /// bar in its last state.
+    pub fn shown(&self) -> Cow<'_, str> {
+        crate::plain::plain_line(&self.message)
+    }
+
+    /// How many earlier states of a progress bar the line overwrote.
+    pub fn folded(&self) -> usize {
+        let states = self.message.split('\r').filter(|state| !state.is_empty()).count();
+        states.saturating_sub(1)
+    }
+
+    /// The fields of a JSON line besides those that became the record's own, at most 64.
+    pub fn fields(&self) -> Option<Map<String, Value>> {
+        const OWN: [&str; 6] = ["message", "msg", "level", "severity", "levelname", "requestId"];
+        let text = self.message.trim();
+        let Value::Object(object) = text.starts_with('{').then(|| serde_json::from_str(text).ok())?? else {
+            return None;
+        };
+        let more = object.into_iter().filter(|(key, _)| !OWN.contains(&key.as_str())).take(MAX_FIELDS);
+        Some(more.collect::<Map<_, _>>()).filter(|fields| !fields.is_empty())
+    }
+
     /// The exact bytes that were printed, without the line feed.
     pub fn bytes(&self) -> Cow<'_, [u8]> {
         match &self.raw {

@@ -8,7 +8,9 @@ use std::io::Write;
 
 use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
 
-use crate::{Level, MAX_LINE, Origin, Query, Reader, Record, Source, Writer, remove_endpoint};
+use crate::{Level, MAX_LINE, Origin, Pattern, Query, Reader, Record, Running, Source, Writer, remove_endpoint};
+
+mod packed;
 
 fn origin(worker: &str) -> Origin {
     Origin { endpoint: EndpointId::new("ep"), worker: Some(WorkerId::new(worker)), release: 3 }
@@ -109,8 +111,8 @@ fn queries_filter_and_merge() {
     let mut build = Writer::open(dir.path(), build).unwrap();
     let job = JobId::new("j-u1");
     for n in 0..100i64 {
-        let running = if n == 7 { std::slice::from_ref(&job) } else { &[] };
-        one.write(Timestamp(2 * n), Source::Stdout, format!("A{n}\n").as_bytes(), running).unwrap();
+        let running = if n == 7 { vec![Running { job: job.clone(), attempt: Some(2) }] } else { Vec::new() };
+        one.write(Timestamp(2 * n), Source::Stdout, format!("A{n}\n").as_bytes(), &running).unwrap();
         two.write(Timestamp(2 * n + 1), Source::Stdout, format!("[error] b{n}\n").as_bytes(), &[]).unwrap();
     }
     build.write(Timestamp(5), Source::Build, b"Installing\n", &[]).unwrap();
@@ -120,7 +122,7 @@ fn queries_filter_and_merge() {
     assert_eq!(found(&Query { limit: 3, ..query() }), ["[error] b98", "A99", "[error] b99"]);
     assert_eq!(found(&Query { worker: Some(WorkerId::new("w1")), limit: 2, ..query() }), ["A98", "A99"]);
     assert_eq!(found(&Query { job: Some(job), ..query() }), ["A7"]);
-    assert_eq!(found(&Query { text: Some("a42".into()), ..query() }), ["A42"]);
+    assert_eq!(found(&Query { pattern: Some(Pattern::text("a42").unwrap()), ..query() }), ["A42"]);
     assert_eq!(found(&Query { level: Some(Level::Warn), limit: 1, ..query() }), ["[error] b99"]);
     assert_eq!(found(&Query { since: Some(Timestamp(198)), ..query() }), ["A99", "[error] b99"]);
     assert_eq!(found(&Query { build: Some(3), ..query() }), ["Installing"]);
@@ -136,14 +138,14 @@ fn a_tail_sees_the_backlog_then_each_record_once() {
     let mut one = Writer::open(dir.path(), origin("w1")).unwrap();
     one.write(Timestamp(1), Source::Stdout, b"1\n2\n3\n", &[]).unwrap();
     let mut tail = Reader::open(dir.path()).follow(Query { limit: 2, ..query() });
-    assert_eq!(messages(&tail.poll().unwrap()), ["2", "3"]);
-    assert!(tail.poll().unwrap().is_empty());
+    assert_eq!(messages(&tail.poll().unwrap().records), ["2", "3"]);
+    assert!(tail.poll().unwrap().records.is_empty());
     let mut two = Writer::open(dir.path(), origin("w2")).unwrap();
     two.write(Timestamp(3), Source::Stdout, b"5\n", &[]).unwrap();
     one.write(Timestamp(2), Source::Stdout, b"4\n", &[]).unwrap();
     fs::OpenOptions::new().append(true).open(one.path()).unwrap().write_all(b"{\"at\"").unwrap();
-    assert_eq!(messages(&tail.poll().unwrap()), ["4", "5"]);
-    assert!(tail.poll().unwrap().is_empty());
+    assert_eq!(messages(&tail.poll().unwrap().records), ["4", "5"]);
+    assert!(tail.poll().unwrap().records.is_empty());
 }
 
 #[test]

@@ -1,23 +1,29 @@
-//! The one writer of one log file: takes bytes as they come out of a pipe and appends records. Nothing is
+//! The one writer of one worker's or build's log: takes bytes as they come out of a pipe and appends records. Nothing is
 //! dropped: long lines become several records, a line without an end is written when it has waited long
-//! enough, and what the disk refuses is kept and tried again.
+//! enough, and what the disk refuses is kept and tried again. A file that is full is put aside to be packed.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
 
 use crate::detect::detect;
 use crate::mask::Mask;
-use crate::reverse::ReverseLines;
-use crate::{Level, LogError, Record, Source};
+use crate::names::{self, Kind};
+use crate::record::Exact;
+use crate::seal::{self, Sealer};
+use crate::{Level, LogError, Record, Running, Source, segment};
 
 /// The longest line of one record, in bytes.
 pub const MAX_LINE: usize = 64 * 1024;
 /// How long a line without an end waits for its rest, in milliseconds.
 const PARTIAL_MS: i64 = 200;
+/// How long a progress bar that is drawn over and over waits for its end, in milliseconds: its states become one record.
+const PROGRESS_MS: i64 = 2_000;
+/// A file of so many bytes is full.
+const FULL: u64 = 2 * 1024 * 1024;
 /// How many lines are remembered for [`Writer::last_lines`].
 const LAST: usize = 20;
 /// How much is kept in memory while the disk refuses to take it.
@@ -35,13 +41,9 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The file of this origin below the logs folder.
-    pub fn path(&self, dir: &Path) -> PathBuf {
-        let name = match &self.worker {
-            Some(worker) => format!("{worker}.jsonl"),
-            None => format!("build-{}.jsonl", self.release),
-        };
-        dir.join(self.endpoint.as_str()).join(name)
+    /// What its files' names begin with.
+    pub(crate) fn stem(&self) -> String {
+        self.worker.as_ref().map_or_else(|| format!("build-{}", self.release), ToString::to_string)
     }
 }
 
@@ -52,14 +54,29 @@ struct Open {
     since: Timestamp,
 }
 
-/// Appends to one log file.
+impl Open {
+    /// When it has waited long enough for its end.
+    fn due(&self) -> Timestamp {
+        let redraws = self.bytes.iter().skip(1).rev().skip(1).any(|byte| *byte == b'\r');
+        self.since.plus(if redraws { PROGRESS_MS } else { PARTIAL_MS })
+    }
+}
+
+/// Appends to the log of one worker or build.
 #[derive(Debug)]
 pub struct Writer {
     origin: Origin,
-    path: PathBuf,
-    file: File,
+    dir: PathBuf,
+    stem: String,
+    /// The file that is being written; none until there is something to write.
+    file: Option<File>,
     /// The file's length up to the last whole record.
     len: u64,
+    /// The number of its first record.
+    first: u64,
+    sealer: Option<Sealer>,
+    /// The time of the last record.
+    now: Timestamp,
     seq: u64,
     open: [Open; 3],
     pending: Vec<u8>,
@@ -69,41 +86,38 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens (or goes on with) the file of `origin` below the logs folder `dir`.
+    /// Opens (or goes on with) the log of `origin` below the logs folder `dir`.
     pub fn open(dir: &Path, origin: Origin) -> Result<Self, LogError> {
-        let path = origin.path(dir);
-        let opened = || -> io::Result<(File, u64, u64, bool)> {
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
-            let len = file.seek(SeekFrom::End(0))?;
-            let mut torn = false;
-            if len > 0 {
-                file.seek(SeekFrom::Start(len - 1))?;
-                let mut last = [0];
-                file.read_exact(&mut last)?;
-                torn = last != *b"\n";
-            }
-            let mut seq = 0;
-            let mut lines = ReverseLines::new(File::open(&path)?, len);
-            while let Some(line) = lines.next()? {
-                if let Ok(record) = serde_json::from_slice::<Record>(&line) {
-                    seq = record.seq;
-                    break;
-                }
-            }
-            Ok((file, len, seq, torn))
+        let (dir, stem) = (dir.join(origin.endpoint.as_str()), origin.stem());
+        let path = names::path(&dir, &stem, Kind::Live);
+        let opened = || -> io::Result<(File, u64)> {
+            fs::create_dir_all(&dir)?;
+            let seq = take_over(&dir, &stem)?;
+            Ok((create(&path)?, seq))
         };
-        match opened() {
-            Ok((file, len, seq, torn)) => {
-                let pending = if torn { b"\n".to_vec() } else { Vec::new() };
-                let last = VecDeque::with_capacity(LAST);
-                let (open, mask) = (Default::default(), Mask::default());
-                Ok(Self { origin, path, file, len, seq, open, pending, lost: 0, last, mask })
-            }
-            Err(source) => Err(LogError::Open { path, source }),
-        }
+        let (file, seq) = opened().map_err(|source| LogError::Open { path: path.clone(), source })?;
+        Ok(Self {
+            origin,
+            dir,
+            stem,
+            file: Some(file),
+            len: 0,
+            first: seq + 1,
+            sealer: None,
+            now: Timestamp(0),
+            seq,
+            open: Default::default(),
+            pending: Vec::new(),
+            lost: 0,
+            last: VecDeque::with_capacity(LAST),
+            mask: Mask::default(),
+        })
+    }
+
+    /// The same, with its full files packed by `sealer` and not by itself.
+    #[must_use]
+    pub fn sealed_by(self, sealer: &Sealer) -> Self {
+        Self { sealer: Some(sealer.clone()), ..self }
     }
 
     /// The same, with these values masked in what it takes from now on, where they have at least 8 bytes.
@@ -119,7 +133,7 @@ impl Writer {
         now: Timestamp,
         source: Source,
         chunk: &[u8],
-        running: &[JobId],
+        running: &[Running],
     ) -> Result<usize, LogError> {
         let mut line = std::mem::take(&mut self.open[slot(source)]);
         let mut count = 0;
@@ -156,16 +170,17 @@ impl Writer {
 
     /// When [`Writer::tick`] has something to do.
     pub fn due(&self) -> Option<Timestamp> {
-        self.open.iter().filter(|line| !line.bytes.is_empty()).map(|line| line.since.plus(PARTIAL_MS)).min()
+        self.open.iter().filter(|line| !line.bytes.is_empty()).map(Open::due).min()
     }
 
-    /// Writes lines whose end has been missing for 200 ms. Answers whether there were any.
-    pub fn tick(&mut self, now: Timestamp, running: &[JobId]) -> Result<bool, LogError> {
-        self.flush_open(running, now, |line| now.since(line.since) >= PARTIAL_MS || now < line.since)
+    /// Writes lines whose end has been missing for 200 ms, progress bars after two seconds. Answers whether there were
+    /// any.
+    pub fn tick(&mut self, now: Timestamp, running: &[Running]) -> Result<bool, LogError> {
+        self.flush_open(running, now, |line| now >= line.due() || now < line.since)
     }
 
     /// Writes what is left of lines without an end: the pipes are closed.
-    pub fn close(&mut self, now: Timestamp, running: &[JobId]) -> Result<bool, LogError> {
+    pub fn close(&mut self, now: Timestamp, running: &[Running]) -> Result<bool, LogError> {
         self.flush_open(running, now, |_| true)
     }
 
@@ -190,14 +205,20 @@ impl Writer {
         self.last.iter().cloned().collect()
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Nothing more comes for now: packs what there is, here or on the sealer's thread.
+    pub fn finish(&mut self) -> Result<(), LogError> {
+        self.flush()?;
+        self.put_aside()
+    }
+
+    /// The file that is being written.
+    pub fn path(&self) -> PathBuf {
+        names::path(&self.dir, &self.stem, Kind::Live)
     }
 
     fn flush_open(
         &mut self,
-        running: &[JobId],
+        running: &[Running],
         now: Timestamp,
         due: impl Fn(&Open) -> bool,
     ) -> Result<bool, LogError> {
@@ -214,9 +235,9 @@ impl Writer {
     }
 
     fn record(&mut self, at: Timestamp, source: Source, bytes: &[u8]) -> Record {
-        let message = String::from_utf8_lossy(bytes);
-        let raw = matches!(message, std::borrow::Cow::Owned(_)).then(|| bytes.escape_ascii().to_string());
+        let Exact { message, raw } = Exact::of(bytes);
         self.seq += 1;
+        self.now = at;
         Record {
             at,
             seq: self.seq,
@@ -226,9 +247,11 @@ impl Writer {
             source,
             level: None,
             job: None,
+            attempt: None,
             inferred: false,
             partial: false,
-            message: message.into_owned(),
+            gap: None,
+            message,
             raw,
         }
     }
@@ -240,7 +263,7 @@ impl Writer {
         source: Source,
         line: &mut Vec<u8>,
         partial: bool,
-        running: &[JobId],
+        running: &[Running],
     ) -> usize {
         self.mask.apply(line);
         let mut count = 1;
@@ -254,10 +277,11 @@ impl Writer {
         count
     }
 
-    fn push(&mut self, at: Timestamp, source: Source, bytes: &[u8], partial: bool, running: &[JobId]) {
+    fn push(&mut self, at: Timestamp, source: Source, bytes: &[u8], partial: bool, running: &[Running]) {
         let mut record = self.record(at, source, bytes);
         let found = detect(&record.message, running);
         record.level = found.level;
+        record.attempt = running.iter().find(|r| Some(&r.job) == found.job.as_ref()).and_then(|r| r.attempt);
         record.job = found.job;
         record.inferred = found.inferred;
         record.partial = partial;
@@ -282,24 +306,30 @@ impl Writer {
     fn flush(&mut self) -> Result<(), LogError> {
         self.put()?;
         if self.lost > 0 {
-            let message = format!("{} lines were lost: the log could not be written", self.lost);
-            self.lost = 0;
-            let mut record = self.record(Timestamp(0), Source::System, message.as_bytes());
-            record.level = Some(Level::Error);
+            let lost = std::mem::take(&mut self.lost);
+            let message = format!("{lost} lines are missing here: the disk took no more, and neither did memory");
+            let mut record = self.record(self.now, Source::System, message.as_bytes());
+            (record.level, record.gap) = (Some(Level::Error), Some(lost));
             self.encode(&record);
             self.put()?;
         }
-        Ok(())
+        if self.len >= FULL { self.put_aside() } else { Ok(()) }
     }
 
     fn put(&mut self) -> Result<(), LogError> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        if let Err(source) = self.file.write_all(&self.pending) {
+        let path = self.path();
+        let failed = |source| LogError::Write { path: path.clone(), source };
+        let file = match &mut self.file {
+            Some(file) => file,
+            file => file.insert(create(&path).map_err(failed)?),
+        };
+        if let Err(source) = file.write_all(&self.pending) {
             // Half a record must not stand before the next attempt's.
-            let _ = self.file.set_len(self.len);
-            return Err(LogError::Write { path: self.path.clone(), source });
+            let _ = file.set_len(self.len);
+            return Err(failed(source));
         }
         self.len += self.pending.len() as u64;
         self.pending.clear();
@@ -308,6 +338,39 @@ impl Writer {
         }
         Ok(())
     }
+
+    /// Puts the file aside and has it packed.
+    fn put_aside(&mut self) -> Result<(), LogError> {
+        if self.len == 0 {
+            return Ok(());
+        }
+        let (live, part) = (self.path(), names::path(&self.dir, &self.stem, Kind::Part(self.first)));
+        fs::rename(&live, part).map_err(|source| LogError::Write { path: live, source })?;
+        (self.file, self.len, self.first) = (None, 0, self.seq + 1);
+        match &self.sealer {
+            Some(sealer) => sealer.stem(&self.dir, &self.stem),
+            None => seal::seal(&self.dir, &self.stem)?,
+        }
+        Ok(())
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// Puts aside what an earlier writer left; answers the number of its last record.
+fn take_over(dir: &Path, stem: &str) -> io::Result<u64> {
+    if names::of_stem(dir, stem)?.live {
+        seal::retire(dir, stem)?;
+    }
+    let files = names::of_stem(dir, stem)?;
+    let mut last = segment::last_packed(dir, stem, &files.segments)?;
+    for part in files.parts {
+        let newest = seal::last_of(&names::path(dir, stem, Kind::Part(part)))?;
+        last = last.max(newest.map_or(0, |record| record.seq));
+    }
+    Ok(last)
 }
 
 fn slot(source: Source) -> usize {
