@@ -5,6 +5,7 @@
 //! - [`server`] starts the real binary with stub workers that really go through agent and worker protocol.
 //! - [`scale`] runs the loads that scale with clients: [`jobs`], [`submit`], [`store`], [`redis`], [`floors`].
 //! - [`fanout`], [`queue`], [`endpoints`], [`start`] look at size: waiters, jobs, endpoints, memory.
+//! - [`logs`] writes a log and searches it.
 //! - [`python`] and [`sdk`] go through Python: task queues people use today, and the unmodified worker SDK.
 
 mod endpoints;
@@ -12,6 +13,7 @@ mod fanout;
 mod floors;
 mod http;
 mod jobs;
+mod logs;
 mod process;
 mod python;
 mod queue;
@@ -54,6 +56,8 @@ pub struct Plan {
     pub waiting: usize,
     /// Jobs of the rows that go through the SDK one by one; each takes more than a second.
     pub sdk_jobs: usize,
+    /// The text of the row `logs`, in MiB.
+    pub log_mib: usize,
     /// A Python with the SDK and the peers.
     pub python: Option<PathBuf>,
     /// Where latencies are kept.
@@ -70,6 +74,7 @@ impl Plan {
             endpoints: 10_000,
             waiting: 1_000,
             sdk_jobs: 30,
+            log_mib: 1_024,
             python,
             samples,
         };
@@ -77,7 +82,7 @@ impl Plan {
             return plan;
         }
         let (run, clients) = (Duration::from_secs(2), vec![1, 64]);
-        Self { run, clients, rounds: 1, queued: 50_000, endpoints: 1_000, sdk_jobs: 8, ..plan }
+        Self { run, clients, rounds: 1, queued: 50_000, endpoints: 1_000, sdk_jobs: 8, log_mib: 128, ..plan }
     }
 
     /// Tells whoever waits what is being measured.
@@ -124,6 +129,9 @@ async fn run(plan: &Plan, only: &[&str]) -> anyhow::Result<Value> {
     }
     if wanted("prefetch") {
         rows.push(or_skipped("prefetch", sdk::prefetch(plan).await));
+    }
+    if wanted("logs") {
+        rows.push(or_skipped("logs", logs::run(plan)));
     }
     if wanted("python") {
         rows.push(or_skipped("python", python::run(plan).await));

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use runyard_domain::{Env, Timestamp};
+use runyard_logs::Sealer;
 use runyard_runtime::{Observed, Paths};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -91,6 +92,8 @@ pub struct Agent {
     pub returns: UnboundedSender<(Server, GiveBack)>,
     /// Room for what workers send.
     pub room: Room,
+    /// Packs what workers printed.
+    pub sealer: Sealer,
     /// Who wants to hear what happens.
     pub events: Events,
     /// The engines that have containers of ours.
@@ -182,6 +185,9 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let tcp = TcpListener::bind("127.0.0.1:0").await.map_err(begin("listen for workers"))?;
     let port = tcp.local_addr().map_err(begin("listen for workers"))?.port();
     let spool = Spool::open(&paths.spool()).map_err(begin("open the spool"))?;
+    let sealer = Sealer::start().map_err(begin("start the thread that packs logs"))?;
+    // No worker runs yet: what is there was left by those of an agent that was killed.
+    sealer.left_behind(&paths.logs());
     let (returns, returned) = mpsc::unbounded_channel();
     let agent = Arc::new(Agent {
         hidden: sandbox::hidden(&paths),
@@ -191,6 +197,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         spool,
         returns,
         room: Room::default(),
+        sealer,
         events: Events::default(),
         #[cfg(feature = "docker")]
         engines: crate::container::Engines::new(&paths, &data),

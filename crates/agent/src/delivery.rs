@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, header};
 use runyard_domain::{JobId, WorkerId};
+use runyard_logs::Running;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -15,6 +16,9 @@ use crate::worker::Worker;
 
 /// Names the jobs in a take's answer; from the server to us only.
 pub const JOBS: &str = "x-runyard-jobs";
+
+/// The numbers of their attempts, in the same order; from the server to us only. Older servers do not tell them.
+pub const ATTEMPTS: &str = "x-runyard-attempts";
 
 /// Jobs that did not reach a worker; the body of `POST /agent/give-back`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +34,7 @@ pub struct GiveBack {
 pub struct Delivery {
     agent: Arc<Agent>,
     worker: Arc<Worker>,
-    jobs: Vec<JobId>,
+    jobs: Vec<Running>,
     from: Server,
 }
 
@@ -47,12 +51,10 @@ impl Delivery {
         worker: &Arc<Worker>,
         agent: &Arc<Agent>,
     ) -> Option<Self> {
-        let jobs: Vec<JobId> = headers
-            .get_all(JOBS)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|job| JobId::parse(job.trim()).ok())
+        let mut attempts = listed(headers, ATTEMPTS).map(|attempt| attempt.parse().ok());
+        let jobs: Vec<Running> = listed(headers, JOBS)
+            .map(|job| (job, attempts.next().flatten()))
+            .filter_map(|(job, attempt)| Some(Running { job: JobId::parse(job).ok()?, attempt }))
             .collect();
         let (agent, worker) = (Arc::clone(agent), Arc::clone(worker));
         (!jobs.is_empty()).then_some(Self { agent, worker, jobs, from })
@@ -69,14 +71,14 @@ impl Delivery {
         if self.is_outdated() {
             return Err(Outdated);
         }
-        self.worker.hold(&std::mem::take(&mut self.jobs));
+        self.worker.hold(std::mem::take(&mut self.jobs));
         Ok(())
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        let jobs = std::mem::take(&mut self.jobs);
+        let jobs: Vec<JobId> = std::mem::take(&mut self.jobs).into_iter().map(|held| held.job).collect();
         if jobs.is_empty() {
             return;
         }
@@ -90,6 +92,12 @@ impl Drop for Delivery {
         // Only an agent that is ending no longer listens.
         let _ = self.agent.returns.send((self.from, back));
     }
+}
+
+/// What the lines of a header list, separated by commas.
+fn listed<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
 /// Brings jobs back to the server that gave them, each until it answers or another one has looked.

@@ -82,5 +82,6 @@ pub fn passed_on(answer: Answer, delivery: Option<Delivery>) -> Response<Reply> 
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
     response.headers_mut().remove(delivery::JOBS);
+    response.headers_mut().remove(delivery::ATTEMPTS);
     response
 }

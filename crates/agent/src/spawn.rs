@@ -83,7 +83,8 @@ pub fn start(agent: &Arc<Agent>, spec: WorkerSpec) -> Result<u32, RuntimeError> 
 fn open_log(agent: &Agent, spec: &WorkerSpec) -> Result<Writer, LogError> {
     let origin =
         Origin { endpoint: spec.endpoint.clone(), worker: Some(spec.id.clone()), release: spec.release };
-    Ok(Writer::open(&agent.options.paths.logs(), origin)?.masking(&spec.secrets))
+    let writer = Writer::open(&agent.options.paths.logs(), origin)?;
+    Ok(writer.masking(&spec.secrets).sealed_by(&agent.sealer))
 }
 
 /// Begins to start a worker as a container; that it exists is told later.

@@ -85,8 +85,9 @@ pub async fn finish(agent: &Agent, worker: &Worker, mut exit: Exit, left: usize)
         note = format!("{note}; processes that it left behind and that were ended: {left}");
     }
     let noted = log.note(now, Source::System, level, None, &note);
+    let finished = log.finish();
     drop(log);
-    if let Err(error) = closed.map(|_| ()).and(noted) {
+    if let Err(error) = closed.map(|_| ()).and(noted).and(finished) {
         complain(worker, &error);
     }
     tracing::info!(worker.id = %worker.id, endpoint.id = %worker.endpoint, "A worker {note}");

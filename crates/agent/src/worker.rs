@@ -1,11 +1,11 @@
 //! One worker as the agent knows it, and the table of all of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runyard_domain::{EndpointId, Exit, JobId, Timestamp, WorkerId};
-use runyard_logs::Writer;
+use runyard_logs::{Running, Writer};
 use runyard_runtime::{Observed, Stop};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -77,7 +77,8 @@ struct Life {
     /// Its main process is gone, though not all of it is told yet.
     dead: bool,
     killed_by_us: bool,
-    holds: BTreeSet<JobId>,
+    /// The jobs that it holds, each with the number of its attempt, where that was told.
+    holds: BTreeMap<JobId, Option<u32>>,
     chunks: HashMap<JobId, u64>,
     posts: usize,
 }
@@ -142,13 +143,15 @@ impl Worker {
     }
 
     /// The jobs that it holds.
-    pub fn holds(&self) -> Vec<JobId> {
-        locked(&self.life).holds.iter().cloned().collect()
+    pub fn holds(&self) -> Vec<Running> {
+        let life = locked(&self.life);
+        let held = life.holds.iter();
+        held.map(|(job, attempt)| Running { job: job.clone(), attempt: *attempt }).collect()
     }
 
     /// Jobs were handed to it.
-    pub fn hold(&self, jobs: &[JobId]) {
-        locked(&self.life).holds.extend(jobs.iter().cloned());
+    pub fn hold(&self, jobs: Vec<Running>) {
+        locked(&self.life).holds.extend(jobs.into_iter().map(|held| (held.job, held.attempt)));
     }
 
     /// A job's final result is out of its hands.
@@ -247,7 +250,7 @@ impl Worker {
             started_at: self.started_at,
             ended_at,
             exit,
-            holds: life.holds.iter().cloned().collect(),
+            holds: life.holds.keys().cloned().collect(),
             spooled,
         }
     }

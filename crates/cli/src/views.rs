@@ -206,7 +206,8 @@ view!(
 view!(
     /// A line of a log.
     Record { at: i64, seq: Option<u64>, endpoint: Option<String>, worker: Option<String>, source: Option<String>,
-        level: Option<String>, job: Option<String>, message: String, }
+        level: Option<String>, job: Option<String>, inferred: bool, partial: bool, context: bool,
+        message: String, }
 );
 view!(
     /// A line of a deploy's stream: a change of a step, or the end.
@@ -282,7 +283,7 @@ impl Job {
 
 impl Record {
     /// What the line says: the message of the SDK's JSON lines (`{"requestId", "message", "level"}`), any other
-    /// line as it is.
+    /// line as it is, a progress bar in its last state.
     pub fn said(&self) -> String {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -297,10 +298,15 @@ impl Record {
             level: String,
         }
         let sdk = self.message.starts_with('{').then(|| serde_json::from_str::<Sdk>(&self.message));
-        match sdk {
+        let message = match sdk {
             Some(Ok(sdk)) => sdk.message,
             _ => self.message.clone(),
-        }
+        };
+        let last = |line: &str| {
+            let states = line.rsplit('\r').find(|state| !state.is_empty());
+            states.unwrap_or_default().to_owned()
+        };
+        message.split('\n').map(last).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -359,6 +365,7 @@ mod tests {
     fn lines_of_the_sdk_are_shown_as_their_message() {
         let said = |message: &str| Record { message: message.to_owned(), ..Record::default() }.said();
         assert_eq!(said(r#"{"requestId": null, "message": "Started.", "level": "INFO"}"#), "Started.");
+        assert_eq!(said("10%\r50%\rdone\r\nand more"), "done\nand more");
         for other in [r#"{"message": "mine", "user": 1}"#, "{not json", "plain"] {
             assert_eq!(said(other), other);
         }

@@ -44,6 +44,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("local_request", access::local_request),
     ("log_line", output::log_line),
     ("log_output", output::log_output),
+    ("log_query", output::log_query),
+    ("log_segment", output::log_segment),
     ("manage_bodies", server::manage_bodies),
     ("origin", server::origin),
     ("plain_text", output::plain_text),

@@ -1,7 +1,9 @@
 //! What workers print: lines, records, and what people see of them.
 
+use std::fs;
+
 use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
-use runyard_logs::{MAX_LINE, Origin, Query, Reader, Source, Writer, plain};
+use runyard_logs::{Condition, MAX_LINE, Origin, Pattern, Query, Reader, Source, Writer, plain};
 
 use crate::text;
 
@@ -46,6 +48,45 @@ pub fn log_output(data: &[u8]) {
         }
     }
     assert_eq!(printed, data);
+}
+
+/// A segment is read whatever is in it, and what can be read of a block is the same after it was packed again.
+pub fn log_segment(data: &[u8]) {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::create_dir(dir.path().join("ep")).expect("made");
+    fs::write(dir.path().join("ep/w.000000000001.seg"), data).expect("written");
+    let query = Query { limit: 10_000, ..Query::new(EndpointId::new("ep")) };
+    let records = Reader::open(dir.path()).query(&query).expect("readable");
+    assert!(records.is_sorted_by_key(|record| record.at));
+    let Some((lengths, body)) = data.split_first_chunk::<4>() else { return };
+    let length = |at: usize| u32::from(u16::from_le_bytes([lengths[at], lengths[at + 1]]));
+    let Some(records) = runyard_logs::probe::body(body, length(0), length(2)) else { return };
+    let shown: usize = records.iter().map(|record| record.shown().len()).sum();
+    assert!(shown <= 3 * data.len());
+    if !records.is_empty() {
+        assert_eq!(runyard_logs::probe::repacked(&records), Some(records));
+    }
+}
+
+/// Parameters of a search are taken or refused in one line of words; what is taken finds itself.
+pub fn log_query(data: &[u8]) {
+    let text = text(data);
+    let pairs: Vec<(String, String)> = text
+        .lines()
+        .filter_map(|line| line.split_once(':').map(|(name, value)| (name.to_owned(), value.to_owned())))
+        .collect();
+    if let Some(why) = runyard_manage::probe::log_refusal(&pairs) {
+        assert!(!why.is_empty() && !why.contains(['\n', '\0']) && why.len() < 8_000, "{why:?}");
+    }
+    for (name, value) in &pairs {
+        if let ("q", Ok(pattern)) = (name.as_str(), Pattern::text(value)) {
+            assert!(pattern.is_in(&format!("<{value}>")), "{value:?} is not found");
+        }
+        if let ("where", Ok(condition)) = (name.as_str(), Condition::parse(value)) {
+            assert!(!condition.is_met_by("no JSON"));
+            condition.is_met_by(&text);
+        }
+    }
 }
 
 /// What people see moves no cursor, and what is plain stays as it is.

@@ -70,6 +70,7 @@ impl Facts {
 pub(crate) struct Head {
     pub(crate) facts: Facts,
     pub(crate) filter: Filter,
+    begin: u64,
     /// Where its packed part lies, and how long it is.
     at: u64,
     packed: u32,
@@ -77,6 +78,11 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// What it takes besides its records, in bytes.
+    pub(crate) fn overhead(&self) -> u64 {
+        self.at - self.begin
+    }
+
     /// Where the next block begins.
     pub(crate) fn end(&self) -> u64 {
         self.at + u64::from(self.packed)
@@ -114,9 +120,10 @@ pub(crate) fn head(file: &File, at: u64, end: u64) -> io::Result<Option<Head>> {
         return Ok(None);
     }
     let (text, bits) = rest.split_at(head_len as usize);
-    let facts = serde_json::from_slice::<Facts>(text).ok().filter(|facts| facts.size() <= u64::from(MAX_BODY));
+    let facts =
+        serde_json::from_slice::<Facts>(text).ok().filter(|facts| facts.size() <= u64::from(MAX_BODY));
     let (Some(facts), Some(filter)) = (facts, Filter::parse(bits)) else { return Ok(None) };
-    Ok(Some(Head { facts, filter, at: payload, packed, check: word(5) }))
+    Ok(Some(Head { facts, filter, begin: at, at: payload, packed, check: word(5) }))
 }
 
 fn head_check(lengths: &[u8], packed: u32, rest: &[u8]) -> u32 {
@@ -166,4 +173,3 @@ pub(crate) fn pack(records: &[Record]) -> io::Result<Option<Vec<u8>>> {
     block.extend_from_slice(&packed);
     Ok(Some(block))
 }
-

@@ -144,7 +144,8 @@ impl Body {
             let (job, attempt, gap) = (number(HAS_JOB)?, number(HAS_ATTEMPT)?, number(HAS_GAP)?);
             let text_end = text.checked_add(usize::try_from(reader.number()?).ok()?)?;
             let is_there = self.texts.get(text..text_end).is_some();
-            let raw_len = if flags & HAS_RAW != 0 { Some(usize::try_from(reader.number()?).ok()?) } else { None };
+            let raw_len =
+                if flags & HAS_RAW != 0 { Some(usize::try_from(reader.number()?).ok()?) } else { None };
             let raw_end = raw.checked_add(raw_len.unwrap_or(0))?;
             if !is_there || raw_end > self.raws.len() || job.is_some_and(|n| n >= jobs.len() as u64) {
                 return None;

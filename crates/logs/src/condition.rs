@@ -38,7 +38,9 @@ pub struct Condition {
 
 /// A text that is no condition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is no condition: write field=value, or !=, >, >=, <, <= with a number; fields of fields as a.b")]
+#[error(
+    "'{text}' is no condition: write field=value, or !=, >, >=, <, <= with a number; fields of fields as a.b"
+)]
 pub struct ConditionError {
     /// What it is, at most its beginning.
     pub text: String,
@@ -117,8 +119,17 @@ mod tests {
         let line = r#"{"prompt_len": 1200, "user": {"id": "7"}, "cache": "hit", "a.b": true, "n": null}"#;
         let met = |text: &str| Condition::parse(text).expect(text).is_met_by(line);
         for yes in [
-            "prompt_len>1000", "prompt_len>=1200", "prompt_len<=1200", "prompt_len!=3", "prompt_len = 1200.0",
-            "user.id=7", "user.id<8", "cache=hit", "cache!=miss", "a.b=true", "n=null",
+            "prompt_len>1000",
+            "prompt_len>=1200",
+            "prompt_len<=1200",
+            "prompt_len!=3",
+            "prompt_len = 1200.0",
+            "user.id=7",
+            "user.id<8",
+            "cache=hit",
+            "cache!=miss",
+            "a.b=true",
+            "n=null",
         ] {
             assert!(met(yes), "{yes}");
         }

@@ -115,7 +115,11 @@ mod tests {
     fn a_line_is_ruled_out_only_where_it_stands_for_itself() {
         let text = Pattern::text("needle").expect("a text");
         assert!(text.is_ruled_out_by(br#"{"message":"hay"}"#));
-        for not in [&br#"{"message":"a NEEDLE"}"#[..], br#"{"message":"nee\u001b[0mdle"}"#, "{\"m\":\"é\"}".as_bytes()] {
+        for not in [
+            &br#"{"message":"a NEEDLE"}"#[..],
+            br#"{"message":"nee\u001b[0mdle"}"#,
+            "{\"m\":\"é\"}".as_bytes(),
+        ] {
             assert!(!text.is_ruled_out_by(not));
         }
         assert!(!Pattern::regex("^x").expect("one").is_ruled_out_by(br#"{"message":"hay"}"#));

@@ -62,7 +62,8 @@ impl Plan {
             stems.retain(|stem, _| query.wants(stem));
             Ok(stems)
         };
-        let mut planner = Planner { query, keys: query.keys(), plan: Self::default(), newer: BTreeMap::new() };
+        let mut planner =
+            Planner { query, keys: query.keys(), plan: Self::default(), newer: BTreeMap::new() };
         for (stem, _) in list()?.into_iter().filter(|(_, files)| files.live) {
             let path = names::path(dir, &stem, Kind::Live);
             planner.live(&stem, &path).map_err(read(&path))?;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use runyard_domain::{EndpointId, Timestamp, WorkerId};
 
-use crate::plan::Plan;
+use crate::names;
+use crate::plan::{Place, Plan};
 use crate::{LogError, Query, Record, Search, Tail};
 
 /// The most text that one answer has, in bytes.
@@ -36,7 +37,18 @@ impl Reader {
 
     /// The newest `limit` records that match, oldest first; fewer where their text is more than 16 MiB.
     pub fn query(&self, query: &Query) -> Result<Vec<Record>, LogError> {
-        Ok(self.search(query)?.newest(MAX_ANSWER)?.0)
+        Ok(self.newest(query)?.0)
+    }
+
+    /// The same, and whether there are older ones that match.
+    pub fn newest(&self, query: &Query) -> Result<(Vec<Record>, bool), LogError> {
+        self.search(query)?.newest(MAX_ANSWER)
+    }
+
+    /// Whether there are lines of this worker.
+    pub fn has_worker(&self, endpoint: &EndpointId, worker: &WorkerId) -> bool {
+        let files = names::of_stem(&self.dir.join(endpoint.as_str()), worker.as_str());
+        files.is_ok_and(|files| files.live || !files.parts.is_empty() || !files.segments.is_empty())
     }
 
     /// A search for what matches, the newest first.
@@ -88,6 +100,17 @@ impl Reader {
         }
         groups.sort_by_key(|(at, _)| *at);
         Ok(groups.into_iter().flat_map(|(_, group)| group).collect())
+    }
+
+    /// Bytes of heads and filters, of all that is packed of an endpoint.
+    pub fn overhead(&self, endpoint: &EndpointId) -> Result<u64, LogError> {
+        let query = Query::new(endpoint.clone());
+        let plan = Plan::of(&self.folder(&query), &query)?;
+        let heads = plan.places.iter().filter_map(|place| match place {
+            Place::Block(_, head) => Some(head.overhead()),
+            Place::Lines(_) => None,
+        });
+        Ok(heads.sum())
     }
 
     fn folder(&self, query: &Query) -> PathBuf {

@@ -54,7 +54,8 @@ impl Tail {
         let plan = Plan::of(&self.dir, &self.query)?;
         self.positions = plan.positions;
         self.started = true;
-        let (records, _) = Search::new(self.dir.clone(), self.query.clone(), plan.places).newest(STEP as usize)?;
+        let (records, _) =
+            Search::new(self.dir.clone(), self.query.clone(), plan.places).newest(STEP as usize)?;
         Ok(Polled { records, more: false })
     }
 
@@ -128,10 +129,12 @@ impl Tail {
             Some(_) => (None, self.query.build),
             None => (Some(runyard_domain::WorkerId::new(stem)), None),
         };
-        let all = Query { worker, build, numbers, limit: CATCH_UP, ..Query::new(self.query.endpoint.clone()) };
+        let all =
+            Query { worker, build, numbers, limit: CATCH_UP, ..Query::new(self.query.endpoint.clone()) };
         let error = |error: LogError| io::Error::other(error.to_string());
         let plan = Plan::of(&self.dir, &all).map_err(error)?;
-        let last = plan.positions.get(stem).map_or(after, |position| position.last).min(before - 1).max(after);
+        let last =
+            plan.positions.get(stem).map_or(after, |position| position.last).min(before - 1).max(after);
         let places = plan.places.into_iter().filter(|place| is_put_aside(place, before)).collect();
         let search = Search::new(self.dir.clone(), all, places);
         let (records, _) = search.newest(STEP as usize).map_err(error)?;
@@ -165,7 +168,9 @@ fn skipped(next: &Record, count: u64) -> Record {
         inferred: false,
         partial: false,
         gap: Some(count),
-        message: format!("{count} lines are not shown here: they came faster than they were followed; they are stored"),
+        message: format!(
+            "{count} lines are not shown here: they came faster than they were followed; they are stored"
+        ),
         raw: None,
         ..next.clone()
     }

@@ -8,7 +8,9 @@ use std::io::Write;
 
 use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
 
-use crate::{Level, MAX_LINE, Origin, Pattern, Query, Reader, Record, Running, Source, Writer, remove_endpoint};
+use crate::{
+    Level, MAX_LINE, Origin, Pattern, Query, Reader, Record, Running, Source, Writer, remove_endpoint,
+};
 
 mod packed;
 

@@ -307,7 +307,8 @@ impl Writer {
         self.put()?;
         if self.lost > 0 {
             let lost = std::mem::take(&mut self.lost);
-            let message = format!("{lost} lines are missing here: the disk took no more, and neither did memory");
+            let message =
+                format!("{lost} lines are missing here: the disk took no more, and neither did memory");
             let mut record = self.record(self.now, Source::System, message.as_bytes());
             (record.level, record.gap) = (Some(Level::Error), Some(lost));
             self.encode(&record);

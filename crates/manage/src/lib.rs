@@ -118,6 +118,8 @@ pub(crate) struct Inner {
     pub(crate) sign_in: sign_in::SignIn,
     /// One change of members after the other.
     pub(crate) member_turn: tokio::sync::Mutex<()>,
+    /// Turns of those who search logs.
+    pub(crate) searches: tokio::sync::Semaphore,
     /// One change of secrets after the other.
     pub(crate) secret_turn: tokio::sync::Mutex<()>,
 }
@@ -169,6 +171,7 @@ impl Manage {
             rest: rest::State::new(rest),
             sign_in: sign_in::SignIn::new(sign_in),
             member_turn: tokio::sync::Mutex::default(),
+            searches: tokio::sync::Semaphore::new(logs::SEARCHES),
             secret_turn: tokio::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner) }

@@ -1,125 +1,189 @@
-//! Logs: what workers printed and what happened to them; the newest, or as they come.
+//! Logs: what workers printed and what happened to them; the newest, or as they are found, or as they come.
+
+mod asked;
+mod follow;
 
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use runyard_domain::{Access, EndpointId, JobId, Timestamp, WorkerId};
-use runyard_logs::{Level, Query as LogQuery, Reader, Record};
-use runyard_runtime::Event;
-use runyard_vault::Caller;
-use serde::Deserialize;
+use runyard_logs::{Query as LogQuery, Reader, Record, Shown};
 use serde_json::{Value, json};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use crate::Manage;
 use crate::auth::Auth;
 use crate::problem::Problem;
-use crate::stream::lines;
+use crate::stream::bounded_lines;
+use asked::{Asked, How};
+pub(crate) use follow::{Follow, follow};
 
-#[derive(Deserialize)]
-pub(crate) struct Which {
-    endpoint: Option<String>,
-    job: Option<String>,
-    worker: Option<String>,
-    level: Option<String>,
-    q: Option<String>,
-    since: Option<i64>,
-    limit: Option<usize>,
-    build: Option<u32>,
-    #[serde(default)]
-    follow: bool,
+/// Searches that read files at the same time; others wait for their turn.
+pub(crate) const SEARCHES: usize = 4;
+
+/// Why a call with these parameters is refused, where it is; for the fuzz targets.
+pub(crate) fn refusal(pairs: &[(String, String)]) -> Option<String> {
+    asked::probe(pairs).err()
 }
 
-fn parsed<T, E: std::fmt::Display>(id: Result<T, E>) -> Result<T, Problem> {
-    id.map_err(|error| Problem::invalid(error.to_string()))
-}
-
-impl Which {
-    fn query(&self, manage: &Manage, caller: &Caller) -> Result<Vec<LogQuery>, Problem> {
-        let job = self.job.as_deref().map(|id| parsed(JobId::parse(id))).transpose()?;
-        let worker = self.worker.as_deref().map(|id| parsed(WorkerId::parse(id))).transpose()?;
-        let level = match self.level.as_deref() {
-            None => None,
-            Some(word) => Some(Level::from_word(word).ok_or_else(|| {
-                Problem::invalid(format!("level '{word}' is none of debug, info, warn, error"))
-            })?),
-        };
-        let endpoints = self.endpoints(manage, caller, job.as_ref(), worker.as_ref())?;
-        let query = |endpoint| LogQuery {
-            endpoint,
-            worker: worker.clone(),
-            job: job.clone(),
-            build: self.build,
-            level,
-            text: self.q.clone(),
-            since: self.since.map(Timestamp),
-            limit: self.limit.unwrap_or(200).clamp(1, 5000),
-        };
-        Ok(endpoints.into_iter().map(query).collect())
-    }
-
-    /// The endpoint that is named, or that the job or worker belongs to, or all that the caller sees.
-    fn endpoints(
-        &self,
-        manage: &Manage,
-        caller: &Caller,
-        job: Option<&JobId>,
-        worker: Option<&WorkerId>,
-    ) -> Result<Vec<EndpointId>, Problem> {
-        if let Some(ep) = &self.endpoint {
-            return Ok(vec![manage.endpoint(caller, Access::Read, ep)?.id.clone()]);
-        }
-        if let Some(job) = job {
-            return Ok(vec![manage.find_job(caller, job.as_str())?.endpoint]);
-        }
-        if let Some(worker) = worker {
-            let record = manage.inner.engine.reader().worker(worker)?;
-            let record = record.filter(|r| caller.sees(&r.endpoint));
-            let missing = || Problem::not_found(format!("there is no worker '{worker}'"));
-            return Ok(vec![record.ok_or_else(missing)?.endpoint]);
-        }
-        let all = manage.inner.engine.endpoints();
-        Ok(all.into_iter().map(|e| e.id.clone()).filter(|id| caller.sees(id)).collect())
-    }
-}
-
+/// A record as it is told: what is not known of it is left out, but for what older programs ask for.
 fn view(record: &Record) -> Value {
-    json!({
+    let mut view = json!({
         "at": record.at.0, "seq": record.seq, "endpoint": record.endpoint, "worker": record.worker,
         "release": record.release, "source": record.source, "level": record.level,
         "job": record.job, "inferred": record.inferred, "message": record.message,
-    })
+    });
+    let folded = Some(record.folded()).filter(|states| *states > 0);
+    let more = [
+        ("attempt", record.attempt.map(Value::from)),
+        ("partial", record.partial.then_some(Value::Bool(true))),
+        ("gap", record.gap.map(Value::from)),
+        ("folded", folded.map(Value::from)),
+        ("fields", record.fields().map(Value::from)),
+        ("raw", record.raw.clone().map(Value::from)),
+    ];
+    for (name, value) in more.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        view[name] = value;
+    }
+    view
 }
 
 pub(crate) async fn read(
     State(manage): State<Manage>,
     auth: Auth,
-    Query(which): Query<Which>,
+    Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    let queries = which.query(&manage, &auth.0)?;
+    let asked = Asked::parse(&pairs)?;
+    let queries = asked.queries(&manage, &auth.0)?;
     // Subscribed before the first look, so that nothing falls between.
     let events = manage.inner.fleet.watch_runtime();
-    let limit = which.limit.unwrap_or(200).clamp(1, 5000);
     let reader = Reader::open(&manage.inner.logs);
-    if !which.follow {
-        let records = blocking(move || newest(&reader, &queries, limit)).await?;
-        return Ok(Json(json!({"records": records})).into_response());
+    match asked.how {
+        How::Newest { context } => {
+            let _turn = manage.inner.searches.acquire().await;
+            let found = blocking(move || newest(&reader, &queries, context)).await?;
+            if found.records.is_empty() {
+                asked.is_known(&manage, &auth.0)?;
+            }
+            Ok(Json(json!({"records": found.records, "more": found.more})).into_response())
+        }
+        How::Found => {
+            if queries.is_empty() {
+                asked.is_known(&manage, &auth.0)?;
+            }
+            let (sender, response) = bounded_lines();
+            tokio::spawn(found(manage.clone(), reader, queries, sender));
+            Ok(response)
+        }
+        How::Follow => {
+            asked.is_known(&manage, &auth.0)?;
+            let (sender, response) = bounded_lines();
+            let what = Follow { reader, queries, skip_first: false, ends: false };
+            tokio::spawn(follow(what, events, sender, |record| Some(view(record))));
+            Ok(response)
+        }
     }
-    let (sender, response) = lines();
-    let what = Follow { reader, queries, skip_first: false, ends: false };
-    tokio::spawn(follow(what, events, sender, |record| Some(view(record))));
-    Ok(response)
 }
 
-fn newest(reader: &Reader, queries: &[LogQuery], limit: usize) -> Result<Vec<Value>, Problem> {
-    let mut all: Vec<Record> = Vec::new();
+/// The newest records, oldest first.
+struct Newest {
+    records: Vec<Value>,
+    /// Whether there are older ones that match.
+    more: bool,
+}
+
+fn newest(reader: &Reader, queries: &[LogQuery], context: u64) -> Result<Newest, Problem> {
+    let failed = |error| Problem::internal(&error);
+    let limit = queries.first().map_or(0, |query| query.limit);
+    let (mut all, mut more): (Vec<Record>, bool) = (Vec::new(), false);
     for query in queries {
-        all.extend(reader.query(query).map_err(|error| Problem::internal(&error))?);
+        let (records, older) = reader.newest(query).map_err(failed)?;
+        all.extend(records);
+        more |= older;
     }
-    all.sort_by_key(|record| (record.at, record.seq));
+    all.sort_by(|a, b| (a.at, &a.worker, a.seq).cmp(&(b.at, &b.worker, b.seq)));
     let cut = all.len().saturating_sub(limit);
-    Ok(all[cut..].iter().map(view).collect())
+    let records: Vec<Record> = all.split_off(cut);
+    more |= cut > 0;
+    if context == 0 {
+        return Ok(Newest { records: records.iter().map(view).collect(), more });
+    }
+    let mut views = Vec::new();
+    for query in queries {
+        let own = records.iter().filter(|record| record.endpoint == query.endpoint).cloned().collect();
+        for Shown { record, is_context } in reader.around(query, own, context).map_err(failed)? {
+            let mut view = view(&record);
+            if is_context {
+                view["context"] = true.into();
+            }
+            views.push(view);
+        }
+    }
+    Ok(Newest { records: views, more })
+}
+
+/// Sends what matches as it is found, newest first, and how far the search is.
+async fn found(manage: Manage, reader: Reader, queries: Vec<LogQuery>, sender: mpsc::Sender<Value>) {
+    let mut queries = queries.into_iter().peekable();
+    while let Some(query) = queries.next() {
+        let mut finding = Finding { left: query.limit, told: 0, is_last: queries.peek().is_none() };
+        if finding.run(&manage, &reader, query, &sender).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// One search that is told as it goes on.
+struct Finding {
+    /// So many more records may be sent.
+    left: usize,
+    /// The percents that were told.
+    told: u64,
+    /// Whether no other search comes after it.
+    is_last: bool,
+}
+
+impl Finding {
+    /// Searches to the end; none where nobody listens any more, or it failed.
+    async fn run(
+        &mut self,
+        manage: &Manage,
+        reader: &Reader,
+        query: LogQuery,
+        sender: &mpsc::Sender<Value>,
+    ) -> Option<()> {
+        let reader = reader.clone();
+        let failed = |error| Problem::internal(&error);
+        let turn = manage.inner.searches.acquire().await.ok()?;
+        let mut search = blocking(move || reader.search(&query).map_err(failed)).await.ok()?;
+        drop(turn);
+        loop {
+            let turn = manage.inner.searches.acquire().await.ok()?;
+            let stepped = blocking(move || {
+                let step = search.step().map_err(failed)?;
+                Ok((search, step))
+            });
+            let (back, step) = stepped.await.ok()?;
+            drop(turn);
+            search = back;
+            let more = step.records.len() > self.left;
+            for record in step.records.iter().take(self.left) {
+                sender.send(view(record)).await.ok()?;
+            }
+            self.left = self.left.saturating_sub(step.records.len());
+            let is_last = step.is_last || self.left == 0;
+            let percent = (step.done * 100).checked_div(step.total).unwrap_or(100);
+            if is_last || percent > self.told {
+                self.told = percent;
+                let more = more || is_last && !step.is_last;
+                let is_end = is_last && self.is_last;
+                let told = json!({"done": step.done, "total": step.total, "isLast": is_end, "more": more});
+                sender.send(json!({"progress": told})).await.ok()?;
+            }
+            if is_last {
+                return Some(());
+            }
+        }
+    }
 }
 
 async fn blocking<T: Send + 'static>(
@@ -128,55 +192,5 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => Err(Problem::internal(&error)),
-    }
-}
-
-/// What is followed, and how.
-pub(crate) struct Follow {
-    /// Where it is read.
-    pub(crate) reader: Reader,
-    /// What is looked for.
-    pub(crate) queries: Vec<LogQuery>,
-    /// Only what comes is wanted, not what is there.
-    pub(crate) skip_first: bool,
-    /// Nothing more can come.
-    pub(crate) ends: bool,
-}
-
-/// Sends what is there, then looks again whenever a worker printed something. `show` makes of a record what is sent, or
-/// leaves it out.
-pub(crate) async fn follow<T>(
-    what: Follow,
-    mut events: tokio::sync::broadcast::Receiver<Event>,
-    sender: mpsc::UnboundedSender<T>,
-    show: impl Fn(&Record) -> Option<T>,
-) {
-    let Follow { reader, queries, mut skip_first, ends } = what;
-    let mut tails: Vec<_> = queries.into_iter().map(|query| reader.follow(query)).collect();
-    loop {
-        let polled = blocking(move || {
-            let mut records = Vec::new();
-            for tail in &mut tails {
-                records.extend(tail.poll().map_err(|error| Problem::internal(&error))?);
-            }
-            records.sort_by_key(|record| (record.at, record.seq));
-            Ok((tails, records))
-        });
-        let Ok((back, records)) = polled.await else { return };
-        tails = back;
-        if !std::mem::take(&mut skip_first) {
-            for shown in records.iter().filter_map(&show) {
-                if sender.send(shown).is_err() {
-                    return;
-                }
-            }
-        }
-        if ends {
-            return;
-        }
-        tokio::select! {
-            event = events.recv() => if matches!(event, Err(RecvError::Closed)) { return },
-            () = sender.closed() => return,
-        }
     }
 }

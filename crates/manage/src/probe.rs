@@ -3,7 +3,7 @@
 use runyard_domain::Settings;
 use serde_json::Map;
 
-use crate::{deploy, endpoints, keys, members, releases, rest};
+use crate::{deploy, endpoints, keys, logs, members, releases, rest};
 
 /// Which of the calls' bodies a text can be.
 pub fn bodies(text: &[u8]) -> Vec<&'static str> {
@@ -38,6 +38,11 @@ pub fn cookie(line: &[u8], name: &str) -> Option<String> {
     let mut headers = http::HeaderMap::new();
     headers.insert(http::header::COOKIE, http::HeaderValue::from_bytes(line).ok()?);
     crate::sign_in::cookie_of(&headers, name).map(str::to_owned)
+}
+
+/// Why a search in the logs with these parameters is refused, where it is.
+pub fn log_refusal(pairs: &[(String, String)]) -> Option<String> {
+    logs::refusal(pairs)
 }
 
 /// The default settings with these changes, where they are allowed.

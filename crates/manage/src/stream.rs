@@ -82,6 +82,25 @@ pub(crate) fn lines() -> (mpsc::UnboundedSender<Value>, Response) {
     (sender, (headers, HttpBody::from_stream(lines)).into_response())
 }
 
+/// Lines that wait for a reader before their writer waits, too.
+const WAITING: usize = 256;
+
+/// The same for who may send more than is taken: sending waits for the reader.
+pub(crate) fn bounded_lines() -> (mpsc::Sender<Value>, Response) {
+    let (sender, receiver) = mpsc::channel::<Value>(WAITING);
+    let lines = stream::unfold(receiver, |mut receiver| async move {
+        // What is there goes out together.
+        let mut values = Vec::new();
+        if receiver.recv_many(&mut values, WAITING).await == 0 {
+            return None;
+        }
+        let text = values.iter().fold(String::new(), |text, value| text + &value.to_string() + "\n");
+        Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), receiver))
+    });
+    let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
+    (sender, (headers, HttpBody::from_stream(lines)).into_response())
+}
+
 /// What a deploy came to.
 pub(crate) struct Outcome {
     /// The release that it made.

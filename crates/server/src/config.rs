@@ -125,6 +125,8 @@ struct File {
     keep_releases: Option<u64>,
     keep_releases_days: Option<u64>,
     cache_mib: Option<u64>,
+    logs_days: Option<u64>,
+    logs_mib: Option<u64>,
     build_cache_mib: Option<u64>,
     webhook_tries: Option<u32>,
     webhook_max_age_s: Option<u64>,

@@ -37,6 +37,9 @@ use account::{Account, Look};
 /// How often it looks.
 const EVERY: Duration = Duration::from_hours(1);
 
+/// How often it looks at logs in between: a worker can fill a disk within the hour.
+const LOGS_EVERY: Duration = Duration::from_mins(5);
+
 /// How long the token of a worker that ended lets late results in.
 const TOKEN_MS: i64 = 60 * 60 * 1000;
 
@@ -111,8 +114,25 @@ impl Sweeper {
                 Ok(swept) => report(&swept),
                 Err(error) => tracing::warn!(%error, cause = ?error, "a sweep ended early"),
             }
-            tokio::time::sleep(EVERY).await;
+            let next = tokio::time::Instant::now() + EVERY;
+            while tokio::time::Instant::now() + LOGS_EVERY < next {
+                tokio::time::sleep(LOGS_EVERY).await;
+                match self.sweep_logs().await {
+                    Ok(swept) => report(&swept),
+                    Err(error) => tracing::warn!(%error, cause = ?error, "logs could not be looked at"),
+                }
+            }
+            tokio::time::sleep_until(next).await;
         }
+    }
+
+    /// Removes logs alone.
+    async fn sweep_logs(&self) -> Result<Vec<DiskAccount>, SweepError> {
+        let _turn = self.turn.lock().await;
+        let known = self.known().await?;
+        let accounts = vec![accounts::logs(&self.paths, self.keep)];
+        let clear = move || house::clear(&accounts, &Look::new(&known, false));
+        Ok(tokio::task::spawn_blocking(clear).await?)
     }
 
     /// Removes what may go; `now` is impatient, as somebody who asks for it is.

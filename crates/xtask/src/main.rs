@@ -26,7 +26,7 @@ cargo xtask COMMAND
        --gate                   fails where a ratio within the run does not hold
        --docs                   puts the figures into docs/benchmarks.md
        --only=ROW               this row alone, and others named so: fdatasync, echo, store, submit, jobs, redis,
-                                start, sdk, prefetch, python, fanout, endpoints, queue";
+                                start, sdk, prefetch, logs, python, fanout, endpoints, queue";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

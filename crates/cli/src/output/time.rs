@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
 /// The wall clock, in milliseconds since the Unix epoch. The only place of the command line that reads it.
@@ -36,6 +37,41 @@ pub fn parse_ms(text: &str, plain: i64) -> Result<i64, String> {
 /// A duration flag; a plain number is in seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(parse_ms(text, 1_000)? as u64))
+}
+
+/// A point in time that is past, in milliseconds: so long ago, a time of this day, a date, or both; in the local zone
+/// where none is said.
+pub fn moment(text: &str) -> Result<i64, String> {
+    moment_before(text, &zoned(now_ms()).ok_or("the clock is wrong")?)
+}
+
+fn moment_before(text: &str, now: &jiff::Zoned) -> Result<i64, String> {
+    let text = text.trim();
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(at.as_millisecond());
+    }
+    if let Ok(ms) = parse_ms(text, 1_000) {
+        return Ok(now.timestamp().as_millisecond() - ms);
+    }
+    let day = text.parse::<Date>().map(|date| date.to_datetime(Time::midnight()));
+    let today = |time: Time| {
+        let at = now.date().to_datetime(time);
+        // 23:50 shortly after midnight is yesterday's.
+        if at > now.datetime() { at.yesterday() } else { Ok(at) }
+    };
+    let time = || text.parse::<Time>().and_then(today);
+    // `T10:30`, as a part of a date, is what parses as a time of day, too.
+    let local = if text.contains(['T', ' ']) {
+        text.replace(' ', "T").parse::<DateTime>()
+    } else {
+        day.or_else(|_| time())
+    };
+    let zoned = local.and_then(|local| local.to_zoned(now.time_zone().clone()));
+    zoned.map(|at| at.timestamp().as_millisecond()).map_err(|_| {
+        format!(
+            "'{text}' is no time: write 30m or 2h for so long ago, 10:30, 2026-01-31, or 2026-01-31T10:30"
+        )
+    })
 }
 
 /// A duration flag in milliseconds; a plain number is in milliseconds, as RunPod's fields are.
@@ -123,6 +159,26 @@ mod tests {
             assert!(parse_ms(bad, 1_000).is_err(), "{bad}");
         }
         assert_eq!(milliseconds("600000"), Ok(600_000));
+    }
+
+    #[test]
+    fn points_in_time_are_read_in_many_forms() {
+        let now: jiff::Zoned = "2026-03-10T10:00:00[UTC]".parse().expect("a time");
+        let read = |text: &str| moment_before(text, &now).map(rfc3339);
+        for (text, wanted) in [
+            ("30m", "2026-03-10T09:30:00.000Z"),
+            ("09:15", "2026-03-10T09:15:00.000Z"),
+            ("23:50", "2026-03-09T23:50:00.000Z"),
+            ("2026-03-01", "2026-03-01T00:00:00.000Z"),
+            ("2026-03-01T12:00", "2026-03-01T12:00:00.000Z"),
+            ("2026-03-01 12:00:30", "2026-03-01T12:00:30.000Z"),
+            ("2026-03-01T12:00:00+02:00", "2026-03-01T10:00:00.000Z"),
+        ] {
+            assert_eq!(read(text), Ok(wanted.to_owned()), "{text}");
+        }
+        for bad in ["", "soon", "25:00", "2026-13-01", "-5m", "T"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub const CHUNK_HEADER: &str = "x-runyard-chunk";
 /// The header that names the jobs of a take's answer, separated by commas; long lists take several lines.
 pub const JOBS_HEADER: &str = "x-runyard-jobs";
 
+/// The header with the numbers of their attempts, in the same order.
+pub const ATTEMPTS_HEADER: &str = "x-runyard-attempts";
+
 /// Every path of the worker protocol and what answers there.
 fn table() -> Vec<(&'static str, MethodRouter<Gateway>)> {
     vec![

@@ -6,11 +6,12 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode};
+use runyard_domain::Job;
 use runyard_engine::{Ask, Handed, Take};
 
-use super::JOBS_HEADER;
 use super::access::Worker;
 use super::error::WorkerError;
+use super::{ATTEMPTS_HEADER, JOBS_HEADER};
 use crate::Gateway;
 use crate::splice::Splice;
 
@@ -47,13 +48,16 @@ fn asked(worker: &Worker, max: usize, hold: Duration) -> Ask {
 async fn take(gateway: &Gateway, worker: &Worker, ask: Ask, list: bool) -> Result<Response, WorkerError> {
     match gateway.engine().take(&worker.who, ask).await? {
         Take::Jobs(mut handover) => {
-            let ids: Vec<&str> = handover.jobs.iter().map(|handed| handed.job.id.as_str()).collect();
-            let lines: Vec<String> = ids.chunks(IDS_PER_LINE).map(|ids| ids.join(",")).collect();
+            let ids = handover.jobs.iter().map(|handed| handed.job.id.to_string()).collect();
+            let attempts = handover.jobs.iter().map(|handed| attempt(&handed.job).to_string()).collect();
+            let lines = [(JOBS_HEADER, lines(ids)), (ATTEMPTS_HEADER, lines(attempts))];
             let body = jobs(&handover.jobs, list || handover.jobs.len() > 1);
             let mut response = body.answer_then(move || handover.delivered());
-            for line in lines {
+            for (name, line) in
+                lines.into_iter().flat_map(|(name, lines)| lines.into_iter().map(move |l| (name, l)))
+            {
                 if let Ok(line) = HeaderValue::from_str(&line) {
-                    response.headers_mut().append(JOBS_HEADER, line);
+                    response.headers_mut().append(name, line);
                 }
             }
             Ok(response)
@@ -64,6 +68,16 @@ async fn take(gateway: &Gateway, worker: &Worker, ask: Ask, list: bool) -> Resul
             Ok(StatusCode::NO_CONTENT.into_response())
         }
     }
+}
+
+/// Which attempt this is. A job that begins later, in its turn of a list, has not counted it yet.
+fn attempt(job: &Job) -> u32 {
+    job.attempt + u32::from(job.is_held())
+}
+
+/// Lines of a header.
+fn lines(values: Vec<String>) -> Vec<String> {
+    values.chunks(IDS_PER_LINE).map(|values| values.join(",")).collect()
 }
 
 fn jobs(handed: &[Handed], list: bool) -> Splice {

@@ -28,6 +28,7 @@ async fn a_held_take_is_woken_by_the_job() {
     let taken = tokio::time::timeout(Duration::from_secs(10), held).await.unwrap().unwrap();
     assert_eq!(taken.json(), json!({"id": job, "input": 1}));
     assert_eq!(taken.header("x-runyard-jobs"), job);
+    assert_eq!(taken.header("x-runyard-attempts"), "1");
     let live = house.engine.live_worker(&runyard_domain::WorkerId::new("w1")).unwrap();
     assert_eq!(live.sdk.as_deref(), Some("1.12.0"));
 }

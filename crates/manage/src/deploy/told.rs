@@ -27,6 +27,10 @@ impl Deploy {
             "done": true, "ok": reason.is_none(), "release": self.release.number, "url": url,
             "serving": serving, "reason": reason.as_ref().map(views::fail_reason),
         }));
+        if let Some(mut log) = self.log.take() {
+            // It stays readable where it cannot be packed.
+            tokio::task::spawn_blocking(move || log.finish());
+        }
     }
 
     pub(super) fn note(&mut self, message: &str) {

@@ -23,11 +23,16 @@ pub(super) fn all(paths: &Paths, keep: Keep, engines: Vec<Box<dyn Account>>) -> 
     code.into_iter().chain(engines).chain(own(paths, keep)).collect()
 }
 
+/// That of logs.
+pub(super) fn logs(paths: &Paths, keep: Keep) -> Box<dyn Account> {
+    Box::new(logs::Logs { dir: paths.logs(), days: keep.logs_days, most: keep.logs_bytes })
+}
+
 /// Those of the data directory that are no code.
 fn own(paths: &Paths, keep: Keep) -> Vec<Box<dyn Account>> {
     vec![
         Box::new(caches::Caches { dir: paths.cache(), most: keep.cache_bytes }),
-        Box::new(logs::Logs { dir: paths.logs() }),
+        logs(paths, keep),
         Box::new(left_behind::LeftBehind {
             bundles: paths.bundles(),
             envs: paths.envs(),

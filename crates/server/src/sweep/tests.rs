@@ -15,8 +15,13 @@ struct Scratch {
     dir: tempfile::TempDir,
 }
 
-const KEEP: Keep =
-    Keep { releases: KeepRules { newest: 1, age_ms: 0 }, cache_bytes: 0, build_cache_bytes: 0 };
+const KEEP: Keep = Keep {
+    releases: KeepRules { newest: 1, age_ms: 0 },
+    cache_bytes: 0,
+    logs_days: 14,
+    logs_bytes: 1 << 20,
+    build_cache_bytes: 0,
+};
 
 impl Scratch {
     fn new() -> Self {
@@ -94,7 +99,11 @@ fn fill(scratch: &Scratch) -> BTreeSet<String> {
         ("logs/a/recent.jsonl".to_owned(), DAY, true),
         ("logs/a/old.jsonl".to_owned(), 15 * DAY, false),
         ("logs/a/spooled.jsonl".to_owned(), 15 * DAY, true),
-        ("logs/a/pruned.jsonl".to_owned(), 2 * HOUR, false),
+        ("logs/a/running.000000000001.seg".to_owned(), 15 * DAY, false),
+        ("logs/a/running.000000000900.seg".to_owned(), 13 * DAY, true),
+        ("logs/a/running.000000000990.part".to_owned(), 12 * DAY, true),
+        ("logs/a/pruned.000000000001.seg".to_owned(), 2 * HOUR, true),
+        ("logs/a/pruned-long-ago.000000000001.seg".to_owned(), 15 * DAY, false),
         ("logs/a/just-made.jsonl".to_owned(), 60, true),
         ("logs/a/build-1.jsonl".to_owned(), 30 * DAY, true),
         ("logs/a/build-2.jsonl".to_owned(), 2 * HOUR, false),
@@ -146,7 +155,7 @@ fn only_what_nobody_needs_goes() {
     finish(&scratch, &['a', 'b', 'c']);
     let swept = scratch.clear(&known(), false);
     assert_eq!(scratch.left(), stays);
-    let expected = [("logs", 5), ("bundles", 1), ("environments", 1), ("left behind", 5)];
+    let expected = [("logs", 6), ("bundles", 1), ("environments", 1), ("left behind", 5)];
     assert_eq!(swept, BTreeMap::from(expected));
     assert_eq!(scratch.clear(&known(), false), BTreeMap::new());
     assert!(!scratch.dir.path().join("logs/gone").exists());

@@ -57,7 +57,10 @@ pub fn aims(report: Report<'_>) -> Vec<Aim> {
     let (queue, rate) = (report.row("queue"), |row: &str| report.rate(row, "64"));
     let lists = ratio(lists["lists"]["perSecond"].as_f64(), lists["one"]["perSecond"].as_f64());
     let flat = ratio(ms(&queue["ours"]["aloneLast"], "p50Us"), ms(&queue["ours"]["aloneFirst"], "p50Us"));
+    let searched = |side: &str| report.row("logs")["searches"][0][side]["s"].as_f64();
+    let search = ratio(searched("ours"), searched("zgrep"));
     vec![
+        aim("a text of a log found cold, beside zgrep", search, "", AtMost(0.20), Some(0.50)),
         aim("whole durable jobs a second, 64 clients", rate("jobs"), "", AtLeast(5_000.0), None),
         aim(
             "the same, beside Redis streams",

@@ -28,6 +28,9 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// How many lines come first where nothing is said, and at most.
 const LINES: (usize, usize) = (100, 5_000);
 
+/// Lines that wait for a reader before what is followed waits, too.
+const WAITING: usize = 256;
+
 /// Where to begin, and which lines.
 struct Asked {
     source: Option<bool>,
@@ -59,7 +62,7 @@ pub(in crate::rest) async fn stream(
         limit: if asked.since.is_some() { LINES.1 } else { asked.lines.max(1) },
         ..LogQuery::new(endpoint.id.clone())
     };
-    let (sender, receiver) = mpsc::unbounded_channel::<Bytes>();
+    let (sender, receiver) = mpsc::channel::<Bytes>(WAITING);
     let follow = Follow {
         reader: Reader::open(&manage.inner.logs),
         queries: vec![query],
@@ -109,7 +112,7 @@ fn event(record: &Record, source: Option<bool>) -> Option<Bytes> {
     Some(Bytes::from(format!("id: {at}\ndata: {data}\n\n")))
 }
 
-fn response(receiver: mpsc::UnboundedReceiver<Bytes>) -> Response {
+fn response(receiver: mpsc::Receiver<Bytes>) -> Response {
     let frames = stream::unfold(receiver, |mut receiver| async move {
         let frame = match tokio::time::timeout(SIGN_OF_LIFE, receiver.recv()).await {
             Ok(frame) => frame?,
