@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from support import handlers
+from support.base_image import BASE
 from support.wire import until
 
 CHATTY = Path(__file__).parent / "workers/chatty.py"
@@ -143,6 +144,22 @@ def test_a_worker_that_is_killed(chatty):
     assert "killed by signal 9" in said or "SIGKILL" in said or "signal 9" in said, said
 
 
+def test_a_worker_that_takes_too_much_memory(make_yard, engine, project):
+    yard = make_yard(env={"RUNYARD_DOCKER_HOST": engine.address}).start()
+    project.mkdir()
+    shutil.copy(CHATTY, project / "worker.py")
+    (project / "Dockerfile").write_text(f"FROM {BASE}\nCOPY worker.py /\nCMD [\"python\", \"-u\", \"/worker.py\"]\n")
+    yard.deploy(project, "hungry", "--max", 1, "--idle", "10m", "--memory", "100m", "--requeues", 0)
+    job = yard.wire.run("hungry", [{"print": "taking it all"}, {"error": "at once"}, {"flood": 1000}, {"take": 400}])
+    assert yard.wire.wait("hungry", job, 60)["status"] == "FAILED"
+    assert yard.wire.why(job)["code"] == "out_of_memory"
+    found = own(records(yard, job=job))[::-1]
+    assert sorted(r["message"] for r in found if not r["message"].startswith("line ")) == ["at once", "taking it all"]
+    assert [r["message"].split()[1] for r in found if r["message"].startswith("line ")] == [str(n) for n in range(1000)]
+    said = yard.cli("logs", "hungry", "--source", "system", "--level", "error").out
+    assert "memory" in said, said
+
+
 @pytest.mark.parametrize("count", [200_000])
 def test_a_worker_that_floods_its_pipe(chatty, count):
     yard = chatty
@@ -210,6 +227,8 @@ def test_lines_outlive_worker_agent_and_server(chatty):
     yard.kill()
     os.kill(pid, signal.SIGKILL)
     until(lambda: not Path(f"/proc/{pid}").exists())
+    offline = yard.cli("logs", jobs[0], "-n", 5000, "--jsonl").lines
+    assert [r["seq"] for r in own(offline)] == [r["seq"] for r in before[jobs[0]][:5000][::-1]], "no server is needed"
     yard.start()
     after = {job: [r for r in own(records(yard, job=job)) if r["worker"] == before[job][0]["worker"]] for job in before}
     assert after == before

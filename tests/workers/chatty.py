@@ -1,7 +1,8 @@
 """A worker that prints what its jobs say: the worker protocol in the standard library alone.
 
 A job's input is a list of steps: `print` and `error` (text, to either pipe), `bytes` (hex, to standard output), `flood`
-(so many numbered lines, as fast as the pipe takes them), `kill` (ends this process by that signal), `sleep` (seconds).
+(so many numbered lines, as fast as the pipe takes them), `take` (so many MiB of memory), `kill` (ends this process by
+that signal), `sleep` (seconds).
 """
 
 import http.client
@@ -52,10 +53,13 @@ def step(kind, value):
             flood(value)
         case "sleep":
             time.sleep(value)
+        case "take":
+            taken.extend(b"\x01" * (1 << 20) for _ in range(value))
         case "kill":
             os.kill(os.getpid(), value)
 
 
+taken = []
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 while True:
     try:

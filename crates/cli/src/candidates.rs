@@ -55,6 +55,7 @@ fn arg(arg: Arg) -> Arg {
         Some("JOB|ENDPOINT") => &[ENDPOINTS, JOB],
         Some("WORKER") => &[WORKERS],
         Some("ENDPOINT|WORKER") => &[ENDPOINTS, WORKERS],
+        Some("ENDPOINT|WORKER|JOB") => &[ENDPOINTS, WORKERS, JOB],
         _ => return arg,
     };
     arg.add(ArgValueCompleter::new(move |typed: &OsStr| offer(kinds, &typed.to_string_lossy())))

@@ -27,8 +27,8 @@ pub(crate) const CLOCK_SLACK_MS: i64 = 60_000;
 pub(crate) enum Place {
     /// Lines of JSON.
     Lines(Lines),
-    /// A block.
-    Block(Arc<File>, Box<Head>),
+    /// A block; of its records those with lower numbers than this are still to be looked at.
+    Block(Arc<File>, Box<Head>, u64),
 }
 
 /// How far the log of a stem goes.
@@ -145,7 +145,7 @@ impl Planner<'_> {
         while let Some(head) = heads.next()? {
             self.reached(stem, head.facts.last);
             if head.facts.first < newer && self.query.wants_block(&head, &self.keys) {
-                self.plan.places.push(Place::Block(Arc::clone(&file), Box::new(head)));
+                self.plan.places.push(Place::Block(Arc::clone(&file), Box::new(head), u64::MAX));
             }
         }
         Ok(())

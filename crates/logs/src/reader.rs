@@ -107,7 +107,7 @@ impl Reader {
         let query = Query::new(endpoint.clone());
         let plan = Plan::of(&self.folder(&query), &query)?;
         let heads = plan.places.iter().filter_map(|place| match place {
-            Place::Block(_, head) => Some(head.overhead()),
+            Place::Block(_, head, _) => Some(head.overhead()),
             Place::Lines(_) => None,
         });
         Ok(heads.sum())

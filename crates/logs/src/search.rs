@@ -14,6 +14,9 @@ use crate::plan::Place;
 use crate::query::Marks;
 use crate::{Level, LogError, Query, Record, Source};
 
+/// The most records of one block that are in memory at once: of many workers each has a block that waits.
+const TOGETHER: usize = 1_000;
+
 /// A search in progress.
 #[derive(Debug)]
 pub struct Search {
@@ -61,7 +64,7 @@ impl Search {
         let next = |place: Place| {
             let to = match &place {
                 Place::Lines(lines) => lines.to,
-                Place::Block(_, head) => head.facts.to,
+                Place::Block(_, head, _) => head.facts.to,
             };
             Next { to, place }
         };
@@ -125,10 +128,16 @@ impl Search {
                     self.places.push(Next { to: lines.to, place: Place::Lines(lines) });
                 }
             }
-            Place::Block(file, head) => {
-                let found = in_block(&file, &head, &self.query)?;
+            Place::Block(file, head, before) => {
+                let (found, rest) = in_block(&file, &head, &self.query, before)?;
+                match rest.then(|| found.last().map(|oldest| (oldest.at, oldest.seq))).flatten() {
+                    // What a step before it had may be newer; what comes is not.
+                    Some((to, before)) => {
+                        self.places.push(Next { to, place: Place::Block(file, head, before) })
+                    }
+                    None => self.done += head.facts.size(),
+                }
                 self.found.extend(found.into_iter().map(Found));
-                self.done += head.facts.size();
             }
         }
         Ok(())
@@ -138,27 +147,31 @@ impl Search {
 fn size(place: &Place) -> u64 {
     match place {
         Place::Lines(lines) => lines.left,
-        Place::Block(_, head) => head.facts.size(),
+        Place::Block(_, head, _) => head.facts.size(),
     }
 }
 
-/// The newest records of a block that match. A damaged block is one record that says so.
-fn in_block(file: &File, head: &Head, query: &Query) -> io::Result<Vec<Record>> {
+/// The newest records of a block that match, before this number, and whether there may be more that are wanted. A damaged
+/// block is one record that says so.
+fn in_block(file: &File, head: &Head, query: &Query, before: u64) -> io::Result<(Vec<Record>, bool)> {
     let facts = &head.facts;
-    let Some(body) = head.body(file)? else { return Ok(vec![damaged(head)]) };
+    let Some(body) = head.body(file)? else { return Ok((vec![damaged(head)], false)) };
     let mut places: Option<Vec<usize>> = None;
     if let Some(found) = query.pattern.as_ref().and_then(|pattern| pattern.places(&body.texts)) {
         let found: Vec<usize> = found.collect();
         if found.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), false));
         }
         places = Some(found);
     }
-    let Some((jobs, marks)) = body.marks() else { return Ok(vec![damaged(head)]) };
+    let Some((jobs, marks)) = body.marks() else { return Ok((vec![damaged(head)], false)) };
     let mut records = Vec::new();
-    for mark in marks.iter().rev() {
+    for mark in marks.iter().rev().filter(|mark| mark.seq < before) {
         if records.len() >= query.limit {
             break;
+        }
+        if records.len() >= TOGETHER {
+            return Ok((records, true));
         }
         if let Some(places) = &mut places {
             // Those that stand after this record were its successors'.
@@ -176,7 +189,7 @@ fn in_block(file: &File, head: &Head, query: &Query) -> io::Result<Vec<Record>> 
             records.push(body.record(facts, &jobs, mark));
         }
     }
-    Ok(records)
+    Ok((records, false))
 }
 
 /// Stands for the records of a block that cannot be read.

@@ -17,6 +17,8 @@ use crate::{Level, LogError, Query, Record, Search, Source};
 
 /// The most that one poll reads of files, in bytes, before it answers.
 const STEP: u64 = 8 * 1024 * 1024;
+/// The most lines that one poll answers, about.
+const MANY: usize = 20_000;
 /// The most lines that are caught up of one log that went on faster than it was read.
 const CATCH_UP: usize = 5_000;
 
@@ -66,7 +68,7 @@ impl Tail {
         self.positions.retain(|stem, _| stems.binary_search_by(|(other, _)| other.cmp(stem)).is_ok());
         let (mut found, mut read, count) = (Vec::new(), 0, stems.len());
         for n in 0..count {
-            if read >= STEP {
+            if read >= STEP || found.len() >= MANY {
                 self.turn = (self.turn + n) % count;
                 return Ok(Polled { records: newest(found, usize::MAX), more: true });
             }

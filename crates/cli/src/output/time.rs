@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn points_in_time_are_read_in_many_forms() {
-        let now: jiff::Zoned = "2026-03-10T10:00:00[UTC]".parse().expect("a time");
+        let now: jiff::Timestamp = "2026-03-10T10:00:00Z".parse().expect("a time");
+        let now = now.to_zoned(TimeZone::UTC);
         let read = |text: &str| moment_before(text, &now).map(rfc3339);
         for (text, wanted) in [
             ("30m", "2026-03-10T09:30:00.000Z"),

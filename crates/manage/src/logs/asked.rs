@@ -36,7 +36,7 @@ pub(crate) struct Asked {
 }
 
 fn parsed<T, E: Display>(read: Result<T, E>) -> Result<T, Problem> {
-    read.map_err(|error| Problem::invalid(error.to_string()))
+    read.map_err(|error| Problem::invalid(error.to_string().replace(char::is_control, "")))
 }
 
 impl Asked {
@@ -160,7 +160,7 @@ impl Asked {
 const CONTEXT_LINES: u64 = CONTEXT.1;
 
 fn shown(text: &str) -> String {
-    text.chars().take(60).collect()
+    text.chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Problem> {
