@@ -76,22 +76,25 @@ impl Condition {
     fn holds(&self, field: &Value) -> bool {
         let number = match field {
             Value::Number(number) => number.as_f64(),
-            Value::String(text) => text.parse().ok(),
+            Value::String(text) => text.parse().ok().filter(|number: &f64| number.is_finite()),
             _ => None,
         };
         if let (Some(has), Some(wanted)) = (number, self.number) {
+            let order = has.total_cmp(&wanted);
             return match self.operator {
-                Operator::Is => has == wanted,
-                Operator::IsNot => has != wanted,
-                Operator::Above => has > wanted,
-                Operator::AtLeast => has >= wanted,
-                Operator::Below => has < wanted,
-                Operator::AtMost => has <= wanted,
+                Operator::Is => order.is_eq(),
+                Operator::IsNot => order.is_ne(),
+                Operator::Above => order.is_gt(),
+                Operator::AtLeast => order.is_ge(),
+                Operator::Below => order.is_lt(),
+                Operator::AtMost => order.is_le(),
             };
         }
         let same = match field {
             Value::String(text) => *text == self.value,
-            other => other.to_string() == self.value,
+            Value::Null => self.value == "null",
+            Value::Bool(is) => self.value == if *is { "true" } else { "false" },
+            _ => false,
         };
         match self.operator {
             Operator::Is => same,

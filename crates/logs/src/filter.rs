@@ -37,7 +37,9 @@ impl Filter {
 
     /// Notes a job.
     pub(crate) fn add_job(&mut self, id: &str) {
-        job(id).into_iter().for_each(|key| self.set(key));
+        for key in job(id) {
+            self.set(key);
+        }
     }
 
     fn set(&mut self, key: Key) {
@@ -116,7 +118,9 @@ mod tests {
     fn what_is_there_is_never_denied() {
         let mut filter = Filter::new();
         let lines: Vec<String> = (0..2_000).map(|n| format!("Request {n} of JOB-{} Ärger", n * 7)).collect();
-        lines.iter().for_each(|line| filter.add_text(line));
+        for line in &lines {
+            filter.add_text(line);
+        }
         filter.add_job("j-1");
         let filter = filter.folded();
         assert!(filter.bytes().len() < MAX_BYTES, "it was folded");

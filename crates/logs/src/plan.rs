@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -110,7 +110,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn part(&mut self, stem: &str, first: u64, path: &PathBuf) -> io::Result<()> {
+    fn part(&mut self, stem: &str, first: u64, path: &Path) -> io::Result<()> {
         let newer = self.newer.get(stem).copied().unwrap_or(u64::MAX);
         if first >= newer {
             return Ok(());
@@ -129,8 +129,7 @@ impl Planner<'_> {
         let (since, until) = (self.query.since, self.query.until);
         let ended = since.is_some_and(|since| lines.to.plus(CLOCK_SLACK_MS) < since);
         let began_later = until.is_some_and(|until| lines.from > until.plus(CLOCK_SLACK_MS));
-        let other = self.query.numbers.is_some_and(|(first, last)| lines.first > last || lines.last < first);
-        if !ended && !began_later && !other {
+        if !ended && !began_later && self.query.wants_some_of(&(lines.first..=lines.last)) {
             self.plan.places.push(Place::Lines(lines));
         }
     }

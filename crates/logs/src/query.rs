@@ -1,6 +1,8 @@
 //! What is looked for in the logs of an endpoint. Blocks, lines and records are asked in that order: the cheaper the
 //! question, the earlier.
 
+use std::ops::RangeInclusive;
+
 use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
 
 use crate::block::Head;
@@ -32,8 +34,8 @@ pub struct Query {
     pub since: Option<Timestamp>,
     /// Records until then, that millisecond included.
     pub until: Option<Timestamp>,
-    /// Records with a number from the first to the last, both included.
-    pub numbers: Option<(u64, u64)>,
+    /// Records with a number in one of these ranges, ends included; none means any number.
+    pub numbers: Vec<RangeInclusive<u64>>,
     /// At most so many, the newest.
     pub limit: usize,
 }
@@ -53,7 +55,7 @@ impl Query {
             conditions: Vec::new(),
             since: None,
             until: None,
-            numbers: None,
+            numbers: Vec::new(),
             limit: 100,
         }
     }
@@ -82,8 +84,15 @@ impl Query {
             && self.level.is_none_or(|level| facts.gravest >= level)
             && self.release.is_none_or(|release| facts.release == release)
             && self.source.is_none_or(|source| facts.has(source))
-            && self.numbers.is_none_or(|(first, last)| facts.first <= last && facts.last >= first)
+            && self.wants_some_of(&(facts.first..=facts.last))
             && head.filter.may_hold(keys)
+    }
+
+    /// Whether numbers of a range are looked for.
+    pub(crate) fn wants_some_of(&self, there: &RangeInclusive<u64>) -> bool {
+        let overlaps =
+            |range: &RangeInclusive<u64>| range.start() <= there.end() && range.end() >= there.start();
+        self.numbers.is_empty() || self.numbers.iter().any(overlaps)
     }
 
     /// Reads a line of a file, if it is a record that is looked for.
@@ -121,7 +130,7 @@ impl Query {
             && self.source.is_none_or(|source| marks.source == source)
             && self.since.is_none_or(|since| marks.at >= since)
             && self.until.is_none_or(|until| marks.at <= until)
-            && self.numbers.is_none_or(|(first, last)| (first..=last).contains(&marks.seq))
+            && (self.numbers.is_empty() || self.numbers.iter().any(|range| range.contains(&marks.seq)))
     }
 
     /// Whether a text as people see it fits.

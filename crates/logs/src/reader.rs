@@ -1,11 +1,12 @@
 //! Searches in the logs of one endpoint, and what stands around what was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use runyard_domain::{EndpointId, Timestamp, WorkerId};
+use runyard_domain::{EndpointId, WorkerId};
 
 use crate::names;
 use crate::plan::{Place, Plan};
@@ -13,6 +14,9 @@ use crate::{LogError, Query, Record, Search, Tail};
 
 /// The most text that one answer has, in bytes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+/// First and last numbers of records.
+type Ranges = Vec<RangeInclusive<u64>>;
 
 /// Reads the logs folder.
 #[derive(Debug, Clone)]
@@ -65,41 +69,42 @@ impl Reader {
 
     /// These records, which are of one endpoint, with up to `lines` lines of the same worker before and after each,
     /// whatever those are. What stands together is together, and each line is there once.
-    pub fn around(&self, query: &Query, records: Vec<Record>, lines: u64) -> Result<Vec<Shown>, LogError> {
-        let mut ranges: BTreeMap<(Option<WorkerId>, u32), Vec<(u64, u64)>> = BTreeMap::new();
-        for record in &records {
+    pub fn around(&self, query: &Query, records: &[Record], lines: u64) -> Result<Vec<Shown>, LogError> {
+        let mut ranges: BTreeMap<(Option<WorkerId>, u32), Ranges> = BTreeMap::new();
+        for record in records {
             let release = if record.worker.is_none() { record.release } else { 0 };
             let of = ranges.entry((record.worker.clone(), release)).or_default();
             let (first, last) = (record.seq.saturating_sub(lines), record.seq.saturating_add(lines));
             match of.last_mut() {
                 // Records come in their order in time, and so by their numbers.
-                Some(range) if first <= range.1.saturating_add(1) => range.1 = last.max(range.1),
-                _ => of.push((first, last)),
+                Some(range) if first <= range.end().saturating_add(1) => *range = *range.start()..=last,
+                _ => of.push(first..=last),
             }
         }
-        let mut groups: Vec<(Timestamp, Vec<Shown>)> = Vec::new();
-        for ((worker, release), ranges) in ranges {
-            for numbers in ranges {
-                let near = Query {
-                    build: worker.is_none().then_some(release),
-                    worker: worker.clone(),
-                    numbers: Some(numbers),
-                    limit: usize::try_from(numbers.1 - numbers.0).unwrap_or(usize::MAX).saturating_add(1),
-                    ..Query::new(query.endpoint.clone())
-                };
-                let is_found = |near: &Record| {
-                    records.iter().any(|record| record.worker == near.worker && record.seq == near.seq)
-                };
-                let group: Vec<Shown> = self
-                    .query(&near)?
-                    .into_iter()
-                    .map(|record| Shown { is_context: !is_found(&record), record })
-                    .collect();
-                groups.extend(group.first().map(|first| first.record.at).map(|at| (at, group)));
+        let mut groups: Vec<Vec<Shown>> = Vec::new();
+        for ((worker, release), numbers) in ranges {
+            let near = Query {
+                build: worker.is_none().then_some(release),
+                worker: worker.clone(),
+                numbers,
+                limit: usize::MAX,
+                ..Query::new(query.endpoint.clone())
+            };
+            let found: HashSet<u64> = records.iter().filter(|r| r.worker == worker).map(|r| r.seq).collect();
+            let mut last = None;
+            for record in self.query(&near)? {
+                if last.is_none_or(|last: u64| last + 1 != record.seq) {
+                    groups.push(Vec::new());
+                }
+                last = Some(record.seq);
+                let shown = Shown { is_context: !found.contains(&record.seq), record };
+                if let Some(group) = groups.last_mut() {
+                    group.push(shown);
+                }
             }
         }
-        groups.sort_by_key(|(at, _)| *at);
-        Ok(groups.into_iter().flat_map(|(_, group)| group).collect())
+        groups.sort_by_key(|group| group.first().map(|first| first.record.at));
+        Ok(groups.into_iter().flatten().collect())
     }
 
     /// Bytes of heads and filters, of all that is packed of an endpoint.

@@ -133,7 +133,7 @@ impl Search {
                 match rest.then(|| found.last().map(|oldest| (oldest.at, oldest.seq))).flatten() {
                     // What a step before it had may be newer; what comes is not.
                     Some((to, before)) => {
-                        self.places.push(Next { to, place: Place::Block(file, head, before) })
+                        self.places.push(Next { to, place: Place::Block(file, head, before) });
                     }
                     None => self.done += head.facts.size(),
                 }

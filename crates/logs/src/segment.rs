@@ -105,12 +105,11 @@ impl<'a> Appender<'a> {
 
     /// Appends a block whose first record has this number.
     pub(crate) fn append(&mut self, first: u64, block: &[u8]) -> io::Result<()> {
-        let (mut file, len) = match self.open.take() {
-            Some(open) => open,
-            None => {
-                let path = names::path(self.dir, self.stem, Kind::Segment(first));
-                (OpenOptions::new().read(true).append(true).create(true).open(path)?, 0)
-            }
+        let (mut file, len) = if let Some(open) = self.open.take() {
+            open
+        } else {
+            let path = names::path(self.dir, self.stem, Kind::Segment(first));
+            (OpenOptions::new().read(true).append(true).create(true).open(path)?, 0)
         };
         if let Err(error) = file.write_all(block) {
             // Half a block would be passed over; it must not take space either.

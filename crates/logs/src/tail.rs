@@ -88,7 +88,8 @@ impl Tail {
         let (Some(file), Some(first)) = (live, first) else {
             // A log that was not being written at the last look either has nothing new.
             let is_over = before.is_some_and(|position| position.first == 0);
-            if !is_over && !(files.parts.is_empty() && files.segments.is_empty()) {
+            let is_there = !files.parts.is_empty() || !files.segments.is_empty();
+            if is_there && !is_over {
                 position.last = self.catch_up(stem, position.last, u64::MAX, found)?;
                 self.positions.insert(stem.to_owned(), Position { first: 0, ..position });
             }
@@ -126,7 +127,7 @@ impl Tail {
 
     /// Reads what was put aside after the record `after` and before `before`; answers the number of the last record.
     fn catch_up(&self, stem: &str, after: u64, before: u64, found: &mut Vec<Record>) -> io::Result<u64> {
-        let numbers = Some((after + 1, before - 1));
+        let numbers = vec![after + 1..=before - 1];
         let (worker, build) = match stem.strip_prefix("build-") {
             Some(_) => (None, self.query.build),
             None => (Some(runyard_domain::WorkerId::new(stem)), None),

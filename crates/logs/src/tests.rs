@@ -93,7 +93,7 @@ fn a_torn_line_is_skipped_and_closed() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::open(dir.path(), origin("w1")).unwrap();
     writer.write(Timestamp(1), Source::Stdout, b"one\n", &[]).unwrap();
-    let path = writer.path().to_owned();
+    let path = writer.path();
     drop(writer);
     fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"at\":1,\"se").unwrap();
     assert_eq!(messages(&all(dir.path())), ["one"]);

@@ -109,8 +109,9 @@ fn newest(reader: &Reader, queries: &[LogQuery], context: u64) -> Result<Newest,
     }
     let mut views = Vec::new();
     for query in queries {
-        let own = records.iter().filter(|record| record.endpoint == query.endpoint).cloned().collect();
-        for Shown { record, is_context } in reader.around(query, own, context).map_err(failed)? {
+        let is_own = |record: &&Record| record.endpoint == query.endpoint;
+        let own: Vec<Record> = records.iter().filter(is_own).cloned().collect();
+        for Shown { record, is_context } in reader.around(query, &own, context).map_err(failed)? {
             let mut view = view(&record);
             if is_context {
                 view["context"] = true.into();

@@ -95,7 +95,7 @@ fn a_search_finds_the_same_in_packed_and_in_fresh_logs() {
         assert_eq!(with(&|q| q.job = Some(JobId::new("job-7"))), [0; 0]);
         assert_eq!(with(&|q| q.release = Some(2)), [0; 0]);
         assert_eq!(with(&|q| q.source = Some(Source::Stderr)), [0; 0]);
-        assert_eq!(with(&|q| q.numbers = Some((7, 9))), [6, 7, 8]);
+        assert_eq!(with(&|q| q.numbers = vec![7..=8, 9..=9]), [6, 7, 8]);
         let range = with(&|q| (q.since, q.until) = (Some(Timestamp(500)), Some(Timestamp(1_000))));
         assert_eq!(range, numbers(&|n| (500..1_500).contains(&n)));
         assert_eq!(with(&|q| q.limit = 3), [MANY - 3, MANY - 2, MANY - 1]);
@@ -137,7 +137,7 @@ fn lines_around_a_line_are_those_of_its_worker() {
     let pattern = Some(Pattern::regex(r"request (3|7|20003) failed").unwrap());
     let query = Query { worker: worker.clone(), pattern, ..query() };
     let found = reader.query(&query).unwrap();
-    let shown = reader.around(&query, found, 2).unwrap();
+    let shown = reader.around(&query, &found, 2).unwrap();
     let told: Vec<_> = shown.iter().map(|shown| (shown.record.seq - 1, shown.is_context)).collect();
     let wanted = [1, 2, 3, 4, 5, 6, 7, 8, 9, 20_001, 20_002, 20_003, 20_004, 20_005];
     assert_eq!(told, wanted.map(|n| (n, ![3, 7, 20_003].contains(&n))));

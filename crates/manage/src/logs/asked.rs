@@ -65,7 +65,7 @@ impl Asked {
                 "where" => query.conditions.push(parsed(Condition::parse(value))?),
                 "since" => query.since = Some(moment(name, value)?),
                 "until" => query.until = Some(moment(name, value)?),
-                "seq" => query.numbers = Some(number(name, value).map(|seq| (seq, seq))?),
+                "seq" => query.numbers = vec![number(name, value).map(|seq| seq..=seq)?],
                 "limit" => limit = Some(number::<usize>(name, value)?),
                 "context" => context = number(name, value)?,
                 "follow" => follow = truth(name, value)?,
@@ -93,7 +93,7 @@ impl Asked {
 
     fn check(&self) -> Result<(), Problem> {
         let query = &self.query;
-        if query.numbers.is_some() && query.worker.is_none() && query.build.is_none() {
+        if !query.numbers.is_empty() && query.worker.is_none() && query.build.is_none() {
             return Err(Problem::invalid("seq is a number of one worker's or build's lines: name it"));
         }
         if self.how == How::Follow && query.until.is_some() {
