@@ -98,7 +98,7 @@ fn line(text: &mut String, dice: &mut u64, number: u64) -> anyhow::Result<()> {
     let (a, b) = (roll(), roll());
     match a % 6 {
         _ if number.is_multiple_of(500) => {
-            writeln!(text, "cache zqx-{:04x} was evicted after {} hits", a as u16, b % 500)?
+            writeln!(text, "cache zqx-{:04x} was evicted after {} hits", a as u16, b % 500)?;
         }
         0 => writeln!(
             text,

@@ -48,9 +48,10 @@ fn asked(worker: &Worker, max: usize, hold: Duration) -> Ask {
 async fn take(gateway: &Gateway, worker: &Worker, ask: Ask, list: bool) -> Result<Response, WorkerError> {
     match gateway.engine().take(&worker.who, ask).await? {
         Take::Jobs(mut handover) => {
-            let ids = handover.jobs.iter().map(|handed| handed.job.id.to_string()).collect();
-            let attempts = handover.jobs.iter().map(|handed| attempt(&handed.job).to_string()).collect();
-            let lines = [(JOBS_HEADER, lines(ids)), (ATTEMPTS_HEADER, lines(attempts))];
+            let ids: Vec<String> = handover.jobs.iter().map(|handed| handed.job.id.to_string()).collect();
+            let attempts: Vec<String> =
+                handover.jobs.iter().map(|handed| attempt(&handed.job).to_string()).collect();
+            let lines = [(JOBS_HEADER, lines(&ids)), (ATTEMPTS_HEADER, lines(&attempts))];
             let body = jobs(&handover.jobs, list || handover.jobs.len() > 1);
             let mut response = body.answer_then(move || handover.delivered());
             for (name, line) in
@@ -76,7 +77,7 @@ fn attempt(job: &Job) -> u32 {
 }
 
 /// Lines of a header.
-fn lines(values: Vec<String>) -> Vec<String> {
+fn lines(values: &[String]) -> Vec<String> {
     values.chunks(IDS_PER_LINE).map(|values| values.join(",")).collect()
 }
 

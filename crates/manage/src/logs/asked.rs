@@ -193,7 +193,7 @@ fn source(word: &str) -> Result<Source, Problem> {
 /// A point in time: milliseconds since 1970, or as RFC 3339 has it.
 fn moment(name: &str, value: &str) -> Result<Timestamp, Problem> {
     let ms = value.parse::<i64>().ok();
-    let ms = ms.or_else(|| value.parse::<jiff::Timestamp>().ok().map(|at| at.as_millisecond()));
+    let ms = ms.or_else(|| value.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond));
     ms.map(Timestamp).ok_or_else(|| {
         let what = "milliseconds since 1970, or a time as 2026-01-31T00:00:00Z";
         Problem::invalid(format!("{name} is {what}, and '{}' is neither", shown(value)))
@@ -214,18 +214,22 @@ mod tests {
         Asked::parse(&pairs)
     }
 
+    fn fine(asked: Result<Asked, Problem>) -> Asked {
+        asked.unwrap_or_else(|problem| panic!("{}", problem.words()))
+    }
+
     #[test]
     fn parameters_are_read_and_bounded() {
         let asked =
             parse(&[("q", "x"), ("limit", "99999"), ("since", "1970-01-01T00:00:01Z"), ("until", "7")]);
-        let query = asked.ok().expect("fine").query;
+        let query = fine(asked).query;
         assert_eq!(
             (query.limit, query.since, query.until),
             (5_000, Some(Timestamp(1_000)), Some(Timestamp(7)))
         );
-        let asked = parse(&[("context", "3"), ("limit", "5000")]).ok().expect("fine");
+        let asked = fine(parse(&[("context", "3"), ("limit", "5000")]));
         assert_eq!((asked.how, asked.query.limit), (How::Newest { context: 3 }, 200));
-        let asked = parse(&[("stream", "true"), ("endpoint", "e")]).ok().expect("fine");
+        let asked = fine(parse(&[("stream", "true"), ("endpoint", "e")]));
         assert_eq!((asked.how, asked.query.limit), (How::Found, usize::MAX));
         let many = vec![("where", "a=b"); 17];
         for bad in [

@@ -78,9 +78,8 @@ async fn output(events: &mut Receiver<Event>) -> bool {
     loop {
         match events.try_recv() {
             Ok(_) | Err(TryRecvError::Lagged(_)) => {}
-            Err(TryRecvError::Empty) => return true,
-            // The last look comes first.
-            Err(TryRecvError::Closed) => return true,
+            // Where the events are at their end, a last look comes first.
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return true,
         }
     }
 }

@@ -123,10 +123,11 @@ impl Logs {
 fn file(path: &Path) -> Option<File> {
     let file_name = path.file_name()?.to_str()?;
     let (of, rest) = file_name.split_once('.')?;
-    let is_packed = rest.ends_with(".seg");
-    if rest != "jsonl" && !is_packed && !rest.ends_with(".part") {
+    let kind = rest.rsplit('.').next()?;
+    if !["jsonl", "part", "seg"].contains(&kind) {
         return None;
     }
+    let is_packed = kind == "seg";
     let changed = path.symlink_metadata().and_then(|meta| meta.modified()).ok()?;
     Some(File { path: path.to_owned(), of: of.to_owned(), is_packed, bytes: files::size(path), changed })
 }
