@@ -68,6 +68,20 @@ impl Engine {
         self.commit_deed(Command::DropEndpoint(endpoint.clone())).await.map(drop)
     }
 
+    /// Removes an endpoint as it is when nobody else changes it; `check` may refuse that.
+    pub async fn drop_endpoint_if<E>(
+        &self,
+        endpoint: &EndpointId,
+        check: impl FnOnce(&Endpoint) -> Result<(), E>,
+    ) -> Result<Result<(), E>, EngineError> {
+        let _turn = self.shared.endpoint_turn.lock().await;
+        let Some(current) = self.endpoint_by_id(endpoint) else { return Ok(Ok(())) };
+        if let Err(refused) = check(&current) {
+            return Ok(Err(refused));
+        }
+        self.drop_endpoint(endpoint).await.map(Ok)
+    }
+
     /// Replaces a release's record.
     pub async fn put_release(&self, release: Release) -> Result<(), EngineError> {
         self.shared.writer.commit(Command::PutRelease(Box::new(release))).await.map(drop)

@@ -19,12 +19,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::Auth;
+use crate::page::{Paging, cursor};
 use crate::problem::Problem;
 use crate::{Manage, views};
-
-/// The most records of one page, and how many there are where nothing is said.
-const MOST: usize = 1_000;
-const USUAL: usize = 100;
 
 /// Where a request comes from, where that is another machine or another program of this one.
 #[derive(Debug, Clone, Copy)]
@@ -66,13 +63,13 @@ fn action(method: &Method, path: &str) -> String {
         ("DELETE", "registries/{name}" | "v2/registries/{id}") => "registry.remove",
         ("POST", "disk/prune") => "disk.prune",
         ("POST", "backup") => "backup.create",
-        ("POST", "v2/templates") => "template.create",
-        ("PATCH", "v2/templates/{id}") => "template.change",
-        ("DELETE", "v2/templates/{id}") => "template.remove",
-        ("POST", "v2/network-volumes") => "volume.create",
-        ("PATCH", "v2/network-volumes/{id}") => "volume.change",
-        ("DELETE", "v2/network-volumes/{id}") => "volume.remove",
-        ("PUT", "v2/account/ssh-keys") => "ssh-keys.set",
+        ("POST", "templates" | "v2/templates") => "template.create",
+        ("PATCH", "templates/{id}" | "v2/templates/{id}") => "template.change",
+        ("DELETE", "templates/{id}" | "v2/templates/{id}") => "template.remove",
+        ("POST", "volumes" | "v2/network-volumes") => "volume.create",
+        ("PATCH", "volumes/{id}" | "v2/network-volumes/{id}") => "volume.change",
+        ("DELETE", "volumes/{id}" | "v2/network-volumes/{id}") => "volume.remove",
+        ("PUT", "ssh-keys" | "v2/account/ssh-keys") => "ssh-keys.set",
         (method, rest) => return format!("{method} {rest}"),
     };
     name.to_owned()
@@ -161,20 +158,19 @@ pub(crate) struct Which {
     subject: Option<String>,
     since: Option<i64>,
     until: Option<i64>,
-    before: Option<u64>,
-    limit: Option<usize>,
 }
 
 pub(crate) async fn list(
     State(manage): State<Manage>,
     auth: Auth,
     Query(which): Query<Which>,
+    paging: Paging,
 ) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Admin, None)?;
     // Also an endpoint that is gone has a past: by its id.
     let id =
         |ep: String| manage.inner.engine.endpoint(&ep).map_or_else(|| EndpointId::new(ep), |e| e.id.clone());
-    let limit = which.limit.unwrap_or(USUAL).clamp(1, MOST);
+    let limit = paging.limit();
     let filter = AuditFilter {
         endpoint: which.endpoint.map(id),
         who: which.who,
@@ -182,12 +178,14 @@ pub(crate) async fn list(
         subject: which.subject,
         since: which.since.map(Timestamp),
         until: which.until.map(Timestamp),
-        before: which.before,
-        limit,
+        before: paging.after()?,
+        limit: limit + 1,
     };
-    let records = manage.inner.engine.reader().audit(&filter)?;
-    let next = records.last().filter(|_| records.len() == limit).map(|last| last.seq);
-    Ok(Json(json!({"records": records.iter().map(view).collect::<Vec<_>>(), "next": next})))
+    let mut records = manage.inner.engine.reader().audit(&filter)?;
+    let more = records.len() > limit;
+    records.truncate(limit);
+    let next = records.last().filter(|_| more).map(|last| cursor(&last.seq));
+    Ok(Json(json!({"records": records.iter().map(view).collect::<Vec<_>>(), "nextCursor": next})))
 }
 
 /// `Audit`.

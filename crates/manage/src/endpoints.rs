@@ -2,8 +2,11 @@
 
 pub(crate) mod change;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::Response;
 use runyard_domain::endpoint::{Settings, is_valid_name};
 use runyard_domain::{Access, Endpoint, EndpointId};
 use runyard_vault::Caller;
@@ -11,14 +14,21 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::auth::Auth;
+use crate::page::Paging;
 use crate::problem::Problem;
 use crate::stream::Body;
+use crate::version::{self, Versions, tagged};
 use crate::{Manage, fields};
 
-pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
-    let seen = manage.inner.engine.endpoints().into_iter().filter(|e| auth.0.sees(&e.id));
-    let views: Result<Vec<Value>, Problem> = seen.map(|e| manage.endpoint_view(&e)).collect();
-    Ok(Json(json!({"endpoints": views?})))
+pub(crate) async fn list(
+    State(manage): State<Manage>,
+    auth: Auth,
+    paging: Paging,
+) -> Result<Json<Value>, Problem> {
+    let seen = manage.inner.engine.endpoints().into_iter().filter(|e| auth.0.sees(&e.id)).collect();
+    let (page, next) = paging.cut(seen, |e: &Arc<Endpoint>| e.name.clone())?;
+    let views: Result<Vec<Value>, Problem> = page.iter().map(|e| manage.endpoint_view(e)).collect();
+    Ok(Json(json!({"endpoints": views?, "nextCursor": next})))
 }
 
 #[derive(Deserialize)]
@@ -32,11 +42,11 @@ pub(crate) async fn create(
     State(manage): State<Manage>,
     auth: Auth,
     body: Body<Create>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     auth.0.may(Access::Deploy, None)?;
     let body = body.read()?;
     let endpoint = manage.create_endpoint(&auth.0, &body.name, &body.settings).await?;
-    Ok(Json(manage.endpoint_view(&endpoint)?))
+    Ok(tagged(&version::of_endpoint(&endpoint), manage.endpoint_view(&endpoint)?))
 }
 
 impl Manage {
@@ -50,11 +60,26 @@ impl Manage {
         Ok(())
     }
 
-    /// Removes an endpoint for somebody who may, with the repository that it follows.
-    pub(crate) async fn delete_endpoint(&self, caller: &Caller, ep: &str) -> Result<(), Problem> {
+    /// Removes an endpoint for somebody who may, with the repository that it follows; only this version of it, where
+    /// one is named.
+    pub(crate) async fn delete_endpoint(
+        &self,
+        caller: &Caller,
+        ep: &str,
+        versions: &Versions,
+    ) -> Result<(), Problem> {
         let endpoint = self.endpoint(caller, Access::Deploy, ep)?;
-        self.forget_repository(&endpoint.id).await?;
-        self.remove_endpoint(&endpoint.id).await
+        let check = |endpoint: &Endpoint| versions.check(&version::of_endpoint(endpoint));
+        let held = self.inner.git.hold().await;
+        let connection = self.connection_of(&endpoint.id)?;
+        // Its record goes while it is that version, and takes that of its connection with it.
+        self.inner.engine.drop_endpoint_if(&endpoint.id, check).await??;
+        drop(held);
+        self.remove_endpoint(&endpoint.id).await?;
+        match connection {
+            Some(connection) => self.clear_repository(connection).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Makes an endpoint.
@@ -128,17 +153,19 @@ pub(crate) async fn show(
     State(manage): State<Manage>,
     auth: Auth,
     Path(ep): Path<String>,
-) -> Result<Json<Value>, Problem> {
+    versions: Versions,
+) -> Result<Response, Problem> {
     let endpoint = manage.endpoint(&auth.0, Access::Read, &ep)?;
-    Ok(Json(manage.endpoint_view(&endpoint)?))
+    Ok(versions.show(&version::of_endpoint(&endpoint), manage.endpoint_view(&endpoint)?))
 }
 
 pub(crate) async fn remove(
     State(manage): State<Manage>,
     auth: Auth,
     Path(ep): Path<String>,
+    versions: Versions,
 ) -> Result<Json<Value>, Problem> {
-    manage.delete_endpoint(&auth.0, &ep).await?;
+    manage.delete_endpoint(&auth.0, &ep, &versions).await?;
     Ok(Json(json!({"removed": true})))
 }
 

@@ -62,7 +62,7 @@ fn distance(from: &str, to: &str) -> usize {
 }
 
 /// The fields of a struct, as its `Deserialize` asks for them.
-fn of<T: DeserializeOwned>() -> &'static [&'static str] {
+pub(crate) fn of<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut fields: &'static [&'static str] = &[];
     let _ = T::deserialize(Asked(&mut fields));
     fields

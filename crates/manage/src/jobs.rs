@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::Manage;
 use crate::auth::Auth;
+use crate::page::{Paging, cursor};
 use crate::problem::Problem;
 
 #[derive(Deserialize)]
@@ -19,8 +20,6 @@ pub(crate) struct Which {
     endpoint: Option<String>,
     status: Option<String>,
     since: Option<i64>,
-    before: Option<String>,
-    limit: Option<usize>,
 }
 
 fn standing(word: &str) -> Result<Standing, Problem> {
@@ -41,25 +40,28 @@ pub(crate) async fn list(
     State(manage): State<Manage>,
     auth: Auth,
     Query(which): Query<Which>,
+    paging: Paging,
 ) -> Result<Json<Value>, Problem> {
     let endpoint = match &which.endpoint {
         Some(ep) => Some(manage.endpoint(&auth.0, Access::Read, ep)?.id.clone()),
         None => None,
     };
-    let before = match &which.before {
-        Some(id) => Some(JobId::parse(id).map_err(|error| Problem::invalid(error.to_string()))?),
-        None => None,
-    };
+    let limit = paging.limit();
+    let before: Option<String> = paging.after()?;
+    let before = before.map(|id| JobId::parse(&id)).transpose();
+    let before = before.map_err(|error| Problem::invalid(format!("'cursor' names no job: {error}")))?;
     let filter = Filter {
         endpoint,
         standing: which.status.as_deref().map(standing).transpose()?,
         since: which.since.map(Timestamp),
         before,
-        limit: which.limit.unwrap_or(0),
+        limit,
     };
     let jobs = visible(&manage, &auth.0, &filter)?;
+    // Whether another one follows is not known: a page may be the last and be followed by an empty one.
+    let next = jobs.last().filter(|_| jobs.len() == limit).map(|last| cursor(&last.id));
     let views: Vec<Value> = jobs.iter().map(|job| manage.job(job)).collect();
-    Ok(Json(json!({"jobs": views})))
+    Ok(Json(json!({"jobs": views, "nextCursor": next})))
 }
 
 /// The jobs that the caller may see, newest first, as many as the filter asks for.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::response::Response;
 use runyard_domain::{
     Access, EndpointId, KeyId, KeyRecord, Member, MemberId, Operation, PageUse, Rates, Role,
 };
@@ -12,8 +13,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::auth::Auth;
+use crate::page::Paging;
 use crate::problem::Problem;
 use crate::stream::Body;
+use crate::version::{self, Versions, tagged};
 use crate::{Manage, views};
 
 /// The longest life that can be said, in seconds.
@@ -42,6 +45,7 @@ pub(crate) async fn list(
     State(manage): State<Manage>,
     auth: Auth,
     Query(which): Query<Which>,
+    paging: Paging,
 ) -> Result<Json<Value>, Problem> {
     let own = reach(&auth)?;
     let member = which.member.map(|named| manage.member_named(&named)).transpose()?.map(|member| member.id);
@@ -54,7 +58,9 @@ pub(crate) async fn list(
     };
     // The vault knows of uses that are not written yet.
     let keys = manage.inner.engine.vault().keys_where(fits);
-    Ok(Json(json!({"keys": keys.iter().map(|key| named(&manage, key)).collect::<Vec<_>>()})))
+    let (keys, next) = paging.cut(keys, |key| (key.created_at.0, key.id.to_string()))?;
+    let views: Vec<Value> = keys.iter().map(|key| named(&manage, key)).collect();
+    Ok(Json(json!({"keys": views, "nextCursor": next})))
 }
 
 /// Whose keys the caller may see and change: everybody's, or, of a member, the own.
@@ -69,9 +75,11 @@ pub(crate) async fn show(
     State(manage): State<Manage>,
     auth: Auth,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+    versions: Versions,
+) -> Result<Response, Problem> {
     let own = reach(&auth)?;
-    Ok(Json(named(&manage, &manage.key(&id, own.as_ref())?)))
+    let key = manage.key(&id, own.as_ref())?;
+    Ok(versions.show(&version::of_key(&key), named(&manage, &key)))
 }
 
 /// A key, and the names of its endpoints; one that was removed has its id for a name.
@@ -149,7 +157,7 @@ pub(crate) async fn create(
     State(manage): State<Manage>,
     auth: Auth,
     body: Body<Create>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let own = reach(&auth)?;
     let body = body.read()?;
     let member = manage.owner_of(&auth, own.as_ref(), &body.member)?;
@@ -201,7 +209,7 @@ pub(crate) async fn create(
     engine.put_key(record.clone()).await?;
     let mut view = named(&manage, &record);
     view["key"] = json!(key);
-    Ok(Json(view))
+    Ok(tagged(&version::of_key(&record), view))
 }
 
 #[derive(Deserialize)]
@@ -235,12 +243,15 @@ pub(crate) async fn change(
     State(manage): State<Manage>,
     auth: Auth,
     Path(id): Path<String>,
+    versions: Versions,
     body: Body<Change>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let own = reach(&auth)?;
     let change = body.read()?;
     let engine = &manage.inner.engine;
+    let _turn = manage.inner.record_turn.lock().await;
     let mut record = manage.key(&id, own.as_ref())?;
+    versions.check(&version::of_key(&record))?;
     if record.session.is_some() {
         return Err(Problem::conflict("a session is not changed").hint("runyard keys revoke ends it"));
     }
@@ -267,17 +278,20 @@ pub(crate) async fn change(
         record.rates = rates;
     }
     engine.put_key(record.clone()).await?;
-    Ok(Json(named(&manage, &record)))
+    Ok(tagged(&version::of_key(&record), named(&manage, &record)))
 }
 
 pub(crate) async fn revoke(
     State(manage): State<Manage>,
     auth: Auth,
     Path(id): Path<String>,
+    versions: Versions,
 ) -> Result<Json<Value>, Problem> {
     let own = reach(&auth)?;
     let engine = &manage.inner.engine;
+    let _turn = manage.inner.record_turn.lock().await;
     let mut record = manage.key(&id, own.as_ref())?;
+    versions.check(&version::of_key(&record))?;
     record.revoked_at.get_or_insert(engine.now());
     engine.put_key(record.clone()).await?;
     Ok(Json(named(&manage, &record)))

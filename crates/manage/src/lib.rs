@@ -8,6 +8,7 @@ mod container;
 mod deploy;
 mod disk;
 mod endpoints;
+mod events;
 mod fields;
 mod git;
 mod gpus;
@@ -19,6 +20,8 @@ mod keys;
 mod local;
 mod logs;
 mod members;
+pub mod openapi;
+mod page;
 mod patience;
 mod plan;
 #[doc(hidden)]
@@ -31,6 +34,7 @@ mod secrets;
 mod sessions;
 mod sign_in;
 mod stream;
+mod version;
 mod views;
 mod webhooks;
 mod why;
@@ -40,7 +44,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use axum::routing::{MethodRouter, any, delete, get, post, put};
+use axum::routing::{MethodRouter, any, get, post, put};
 use axum::{Router, middleware};
 use runyard_build::environment::Confine;
 use runyard_domain::EndpointId;
@@ -122,6 +126,8 @@ pub(crate) struct Inner {
     pub(crate) searches: tokio::sync::Semaphore,
     /// One change of secrets after the other.
     pub(crate) secret_turn: tokio::sync::Mutex<()>,
+    /// One change of keys and logins after the other.
+    pub(crate) record_turn: tokio::sync::Mutex<()>,
 }
 
 /// The API's state. Cheap to clone.
@@ -173,6 +179,7 @@ impl Manage {
             member_turn: tokio::sync::Mutex::default(),
             searches: tokio::sync::Semaphore::new(logs::SEARCHES),
             secret_turn: tokio::sync::Mutex::default(),
+            record_turn: tokio::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -183,6 +190,7 @@ impl Manage {
             .route(git::HOOK, post(git::hook::receive))
             .route(git::PUSH, any(git::push::serve))
             .route(plan::SCHEMA, get(plan::schema))
+            .route(openapi::PATH, get(openapi::show))
             .with_state(self.clone())
             .merge(sign_in::routes(self))
     }
@@ -234,9 +242,9 @@ pub fn rest_paths() -> Vec<&'static str> {
 }
 
 /// The paths that are opened by something else than a key in a header, or by nothing: messages of forges, Git clients,
-/// the schema of a file.
+/// the schema of a file, the document of this API.
 pub fn doors() -> Vec<&'static str> {
-    [git::HOOK, git::PUSH, plan::SCHEMA].into_iter().chain(sign_in::PATHS).collect()
+    [git::HOOK, git::PUSH, plan::SCHEMA, openapi::PATH].into_iter().chain(sign_in::PATHS).collect()
 }
 
 /// The paths of the management API, for tests that go over all of them.
@@ -297,7 +305,28 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/keys", get(keys::list).post(keys::create)),
         ("/api/v1/keys/{id}", get(keys::show).patch(keys::change).delete(keys::revoke)),
         ("/api/v1/registries", get(registries::list).post(registries::add)),
-        ("/api/v1/registries/{name}", delete(registries::remove)),
+        ("/api/v1/registries/{name}", get(registries::show).delete(registries::remove)),
+        ("/api/v1/events", get(events::watch)),
+        ("/api/v1/templates", get(rest::templates::page).post(rest::templates::create)),
+        (
+            "/api/v1/templates/{id}",
+            get(rest::templates::show).patch(rest::templates::change).delete(rest::templates::remove),
+        ),
+        ("/api/v1/volumes", get(rest::volumes::page).post(rest::volumes::create)),
+        (
+            "/api/v1/volumes/{id}",
+            get(rest::volumes::show).patch(rest::volumes::change).delete(rest::volumes::remove),
+        ),
+        ("/api/v1/ssh-keys", get(rest::ssh_keys::list).put(rest::ssh_keys::replace)),
+        ("/api/v1/catalog/gpus", get(rest::catalog::gpus::list)),
+        ("/api/v1/catalog/gpus/{id}", get(rest::catalog::gpus::show)),
+        ("/api/v1/catalog/cpus", get(rest::catalog::cpus::list)),
+        ("/api/v1/catalog/cpus/{id}", get(rest::catalog::cpus::show)),
+        ("/api/v1/catalog/datacenters", get(rest::catalog::centers::list)),
+        ("/api/v1/catalog/datacenters/{id}", get(rest::catalog::centers::show)),
+        ("/api/v1/billing", get(rest::billing::all)),
+        ("/api/v1/billing/serverless", get(rest::billing::serverless)),
+        ("/api/v1/billing/volumes", get(rest::billing::volumes)),
         ("/api/v1/{*rest}", any(problem::no_such_call)),
     ]
 }

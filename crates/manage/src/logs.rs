@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::Manage;
 use crate::auth::Auth;
+use crate::page::bounded;
 use crate::problem::Problem;
 use crate::stream::bounded_lines;
 use asked::{Asked, How};

@@ -127,6 +127,14 @@ impl Problem {
             .hint("runyard plan shows what it would be now")
     }
 
+    /// 412: it is not the version any more that the change was made for.
+    pub fn precondition_failed(version: &str) -> Self {
+        let detail =
+            format!("it was changed since it was read, and is the version {version} now: nothing was done");
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "Precondition failed", detail)
+            .hint("read it again, and make the change for what it is now")
+    }
+
     /// 408: the body came too slowly.
     pub fn body_timeout() -> Self {
         let detail = "the body came too slowly: see slow_timeout_s and slow_rate in 'runyard config'";
@@ -246,7 +254,7 @@ pub(crate) async fn in_shape(response: Response) -> Response {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
+        let mut body = json!({
             "type": format!("https://runyard.dev/errors/{}", self.code),
             "title": self.title,
             "status": self.status.as_u16(),
@@ -254,6 +262,9 @@ impl IntoResponse for Problem {
             "detail": self.detail,
             "hint": self.hint,
         });
+        if !self.errors.is_empty() {
+            body["errors"] = json!(self.errors);
+        }
         let mut response = (self.status, Json(body)).into_response();
         response
             .headers_mut()

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::response::Response;
 use runyard_domain::registry::{self, Login, Registry, Unfit};
 use runyard_domain::{Access, Endpoint, Settings};
 use runyard_engine::LoginError;
@@ -10,8 +11,10 @@ use serde_json::{Value, json};
 
 use crate::Manage;
 use crate::auth::Auth;
+use crate::page::Paging;
 use crate::problem::Problem;
 use crate::stream::Body;
+use crate::version::{self, Versions, tagged};
 
 /// The most logins there may be.
 const MOST: usize = 1_000;
@@ -40,18 +43,35 @@ pub(crate) struct Removal {
     force: bool,
 }
 
-pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(
+    State(manage): State<Manage>,
+    auth: Auth,
+    paging: Paging,
+) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Deploy, None)?;
     let all = manage.inner.engine.reader().registries()?;
-    let views: Result<Vec<Value>, Problem> = all.iter().map(|one| manage.registry_view(one)).collect();
-    Ok(Json(json!({"registries": views?})))
+    let (page, next) = paging.cut(all, |one| one.name.clone())?;
+    let views: Result<Vec<Value>, Problem> = page.iter().map(|one| manage.registry_view(one)).collect();
+    Ok(Json(json!({"registries": views?, "nextCursor": next})))
+}
+
+pub(crate) async fn show(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(name): Path<String>,
+    versions: Versions,
+) -> Result<Response, Problem> {
+    auth.0.may(Access::Deploy, None)?;
+    let found = manage.registry_named(&name)?;
+    Ok(versions.show(&version::of(&found), manage.registry_view(&found)?))
 }
 
 pub(crate) async fn add(
     State(manage): State<Manage>,
     auth: Auth,
+    versions: Versions,
     body: Body<Add>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     auth.0.may(Access::Admin, None)?;
     let Add { name, server, username, password, replace } = body.read()?;
     if !registry::is_valid_name(&name) {
@@ -60,8 +80,10 @@ pub(crate) async fn add(
             "{name:?} cannot name a registry login: use 1 to 64 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit"
         )));
     }
+    let _turn = manage.inner.record_turn.lock().await;
     let all = manage.inner.engine.reader().registries()?;
     let before = all.iter().find(|one| one.name == name);
+    versions.check(&before.map(version::of).unwrap_or_default())?;
     if before.is_some() && !replace {
         return Err(Problem::conflict(format!("there is a registry login '{name}' already"))
             .hint("with --replace (\"replace\": true) it is replaced"));
@@ -74,7 +96,7 @@ pub(crate) async fn add(
     let login = login(name, server, username, password)?;
     let record = manage.inner.engine.put_registry(&login, auth.0.name()).await?;
     tracing::info!(by = auth.0.name(), registry = record.name, "a registry login was kept");
-    Ok(Json(manage.registry_view(&record)?))
+    Ok(tagged(&version::of(&record), manage.registry_view(&record)?))
 }
 
 /// A login of these parts, where they make one.
@@ -109,14 +131,12 @@ pub(crate) async fn remove(
     auth: Auth,
     Path(name): Path<String>,
     Query(how): Query<Removal>,
+    versions: Versions,
 ) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Admin, None)?;
-    let all = manage.inner.engine.reader().registries()?;
-    let found = all.iter().find(|one| one.name == name);
-    let found = found.ok_or_else(|| {
-        let name: String = name.chars().take(80).collect();
-        Problem::not_found(format!("there is no registry login '{name}'")).hint("runyard registries list")
-    })?;
+    let _turn = manage.inner.record_turn.lock().await;
+    let found = manage.registry_named(&name)?;
+    versions.check(&version::of(&found))?;
     let users = manage.users_of(&found.name)?;
     if !users.is_empty() && !how.force {
         let detail = format!("the registry login '{name}' is in use by {}", users.join(", "));
@@ -124,13 +144,21 @@ pub(crate) async fn remove(
             "deploy them with another one, or with --force (?force=true) their images come without it from now on",
         ));
     }
-    let view = manage.registry_view(found)?;
+    let view = manage.registry_view(&found)?;
     manage.inner.engine.drop_registry(&found.name).await?;
     tracing::info!(by = auth.0.name(), registry = name, "a registry login was removed");
     Ok(Json(view))
 }
 
 impl Manage {
+    fn registry_named(&self, name: &str) -> Result<Registry, Problem> {
+        let all = self.inner.engine.reader().registries()?;
+        all.into_iter().find(|one| one.name == name).ok_or_else(|| {
+            let name: String = name.chars().take(80).collect();
+            Problem::not_found(format!("there is no registry login '{name}'")).hint("runyard registries list")
+        })
+    }
+
     /// `Registry`.
     fn registry_view(&self, record: &Registry) -> Result<Value, Problem> {
         Ok(json!({

@@ -2,6 +2,8 @@
 
 pub(crate) mod differences;
 
+use std::cmp::Reverse;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -14,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::auth::Auth;
 use crate::deploy::move_to;
+use crate::page::Paging;
 use crate::problem::Problem;
 use crate::stream::Body;
 use crate::{Manage, views};
@@ -77,9 +80,11 @@ pub(crate) async fn list(
     State(manage): State<Manage>,
     auth: Auth,
     Path(ep): Path<String>,
+    paging: Paging,
 ) -> Result<Json<Value>, Problem> {
     let endpoint = manage.endpoint(&auth.0, Access::Read, &ep)?;
     let releases = manage.inner.engine.reader().releases(&endpoint.id)?;
+    let (releases, next) = paging.cut(releases, |release| Reverse(release.number))?;
     let workers = manage.inner.fleet.workers();
     let view = |release: &Release| {
         let mut view = views::release(release, endpoint.serving);
@@ -94,7 +99,8 @@ pub(crate) async fn list(
         view
     };
     let views: Vec<Value> = releases.iter().map(view).collect();
-    Ok(Json(json!({"releases": views, "rollout": manage.rollout_view(&endpoint)})))
+    let rollout = manage.rollout_view(&endpoint);
+    Ok(Json(json!({"releases": views, "rollout": rollout, "nextCursor": next})))
 }
 
 fn is_canary(endpoint: &Endpoint, number: u32) -> bool {

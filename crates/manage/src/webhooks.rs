@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::Auth;
+use crate::page::Paging;
 use crate::stream::Body;
 use crate::{Manage, Problem};
 
@@ -49,9 +50,12 @@ pub(crate) async fn list(
     State(manage): State<Manage>,
     auth: Auth,
     Path(id): Path<String>,
+    paging: Paging,
 ) -> Result<Json<Value>, Problem> {
     let job = manage.find_job(&auth.0, &id)?;
-    Ok(Json(json!({"webhooks": manage.webhooks(&job.id)?})))
+    let all = manage.inner.engine.reader().deliveries(&job.id)?;
+    let (page, next) = paging.cut(all, |delivery| delivery.seq)?;
+    Ok(Json(json!({"webhooks": page.iter().map(webhook).collect::<Vec<_>>(), "nextCursor": next})))
 }
 
 /// What to deliver once more.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::Response;
 use runyard_domain::git::{
     Connection, Origin, Part, Remote, Target, Trigger, is_inner_path, is_valid_reference,
 };
@@ -17,8 +18,10 @@ use super::Secrets;
 use crate::Manage;
 use crate::auth::Auth;
 use crate::deploy::check_env;
+use crate::page::Paging;
 use crate::problem::Problem;
 use crate::stream::Body;
+use crate::version::{self, Versions, tagged};
 
 /// How often a repository is looked at, in seconds, where nothing else is said.
 const USUAL_POLL_S: u32 = 60;
@@ -44,20 +47,27 @@ pub(crate) struct Connect {
     create: bool,
 }
 
-pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
-    let all = manage.inner.engine.reader().connections()?;
-    let seen = all.iter().filter(|connection| auth.0.sees(&connection.endpoint));
-    let views: Vec<Value> = seen.map(|c| manage.connection_view(c, &manage.secrets(c))).collect();
-    Ok(Json(json!({"connections": views})))
+pub(crate) async fn list(
+    State(manage): State<Manage>,
+    auth: Auth,
+    paging: Paging,
+) -> Result<Json<Value>, Problem> {
+    let mut all = manage.inner.engine.reader().connections()?;
+    all.retain(|connection| auth.0.sees(&connection.endpoint));
+    let (page, next) = paging.cut(all, |connection| connection.id.to_string())?;
+    let views: Vec<Value> = page.iter().map(|c| manage.connection_view(c, &manage.secrets(c))).collect();
+    Ok(Json(json!({"connections": views, "nextCursor": next})))
 }
 
 pub(crate) async fn show(
     State(manage): State<Manage>,
     auth: Auth,
     Path(ep): Path<String>,
-) -> Result<Json<Value>, Problem> {
+    versions: Versions,
+) -> Result<Response, Problem> {
     let (_, connection) = manage.connected(&auth.0, Access::Read, &ep)?;
-    Ok(Json(manage.connection_view(&connection, &manage.secrets(&connection))))
+    let view = manage.connection_view(&connection, &manage.secrets(&connection));
+    Ok(versions.show(&version::of_connection(&connection), view))
 }
 
 pub(crate) async fn connect(
@@ -65,7 +75,7 @@ pub(crate) async fn connect(
     auth: Auth,
     Path(ep): Path<String>,
     body: Body<Connect>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let request = manage.read_to(&auth.0, Access::Deploy, &ep, body)?;
     let known = manage.inner.engine.endpoint(&ep).filter(|e| auth.0.sees(&e.id));
     let creates = known.is_none() && request.create;
@@ -89,16 +99,18 @@ pub(crate) async fn connect(
     let connection = manage.keep(&auth.0, &endpoint, Origin::Remote(remote), part, Some(&secrets)).await?;
     let mut view = manage.connection_view(&connection, &secrets);
     view["webhook"]["secret"] = json!(secrets.webhook);
-    Ok(Json(view))
+    Ok(tagged(&version::of_connection(&connection), view))
 }
 
 pub(crate) async fn disconnect(
     State(manage): State<Manage>,
     auth: Auth,
     Path(ep): Path<String>,
+    versions: Versions,
 ) -> Result<Json<Value>, Problem> {
     let (endpoint, _) = manage.connected(&auth.0, Access::Deploy, &ep)?;
-    let previews = manage.forget_repository(&endpoint.id).await?;
+    let check = |connection: &Connection| versions.check(&version::of_connection(connection));
+    let previews = manage.forget_repository(&endpoint.id, check).await?;
     Ok(Json(json!({"disconnected": true, "previewsRemoved": previews})))
 }
 

@@ -195,17 +195,28 @@ impl Manage {
         Pushed { path, ground: git.ground.clone() }
     }
 
-    /// Ends an endpoint's connection, with what was pushed here and the endpoints of pull requests.
-    pub(crate) async fn forget_repository(&self, endpoint: &EndpointId) -> Result<usize, Problem> {
+    /// Ends an endpoint's connection, unless `check` refuses it as it is, with what was pushed here and the endpoints
+    /// of pull requests.
+    async fn forget_repository(
+        &self,
+        endpoint: &EndpointId,
+        check: impl FnOnce(&Connection) -> Result<(), Problem>,
+    ) -> Result<usize, Problem> {
         let held = self.inner.git.hold().await;
         let Some(connection) = self.connection_of(endpoint)? else { return Ok(0) };
+        check(&connection)?;
         self.inner.engine.drop_connection(&connection.id).await?;
         drop(held);
-        let path = self.pushed(endpoint).path;
+        self.clear_repository(connection).await
+    }
+
+    /// Removes what is left of a connection that is gone.
+    pub(crate) async fn clear_repository(&self, connection: Connection) -> Result<usize, Problem> {
+        let path = self.pushed(&connection.endpoint).path;
         if path.is_dir()
             && let Err(error) = std::fs::remove_dir_all(&path)
         {
-            tracing::warn!(%error, endpoint.id = %endpoint, "a pushed repository could not be removed");
+            tracing::warn!(%error, endpoint.id = %connection.endpoint, "a pushed repository could not be removed");
         }
         self.inner.git.nudge(&connection.id);
         let previews: Vec<EndpointId> = connection.previews.into_iter().filter_map(|p| p.endpoint).collect();

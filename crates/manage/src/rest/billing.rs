@@ -24,7 +24,7 @@ const MOST_BUCKETS: i64 = 10_000;
 type Parameters = Vec<(String, String)>;
 
 /// `GET /v2/billing`.
-pub(super) async fn all(
+pub(crate) async fn all(
     State(manage): State<Manage>,
     auth: Auth,
     query: Query<Parameters>,
@@ -48,7 +48,7 @@ pub(super) async fn all(
 }
 
 /// `GET /v2/billing/pods`.
-pub(super) async fn pods(
+pub(crate) async fn pods(
     State(manage): State<Manage>,
     auth: Auth,
     query: Query<Parameters>,
@@ -57,7 +57,7 @@ pub(super) async fn pods(
 }
 
 /// `GET /v2/billing/serverless`.
-pub(super) async fn serverless(
+pub(crate) async fn serverless(
     State(manage): State<Manage>,
     auth: Auth,
     query: Query<Parameters>,
@@ -67,7 +67,7 @@ pub(super) async fn serverless(
 }
 
 /// `GET /v2/billing/endpoints`: those of others, that everybody may call.
-pub(super) async fn endpoints(
+pub(crate) async fn endpoints(
     State(manage): State<Manage>,
     auth: Auth,
     query: Query<Parameters>,
@@ -76,7 +76,7 @@ pub(super) async fn endpoints(
 }
 
 /// `GET /v2/billing/network-volumes`.
-pub(super) async fn volumes(
+pub(crate) async fn volumes(
     State(manage): State<Manage>,
     auth: Auth,
     query: Query<Parameters>,

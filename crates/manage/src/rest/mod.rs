@@ -2,9 +2,9 @@
 //! uses. The words of that wire stop here: each file reads one kind of body, calls what both APIs share, and shows the
 //! record in that wire's shape. Codes and shapes are those of the specification that `tests/rest` checks them with.
 
-mod billing;
+pub(crate) mod billing;
 pub(crate) mod build;
-mod catalog;
+pub(crate) mod catalog;
 mod config;
 mod endpoints;
 mod limits;
@@ -12,9 +12,9 @@ mod pods;
 pub(crate) mod reader;
 mod registries;
 mod shape;
-mod ssh_keys;
-mod templates;
-mod volumes;
+pub(crate) mod ssh_keys;
+pub(crate) mod templates;
+pub(crate) mod volumes;
 
 pub(crate) use endpoints::Shown;
 
@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Router, middleware};
-use runyard_domain::Timestamp;
+use runyard_domain::{Resource, Timestamp};
 
 use crate::Manage;
 use crate::local::LocalImage;
@@ -143,6 +143,11 @@ pub(crate) fn refusals(text: &[u8]) -> Vec<crate::Problem> {
         config::command_of(&String::from_utf8_lossy(text)).map(drop),
     ];
     answers.into_iter().filter_map(Result::err).collect()
+}
+
+/// Where a record stands in a list of its kind: the oldest first.
+fn place(resource: &Resource) -> (i64, String) {
+    (resource.created_at.0, resource.id.to_string())
 }
 
 /// A time as this wire has it: RFC 3339.

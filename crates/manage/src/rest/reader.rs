@@ -20,7 +20,7 @@ const MOST_ERRORS: usize = 20;
 const LONGEST_NAME: usize = 191;
 
 /// A body as it came. It is read once the caller is known to be allowed what it asks for.
-pub(super) struct Raw(Vec<u8>);
+pub(crate) struct Raw(Vec<u8>);
 
 impl<S: Send + Sync> FromRequest<S> for Raw {
     type Rejection = Problem;

@@ -1,34 +1,46 @@
 //! The public SSH keys of this server's people: one list, replaced as a whole. Pods will take them.
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use runyard_domain::resource::{Kind, SSH_KEYS};
 use runyard_domain::{Access, Resource, ResourceId};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::reader::Raw;
 use crate::Manage;
 use crate::auth::Auth;
 use crate::problem::Problem;
+use crate::version::{self, Versions, tagged};
 
 /// The most keys.
 const MOST: usize = 1_000;
 
-pub(super) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
-    auth.0.may(Access::Read, None)?;
-    let found = manage.inner.engine.reader().resource(&ResourceId::new(SSH_KEYS))?;
-    let keys = match found.map(|resource| resource.kind) {
-        Some(Kind::SshKeys { keys }) => keys,
-        _ => Vec::new(),
-    };
-    Ok(Json(json!({"keys": keys})))
+impl Manage {
+    fn ssh_keys(&self) -> Result<Vec<String>, Problem> {
+        let found = self.inner.engine.reader().resource(&ResourceId::new(SSH_KEYS))?;
+        Ok(match found.map(|resource| resource.kind) {
+            Some(Kind::SshKeys { keys }) => keys,
+            _ => Vec::new(),
+        })
+    }
 }
 
-pub(super) async fn replace(
+pub(crate) async fn list(
     State(manage): State<Manage>,
     auth: Auth,
+    versions: Versions,
+) -> Result<Response, Problem> {
+    auth.0.may(Access::Read, None)?;
+    let keys = manage.ssh_keys()?;
+    Ok(versions.show(&version::of(&keys), json!({"keys": keys})))
+}
+
+pub(crate) async fn replace(
+    State(manage): State<Manage>,
+    auth: Auth,
+    versions: Versions,
     body: Raw,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     auth.0.may(Access::Admin, None)?;
     let keys = body.read(|body| {
         let keys = body.texts("keys", "a public SSH key on one line, as 'ssh-ed25519 AAAA… name'", is_key);
@@ -39,11 +51,12 @@ pub(super) async fn replace(
         Some(keys)
     })?;
     let _turn = manage.inner.rest.turn.lock().await;
+    versions.check(&version::of(&manage.ssh_keys()?))?;
     let kind = Kind::SshKeys { keys: keys.clone() };
     let (id, created_at) = (ResourceId::new(SSH_KEYS), manage.inner.engine.now());
     let resource = Resource { id, name: SSH_KEYS.to_owned(), created_at, kind };
     manage.inner.engine.put_resource(resource).await?;
-    Ok(Json(json!({"keys": keys})))
+    Ok(tagged(&version::of(&keys), json!({"keys": keys})))
 }
 
 /// Kind, the key itself, and whatever comes behind them on the line.

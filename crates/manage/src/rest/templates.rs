@@ -4,16 +4,20 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use runyard_domain::resource::{Category, Kind, Template};
 use runyard_domain::{Access, Resource, ResourceId};
 use serde_json::{Value, json};
 
 use super::catalog::{Parameters, check, values};
 use super::config::{self, Fields};
+use super::place;
 use super::reader::{Object, Raw, is_version};
 use crate::Manage;
 use crate::auth::Auth;
+use crate::page::Paging;
 use crate::problem::Problem;
+use crate::version::{self, Versions, tagged};
 
 const CATEGORIES: [(&str, Category); 3] =
     [("CPU", Category::Cpu), ("NVIDIA", Category::Nvidia), ("AMD", Category::Amd)];
@@ -93,7 +97,7 @@ impl Manage {
     /// Every record that endpoints share, oldest first.
     pub(super) fn resources(&self) -> Result<Vec<Resource>, Problem> {
         let mut all = self.inner.engine.reader().resources()?;
-        all.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        all.sort_by_key(place);
         Ok(all)
     }
 
@@ -126,21 +130,32 @@ impl Manage {
     }
 }
 
-pub(super) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Read, None)?;
     let views: Vec<Value> = manage.templates()?.iter().map(view).collect();
     Ok(Json(json!({"templates": views})))
 }
 
+/// A page of them, oldest first, for `/api/v1`.
+pub(crate) async fn page(
+    State(manage): State<Manage>,
+    auth: Auth,
+    paging: Paging,
+) -> Result<Json<Value>, Problem> {
+    auth.0.may(Access::Read, None)?;
+    let (page, next) = paging.cut(manage.templates()?, place)?;
+    Ok(Json(json!({"templates": page.iter().map(view).collect::<Vec<_>>(), "nextCursor": next})))
+}
+
 /// Templates of others: there are no others here.
-pub(super) async fn public(_auth: Auth, Query(query): Query<Parameters>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn public(_auth: Auth, Query(query): Query<Parameters>) -> Result<Json<Value>, Problem> {
     for source in values(&query, "source") {
         check(source, &["official", "verified", "community"], "source")?;
     }
     Ok(Json(json!({"templates": []})))
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(manage): State<Manage>,
     auth: Auth,
     body: Raw,
@@ -175,26 +190,30 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(manage): State<Manage>,
     auth: Auth,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+    versions: Versions,
+) -> Result<Response, Problem> {
     auth.0.may(Access::Read, None)?;
-    Ok(Json(view(&manage.template(&id)?.0)))
+    let (resource, _) = manage.template(&id)?;
+    Ok(versions.show(&version::of(&resource), view(&resource)))
 }
 
-pub(super) async fn change(
+pub(crate) async fn change(
     State(manage): State<Manage>,
     auth: Auth,
     Path(id): Path<String>,
+    versions: Versions,
     body: Raw,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     auth.0.may(Access::Deploy, None)?;
     manage.template(&id)?;
     let body = body.read(|object| Some(Body::read(object)))?;
     let _turn = manage.inner.rest.turn.lock().await;
     let (mut resource, before) = manage.template(&id)?;
+    versions.check(&version::of(&resource))?;
     if let Some(name) = &body.name {
         manage.check_template_name(name, Some(&resource.id))?;
         resource.name.clone_from(name);
@@ -202,19 +221,21 @@ pub(super) async fn change(
     let template = body.over(before)?;
     manage.check_config(&template.config).await?;
     resource.kind = Kind::Template(template);
-    let shown = view(&resource);
+    let shown = tagged(&version::of(&resource), view(&resource));
     manage.inner.engine.put_resource(resource).await?;
-    Ok(Json(shown))
+    Ok(shown)
 }
 
-pub(super) async fn remove(
+pub(crate) async fn remove(
     State(manage): State<Manage>,
     auth: Auth,
     Path(id): Path<String>,
+    versions: Versions,
 ) -> Result<StatusCode, Problem> {
     auth.0.may(Access::Deploy, None)?;
     let _turn = manage.inner.rest.turn.lock().await;
     let (resource, _) = manage.template(&id)?;
+    versions.check(&version::of(&resource))?;
     manage.inner.engine.drop_resource(&resource.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

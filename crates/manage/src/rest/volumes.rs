@@ -8,14 +8,18 @@ use std::path::PathBuf;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use runyard_domain::resource::{Kind, NetworkVolume};
 use runyard_domain::{Access, Resource, ResourceId};
 use serde_json::{Value, json};
 
+use super::place;
 use super::reader::Raw;
 use crate::Manage;
 use crate::auth::Auth;
+use crate::page::Paging;
 use crate::problem::Problem;
+use crate::version::{self, Versions, tagged};
 
 /// What workers may do in a volume: everything, whichever user they run as.
 const MODE: u32 = 0o777;
@@ -65,7 +69,7 @@ fn make(folder: &std::path::Path) -> io::Result<()> {
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(MODE))
 }
 
-pub(super) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Read, None)?;
     let all = manage.resources()?;
     let all = all.iter().filter(|resource| matches!(resource.kind, Kind::NetworkVolume(_)));
@@ -74,7 +78,20 @@ pub(super) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Jso
     Ok(Json(json!({"networkVolumes": views, "pagination": {"hasNextPage": false, "nextCursor": null}})))
 }
 
-pub(super) async fn create(
+/// A page of them, oldest first, for `/api/v1`.
+pub(crate) async fn page(
+    State(manage): State<Manage>,
+    auth: Auth,
+    paging: Paging,
+) -> Result<Json<Value>, Problem> {
+    auth.0.may(Access::Read, None)?;
+    let mut all = manage.resources()?;
+    all.retain(|resource| matches!(resource.kind, Kind::NetworkVolume(_)));
+    let (page, next) = paging.cut(all, place)?;
+    Ok(Json(json!({"networkVolumes": page.iter().map(view).collect::<Vec<_>>(), "nextCursor": next})))
+}
+
+pub(crate) async fn create(
     State(manage): State<Manage>,
     auth: Auth,
     body: Raw,
@@ -100,21 +117,24 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(manage): State<Manage>,
     auth: Auth,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+    versions: Versions,
+) -> Result<Response, Problem> {
     auth.0.may(Access::Read, None)?;
-    Ok(Json(view(&manage.volume(&id)?.0)))
+    let (resource, _) = manage.volume(&id)?;
+    Ok(versions.show(&version::of(&resource), view(&resource)))
 }
 
-pub(super) async fn change(
+pub(crate) async fn change(
     State(manage): State<Manage>,
     auth: Auth,
     Path(id): Path<String>,
+    versions: Versions,
     body: Raw,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     auth.0.may(Access::Deploy, None)?;
     manage.volume(&id)?;
     let (name, size) = body.read(|body| {
@@ -126,6 +146,7 @@ pub(super) async fn change(
     })?;
     let _turn = manage.inner.rest.turn.lock().await;
     let (mut resource, mut volume) = manage.volume(&id)?;
+    versions.check(&version::of(&resource))?;
     if let Some(size) = size.map(|size| size as u32) {
         if size < volume.size_gb {
             let detail = format!("the volume has {} GB: it can grow and not shrink", volume.size_gb);
@@ -135,19 +156,21 @@ pub(super) async fn change(
     }
     resource.name = name.unwrap_or(resource.name);
     resource.kind = Kind::NetworkVolume(volume);
-    let shown = view(&resource);
+    let shown = tagged(&version::of(&resource), view(&resource));
     manage.inner.engine.put_resource(resource).await?;
-    Ok(Json(shown))
+    Ok(shown)
 }
 
-pub(super) async fn remove(
+pub(crate) async fn remove(
     State(manage): State<Manage>,
     auth: Auth,
     Path(id): Path<String>,
+    versions: Versions,
 ) -> Result<StatusCode, Problem> {
     auth.0.may(Access::Deploy, None)?;
     let _turn = manage.inner.rest.turn.lock().await;
     let (resource, _) = manage.volume(&id)?;
+    versions.check(&version::of(&resource))?;
     if let Some(user) = manage.user_of(&resource.id) {
         let detail = format!("the endpoint '{user}' uses the network volume '{}'", resource.name);
         return Err(Problem::conflict(detail).hint("take it from the endpoint, or delete that, first"));

@@ -5,6 +5,7 @@ mod variables;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::response::Response;
 use runyard_domain::{Access, SecretRecord, secret};
 use runyard_engine::EngineError;
 use serde::{Deserialize, Deserializer};
@@ -12,8 +13,10 @@ use serde_json::{Value, json};
 
 use crate::Manage;
 use crate::auth::Auth;
+use crate::page::Paging;
 use crate::problem::Problem;
 use crate::stream::Body;
+use crate::version::{self, Versions, tagged};
 
 pub(crate) use uses::Use;
 pub(crate) use variables::{SecretEnv, check_secure};
@@ -34,23 +37,29 @@ impl<'de> Deserialize<'de> for Hidden {
     }
 }
 
-pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(
+    State(manage): State<Manage>,
+    auth: Auth,
+    paging: Paging,
+) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Read, None)?;
     let mut uses = manage.secret_uses()?;
     let secrets = manage.inner.engine.reader().secrets()?;
+    let (secrets, next) = paging.cut(secrets, |secret| secret.name.clone())?;
     let views: Vec<Value> =
         secrets.iter().map(|secret| view(secret, &uses.remove(&secret.name).unwrap_or_default())).collect();
-    Ok(Json(json!({"secrets": views})))
+    Ok(Json(json!({"secrets": views, "nextCursor": next})))
 }
 
 pub(crate) async fn show(
     State(manage): State<Manage>,
     auth: Auth,
     Path(name): Path<String>,
-) -> Result<Json<Value>, Problem> {
+    versions: Versions,
+) -> Result<Response, Problem> {
     auth.0.may(Access::Read, None)?;
     let secret = manage.secret_named(&name)?;
-    Ok(Json(view(&secret, &manage.uses_of(&name)?)))
+    Ok(versions.show(&version::of_secret(&secret), view(&secret, &manage.uses_of(&name)?)))
 }
 
 #[derive(Deserialize)]
@@ -65,14 +74,16 @@ pub(crate) async fn set(
     State(manage): State<Manage>,
     auth: Auth,
     Path(name): Path<String>,
+    versions: Versions,
     body: Body<Set>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     auth.0.may(Access::Deploy, None)?;
     let Set { value, description, restart } = body.read()?;
     check(&name, description.as_deref())?;
     let _turn = manage.inner.secret_turn.lock().await;
     let engine = &manage.inner.engine;
     let before = engine.reader().secret(&name)?;
+    versions.check(&before.as_ref().map(version::of_secret).unwrap_or_default())?;
     let Some(mut record) = before.clone().or_else(|| value.as_ref().map(|_| fresh(&manage, &name))) else {
         return Err(Problem::invalid("a new secret needs a 'value'"));
     };
@@ -98,7 +109,7 @@ pub(crate) async fn set(
         Some(_) => uses.iter().map(|one| manage.restart_users(one)).collect(),
         None => json!([]),
     };
-    Ok(Json(view))
+    Ok(tagged(&version::of_secret(&record), view))
 }
 
 #[derive(Deserialize, Default)]
@@ -112,10 +123,11 @@ pub(crate) async fn delete(
     auth: Auth,
     Path(name): Path<String>,
     Query(Force { force }): Query<Force>,
+    versions: Versions,
 ) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Deploy, None)?;
     let _turn = manage.inner.secret_turn.lock().await;
-    manage.secret_named(&name)?;
+    versions.check(&version::of_secret(&manage.secret_named(&name)?))?;
     let uses = manage.uses_of(&name)?;
     if !force && !uses.is_empty() {
         let who: Vec<String> = uses.iter().map(Use::words).collect();

@@ -1,5 +1,5 @@
 //! The doors of forges and Git clients: a signature, or a key as a password, and nothing else opens them. And the schema
-//! of `runyard.toml`, which everybody may read.
+//! of `runyard.toml` and the document of the API, which everybody may read.
 
 use axum::body::Body;
 use axum::http::{Request, header};
@@ -19,8 +19,9 @@ fn git(path: &str, user: &str, password: &str) -> Request<Body> {
 #[test]
 fn every_door_is_tried_here() {
     let doors = runyard_manage::doors();
-    assert_eq!(doors[..3], ["/hooks/git/{connection}", "/git/{*path}", "/schema/runyard.json"]);
-    assert_eq!(doors[3..], SIGN_IN.map(|(path, _)| path));
+    let own = ["/hooks/git/{connection}", "/git/{*path}", "/schema/runyard.json", "/api/v1/openapi.json"];
+    assert_eq!(doors[..4], own);
+    assert_eq!(doors[4..], SIGN_IN.map(|(path, _)| path));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

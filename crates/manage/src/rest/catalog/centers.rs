@@ -90,7 +90,7 @@ fn fits(query: &Parameters) -> Result<bool, Problem> {
     Ok(fits)
 }
 
-pub(in crate::rest) async fn list(
+pub(crate) async fn list(
     State(manage): State<Manage>,
     _auth: Auth,
     Query(query): Query<Parameters>,
@@ -100,7 +100,7 @@ pub(in crate::rest) async fn list(
     Ok(Json(json!({"dataCenters": all})))
 }
 
-pub(in crate::rest) async fn show(
+pub(crate) async fn show(
     State(manage): State<Manage>,
     _auth: Auth,
     Path(id): Path<String>,

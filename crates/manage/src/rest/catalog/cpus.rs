@@ -53,7 +53,7 @@ fn wanted(query: &Parameters) -> Result<Option<u32>, Problem> {
     availability(query, &["POD", "SERVERLESS"], "vcpuCount", 2)
 }
 
-pub(in crate::rest) async fn list(
+pub(crate) async fn list(
     State(manage): State<Manage>,
     _auth: Auth,
     Query(query): Query<Parameters>,
@@ -63,7 +63,7 @@ pub(in crate::rest) async fn list(
     Ok(Json(json!({"cpus": all})))
 }
 
-pub(in crate::rest) async fn show(
+pub(crate) async fn show(
     State(manage): State<Manage>,
     _auth: Auth,
     Path(id): Path<String>,

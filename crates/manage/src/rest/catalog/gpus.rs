@@ -93,7 +93,7 @@ impl Manage {
     }
 }
 
-pub(in crate::rest) async fn list(
+pub(crate) async fn list(
     State(manage): State<Manage>,
     _auth: Auth,
     Query(query): Query<Parameters>,
@@ -104,7 +104,7 @@ pub(in crate::rest) async fn list(
     Ok(Json(json!({"gpus": all})))
 }
 
-pub(in crate::rest) async fn show(
+pub(crate) async fn show(
     State(manage): State<Manage>,
     _auth: Auth,
     Path(id): Path<String>,

@@ -1,9 +1,9 @@
 //! What this machine has, as a catalogue: its types of GPUs, flavours of processors, itself as the one data centre. The
 //! names of types and pools are RunPod's; prices are those of the configuration.
 
-pub(super) mod centers;
-pub(super) mod cpus;
-pub(super) mod gpus;
+pub(crate) mod centers;
+pub(crate) mod cpus;
+pub(crate) mod gpus;
 
 use serde_json::{Value, json};
 

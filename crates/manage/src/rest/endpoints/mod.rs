@@ -22,6 +22,7 @@ use super::{config, time};
 use crate::Manage;
 use crate::auth::Auth;
 use crate::problem::Problem;
+use crate::version::Versions;
 
 const FLASH_BOOT: [(&str, FlashBoot); 3] =
     [("OFF", FlashBoot::Off), ("FLASHBOOT", FlashBoot::On), ("PRIORITY_FLASHBOOT", FlashBoot::Priority)];
@@ -195,8 +196,9 @@ pub(super) async fn remove(
     State(manage): State<Manage>,
     auth: Auth,
     Path(ep): Path<String>,
+    versions: Versions,
 ) -> Result<StatusCode, Problem> {
     let _turn = manage.inner.rest.turn.lock().await;
-    manage.delete_endpoint(&auth.0, &ep).await?;
+    manage.delete_endpoint(&auth.0, &ep, &versions).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,0 +1,161 @@
+//! Jobs, the webhooks that tell of their ends, workers, and what they print.
+
+use runyard_domain::Access::{Admin, Deploy, Read, Run};
+
+use super::super::operation::Operation;
+use super::super::shape::{
+    any, bytes, flag, list, named, object, or_null, request, small, text, time, within, word,
+};
+use super::{Tagged, by, page, whole_list};
+use crate::webhooks;
+
+pub(super) fn jobs() -> Tagged {
+    let states = word(&["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]);
+    let all = vec![
+        Operation::new("GET /api/v1/jobs", "listJobs", Read, by("jobs"), "Jobs, newest first")
+            .query("endpoint", text(), "only of this endpoint, by name or id")
+            .query("status", states, "only in this state")
+            .query("since", time(), "only those submitted at or after")
+            .paged()
+            .answers(page("jobs", "Job"))
+            .may_fail(&[404]),
+        Operation::new(
+            "GET /api/v1/jobs/{id}",
+            "getJob",
+            Read,
+            by("status"),
+            "A job with its input and output",
+        )
+        .answers(named("JobWithPayloads")),
+        Operation::new(
+            "GET /api/v1/jobs/{id}/why",
+            "explainJob",
+            Read,
+            by("why"),
+            "Why it waits, or how it ended",
+        )
+        .answers(named("Why")),
+        Operation::new("POST /api/v1/jobs/{id}/cancel", "cancelJob", Run, by("cancel"), "Ends a job")
+            .answers(named("Job"))
+            .conflicts(),
+        Operation::new("POST /api/v1/jobs/{id}/retry", "retryJob", Run, by("retry"), "Runs a job once more")
+            .answers(named("Job"))
+            .conflicts()
+            .may_fail(&[429]),
+        Operation::new(
+            "GET /api/v1/jobs/{id}/webhooks",
+            "listDeliveries",
+            Read,
+            by("webhooks list"),
+            "The deliveries of its ends, oldest first",
+        )
+        .paged()
+        .answers(page("webhooks", "Webhook")),
+        Operation::new(
+            "POST /api/v1/jobs/{id}/webhooks/redeliver",
+            "redeliver",
+            Run,
+            by("webhooks redeliver"),
+            "This delivery, else the job's last, begins anew",
+        )
+        .takes::<webhooks::Redeliver>(request([("id?", or_null(text()))]))
+        .answers(named("Webhook"))
+        .conflicts(),
+        Operation::new(
+            "GET /api/v1/webhooks/secret",
+            "getWebhookSecret",
+            Admin,
+            by("webhooks secret"),
+            "What receivers check signatures with",
+        )
+        .answers(named("WebhookSecret")),
+        Operation::new(
+            "POST /api/v1/webhooks/secret/rotate",
+            "rotateWebhookSecret",
+            Admin,
+            by("webhooks secret"),
+            "Another one; the one before it signs beside it for a day",
+        )
+        .answers(named("WebhookSecret"))
+        .conflicts(),
+    ];
+    ("jobs", all)
+}
+
+pub(super) fn workers() -> Tagged {
+    let records = object([("records", list(named("Record")))]);
+    let all = vec![
+        Operation::new(
+            "GET /api/v1/workers",
+            "listWorkers",
+            Read,
+            by("workers"),
+            "Workers that are there, then those that ended, newest first",
+        )
+        .query("endpoint", text(), "only of this endpoint, by name or id")
+        .paged()
+        .answers(page("workers", "Worker"))
+        .may_fail(&[404]),
+        Operation::new(
+            "GET /api/v1/workers/stats",
+            "measureWorkers",
+            Read,
+            by("workers stats"),
+            "What they use, measured over a second",
+        )
+        .query("endpoint", text(), "only of this endpoint, by name or id")
+        .query("worker", text(), "only of this worker")
+        .answers(whole_list("stats", "Stats"))
+        .may_fail(&[404]),
+        Operation::new(
+            "POST /api/v1/workers/{worker}/exec",
+            "exec",
+            Deploy,
+            by("exec"),
+            "Runs a command beside a worker: rows of frames in both directions",
+        )
+        .takes_bytes("application/vnd.runyard.session", bytes())
+        .answers_as(200, "application/vnd.runyard.session", bytes())
+        .conflicts(),
+        Operation::new(
+            "GET /api/v1/logs",
+            "readLogs",
+            Read,
+            by("logs"),
+            "What workers printed, oldest first",
+        )
+        .query("endpoint", text(), "only of this endpoint, by name or id")
+        .query("job", text(), "only of this job")
+        .query("worker", text(), "only of this worker")
+        .query("level", word(&["debug", "info", "warn", "error"]), "at least so grave")
+        .query("q", text(), "only lines with this text")
+        .query("since", time(), "only those at or after")
+        .query("limit", within(1, 5_000), "the newest so many")
+        .query("build", small(), "the log of this release's build")
+        .query("follow", flag(), "goes on with new ones as they come, one a line")
+        .answers(records)
+        .answers_as(200, "application/x-ndjson", any())
+        .may_fail(&[404]),
+        Operation::new(
+            "GET /api/v1/events",
+            "watch",
+            Read,
+            by("events"),
+            "What changes, as it does, one event a line: look at the thing itself for what it is now",
+        )
+        .query("endpoint", text(), "only of this endpoint, by name or id")
+        .answers_lines(&event())
+        .may_fail(&[404]),
+    ];
+    ("workers", all)
+}
+
+fn event() -> serde_json::Value {
+    object([
+        ("at", time()),
+        ("kind", word(&["begun", "jobs", "endpoint", "worker"])),
+        ("endpoint?", text()),
+        ("endpointName?", or_null(text())),
+        ("worker?", text()),
+    ])
+}

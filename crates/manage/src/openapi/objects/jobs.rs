@@ -1,0 +1,148 @@
+//! Jobs, workers, and what is told of them.
+
+use serde_json::Value;
+
+use super::super::shape::{any, flag, list, named, number, object, or_null, small, text, time, whole, word};
+
+pub(super) fn all() -> [(&'static str, Value); 8] {
+    [
+        ("Job", job([])),
+        ("JobWithPayloads", job([("input", any()), ("output", any()), ("webhooks", list(named("Webhook")))])),
+        ("Why", why()),
+        ("Webhook", webhook()),
+        ("WebhookSecret", webhook_secret()),
+        ("Worker", worker()),
+        ("Stats", stats()),
+        ("Record", record()),
+    ]
+}
+
+/// A job, with these fields more.
+fn job<const N: usize>(more: [(&str, Value); N]) -> Value {
+    let states = ["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"];
+    let mut job = object([
+        ("id", text()),
+        ("endpoint", text()),
+        ("endpointName", or_null(text())),
+        ("status", word(&states)),
+        ("submittedAt", time()),
+        ("submittedBy", text()),
+        ("startedAt", or_null(time())),
+        ("endedAt", or_null(time())),
+        ("delayMs", or_null(whole())),
+        ("executionMs", or_null(whole())),
+        ("attempt", small()),
+        ("retries", small()),
+        ("worker", or_null(text())),
+        ("release", or_null(small())),
+        ("sdk", or_null(text())),
+        ("queue?", object([("position", whole())])),
+        ("reason?", named("Reason")),
+        ("error?", any()),
+        ("test", flag()),
+        ("webhook", or_null(text())),
+    ]);
+    for (name, schema) in more {
+        job["properties"][name] = schema;
+        if let Some(required) = job["required"].as_array_mut() {
+            required.push(name.into());
+        }
+    }
+    job
+}
+
+fn why() -> Value {
+    let cause = object([("code", text()), ("sentence", text()), ("lastLines", list(text()))]);
+    object([
+        ("about", text()),
+        ("status", text()),
+        ("sentence", or_null(text())),
+        ("code", or_null(text())),
+        ("causes", list(cause)),
+        ("hints", list(text())),
+        ("waitingMs?", whole()),
+    ])
+}
+
+fn webhook() -> Value {
+    let tried =
+        object([("at", time()), ("status", or_null(small())), ("error", or_null(text())), ("ms", whole())]);
+    object([
+        ("id", text()),
+        ("url", text()),
+        ("state", word(&["pending", "delivered", "given_up"])),
+        ("tried", small()),
+        ("nextAt", or_null(time())),
+        ("endedAt", or_null(time())),
+        ("tries", list(tried)),
+    ])
+}
+
+fn webhook_secret() -> Value {
+    let replaced = object([("secret", text()), ("endsAt", time())]);
+    object([("secret", or_null(text())), ("replaced?", or_null(replaced))])
+}
+
+fn worker() -> Value {
+    let exit = object([
+        ("code", or_null(whole())),
+        ("signal", or_null(whole())),
+        ("outOfMemory", flag()),
+        ("fault", or_null(text())),
+        ("lastLines", list(text())),
+        ("message", text()),
+    ]);
+    object([
+        ("id", text()),
+        ("endpoint", text()),
+        ("endpointName", or_null(text())),
+        ("release", small()),
+        ("state", word(&["starting", "idle", "running", "draining", "gone"])),
+        ("cause", text()),
+        ("gpus", list(any())),
+        ("pid", or_null(whole())),
+        ("sdk", or_null(text())),
+        ("jobs", list(text())),
+        ("createdAt", time()),
+        ("startedAt", or_null(time())),
+        ("readyAt", or_null(time())),
+        ("idleSince", or_null(time())),
+        ("endedAt", or_null(time())),
+        ("exit", or_null(exit)),
+        ("stopCause", or_null(text())),
+    ])
+}
+
+fn stats() -> Value {
+    let count = || or_null(whole());
+    object([
+        ("worker", text()),
+        ("endpoint", text()),
+        ("endpointName", or_null(text())),
+        ("kind", word(&["process", "container", "other"])),
+        ("at", time()),
+        ("cpuPercent", or_null(number())),
+        ("memoryBytes", count()),
+        ("memoryLimitBytes", count()),
+        ("pids", count()),
+        ("receivedBytes", count()),
+        ("sentBytes", count()),
+        ("readBytes", count()),
+        ("writtenBytes", count()),
+    ])
+}
+
+fn record() -> Value {
+    object([
+        ("at", time()),
+        ("seq", whole()),
+        ("endpoint", text()),
+        ("worker", or_null(text())),
+        ("release", or_null(small())),
+        ("source", word(&["stdout", "stderr", "system", "build"])),
+        ("level", or_null(word(&["debug", "info", "warn", "error"]))),
+        ("job", or_null(text())),
+        ("inferred", flag()),
+        ("message", text()),
+    ])
+}
