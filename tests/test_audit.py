@@ -60,7 +60,7 @@ def test_a_change_says_who_what_from_where_and_before(make_yard):
     everything = newest(yard)
     page = wire.api("/audit?limit=3")
     assert page["records"] == everything[:3]
-    assert wire.api(f"/audit?limit=3&before={page['next']}")["records"] == everything[3:6]
+    assert wire.api(f"/audit?limit=3&cursor={page['nextCursor']}")["records"] == everything[3:6]
     assert newest(yard, since=everything[0]["at"] + 1) == []
     yard.stop()
     yard.start()

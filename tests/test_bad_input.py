@@ -155,7 +155,7 @@ PATHS = [
     "/api/v1/endpoints/%2e%2e", "/api/v1/endpoints/..%2fkeys", "/api/v1/endpoints/%ff", "/api/v1/bundles/%2e%2e%2fdb",
     "/api/v1/bundles/" + "A" * 64, "/api/v1/bundles/" + "0" * 63, "/api/v1/nope", "/api/v1/", "/api/v1/logs?worker=../../x",
     "/api/v1/logs?job=%00", "/api/v1/logs?level=loud", "/api/v1/logs?limit=x", "/api/v1/logs?since=1e99",
-    "/api/v1/logs?build=-1", "/api/v1/logs?follow=maybe", "/api/v1/jobs?limit=-1", "/api/v1/jobs?before=../x",
+    "/api/v1/logs?build=-1", "/api/v1/logs?follow=maybe", "/api/v1/jobs?limit=-1", "/api/v1/jobs?cursor=../x",
     "/api/v1/jobs?status=DONE", "/api/v1/jobs?since=x", "/api/v1/jobs?endpoint=%00", "/api/v1/workers?endpoint=nope",
     "/v2/calm/requests?limit=x", "/v2/calm/requests?before=../x", "/", "/etc/passwd", "/%2e%2e/%2e%2e/etc/passwd",
     "/w/x/v2/calm/job-take/w", "/w/%00/v2/calm/ping/w", "/agent/give-back", "/health?" + "a=b&" * 1500,

@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Ship", &["deploy", "releases", "rollback", "promote", "diff", "git"]),
     ("Declare", &["plan", "apply", "validate", "export", "destroy"]),
     ("Call", &["run", "status", "cancel", "retry", "jobs", "token", "purge", "batch"]),
-    ("See", &["logs", "why", "workers", "gpus", "exec", "webhooks", "audit"]),
+    ("See", &["logs", "why", "workers", "gpus", "exec", "webhooks", "audit", "events", "catalog", "billing"]),
     (
         "Things",
         &[
@@ -22,6 +22,9 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "keys",
             "members",
             "registries",
+            "templates",
+            "volumes",
+            "ssh-keys",
             "login",
             "logout",
             "whoami",
@@ -30,7 +33,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "completion",
         ],
     ),
-    ("House", &["backup", "upgrade", "service", "env"]),
+    ("House", &["backup", "upgrade", "service", "env", "openapi"]),
 ];
 
 const EXAMPLES: &str = "\

@@ -182,7 +182,7 @@ view!(
 );
 view!(
     /// A page of the audit log; each record keeps its text.
-    AuditPage { records: Vec<Box<RawValue>>, next: Option<u64>, }
+    AuditPage { records: Vec<Box<RawValue>>, next_cursor: Option<String>, }
 );
 view!(
     /// Who changed what.
@@ -356,6 +356,46 @@ impl Build {
         self.why.as_deref().or(self.title.as_deref())
     }
 }
+
+view!(
+    /// A template.
+    Template { id: String, name: String, image: String, args: String, disk: u32, env: BTreeMap<String, String>,
+        ports: Vec<String>, registry: Option<String>, category: String, }
+);
+view!(
+    /// A network volume.
+    Volume { id: String, name: String, size: u32, data_center: String, #[serde(rename = "type")] kind: String, }
+);
+view!(
+    /// A kind of GPU.
+    Gpu { id: String, pool: Option<String>, memory: u32, price: Price, max_count: MaxCount,
+        availability: Option<String>, }
+);
+view!(
+    /// What an hour costs.
+    Price { serverless: f64, serverless_per_vcpu: f64, }
+);
+view!(
+    /// How many there are.
+    MaxCount { secure: u32, }
+);
+view!(
+    /// A flavour of processors.
+    Cpu { id: String, name: String, vcpu: Range, ram_gb_per_vcpu: f64, price: Price,
+        availability: Option<String>, }
+);
+view!(
+    /// From and to.
+    Range { min: u32, max: u32, }
+);
+view!(
+    /// A data centre.
+    DataCenter { id: String, name: String, network_volume_types: Vec<String>, }
+);
+view!(
+    /// Something changed.
+    Event { at: i64, kind: String, endpoint: Option<String>, endpoint_name: Option<String>, worker: Option<String>, }
+);
 
 #[cfg(test)]
 mod tests {

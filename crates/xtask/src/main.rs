@@ -1,7 +1,8 @@
 //! `cargo xtask`: the chores of this repository. `layers` holds the house rules, `test` installs what the tests
-//! need and runs all of them, `bench` measures. No part of the product.
+//! need and runs all of them, `capabilities` writes a reference, `bench` measures. No part of the product.
 
 mod bench;
+mod capabilities;
 mod house;
 mod test;
 
@@ -19,6 +20,8 @@ cargo xtask COMMAND
        --fast                   the crates' own tests alone: no Python environment, no end-to-end suites;
                                 skips are allowed
        --allow-skips            a skipped test is named and is no failure
+
+  capabilities                  writes docs/capabilities.md: what can be done by API, command line and console
 
   bench [--quick] [--gate] [--docs] [--only=ROW]
                                 the loads beside their peers and floors, as Markdown; installs what they need
@@ -47,6 +50,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
     match command {
         "layers" if flags.is_empty() => house::check(&root()?),
         "test" => test::run(&root()?, test::Flags::parse(flags)?),
+        "capabilities" if flags.is_empty() => capabilities::write(&root()?),
         "bench" => bench::run(&root()?, &bench::Flags::parse(flags)?),
         "help" | "-h" | "--help" => {
             println!("{HELP}");

@@ -2,6 +2,7 @@
 //! that `--json` prints what the server said; views are parsed from it where a command needs them.
 
 mod lines;
+mod pages;
 pub mod path;
 mod problem;
 mod tls;
@@ -49,13 +50,14 @@ pub struct Call {
     path: String,
     body: Bytes,
     content_type: Option<&'static str>,
+    only_if: Option<String>,
     timeout: Duration,
 }
 
 impl Call {
     /// A request without a body. `path` comes from [`path`].
     pub fn new(method: Method, path: String) -> Self {
-        Self { method, path, body: Bytes::new(), content_type: None, timeout: ANSWER_TIMEOUT }
+        Self { method, path, body: Bytes::new(), content_type: None, only_if: None, timeout: ANSWER_TIMEOUT }
     }
 
     /// With a JSON body.
@@ -71,6 +73,12 @@ impl Call {
         self
     }
 
+    /// Only to this version of what it changes, where one is known.
+    pub fn only_if(mut self, version: Option<&str>) -> Self {
+        self.only_if = version.map(str::to_owned);
+        self
+    }
+
     /// With another limit for the whole answer (for [`Client::lines`], for its head).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -83,6 +91,8 @@ impl Call {
 pub struct Reply {
     /// What the server sent.
     pub text: String,
+    /// The version of the thing that it shows, where it has one.
+    pub version: Option<String>,
     target: String,
     path: String,
 }
@@ -175,9 +185,11 @@ impl Client {
         let (path, limit) = (call.path.clone(), call.timeout);
         let exchange = async {
             let answer = self.exchange(call).await?;
+            let version = answer.headers().get(header::ETAG);
+            let version = version.and_then(|tag| tag.to_str().ok()).map(str::to_owned);
             let body = self.collect(answer).await?;
             let text = String::from_utf8_lossy(&body).into_owned();
-            Ok(Reply { text, target: self.target.clone(), path })
+            Ok(Reply { text, version, target: self.target.clone(), path })
         };
         tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_| Err(self.silent(limit)))
     }
@@ -256,6 +268,9 @@ impl Client {
             .header(header::ACCEPT, "application/json, application/x-ndjson");
         if let Some(key) = &self.key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", key.value));
+        }
+        if let Some(version) = call.only_if {
+            request = request.header(header::IF_MATCH, version);
         }
         if let Some(content_type) = call.content_type {
             request = request.header(header::CONTENT_TYPE, content_type);

@@ -53,7 +53,7 @@ impl AuditLog {
         let mut table = Table::new(&["WHEN", "WHO", "FROM", "WHAT", "ON", "CHANGES"]);
         let as_lines = context.ui.json || self.jsonl;
         let most = if self.jsonl { u32::MAX } else { self.limit };
-        let (mut left, mut before, mut any) = (most, None, false);
+        let (mut left, mut cursor, mut any) = (most, None, false);
         while left > 0 {
             let query = [
                 ("endpoint", self.endpoint.clone()),
@@ -61,7 +61,7 @@ impl AuditLog {
                 ("action", self.action.clone()),
                 ("subject", self.subject.clone()),
                 ("since", since(self.since, now)),
-                ("before", before.map(|n: u64| n.to_string())),
+                ("cursor", cursor),
                 ("limit", Some(left.min(PAGE).to_string())),
             ];
             let reply = client.get(path::query(&path::api(&["audit"]), &query)).await?;
@@ -75,8 +75,8 @@ impl AuditLog {
                     row(&mut table, &serde_json::from_str(record.get())?, now);
                 }
             }
-            before = page.next;
-            if before.is_none() {
+            cursor = page.next_cursor;
+            if cursor.is_none() {
                 break;
             }
         }

@@ -28,7 +28,7 @@ pub struct Jobs {
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     since: Option<Duration>,
     /// At most so many
-    #[arg(short = 'n', long, default_value_t = 20)]
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
 
@@ -40,13 +40,10 @@ struct Listed {
 impl Jobs {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let now = time::now_ms();
-        let query = [
-            ("endpoint", self.endpoint.clone()),
-            ("status", self.status),
-            ("since", since(self.since, now)),
-            ("limit", Some(self.limit.to_string())),
-        ];
-        let reply = context.client().await?.get(path::query(&path::api(&["jobs"]), &query)).await?;
+        let query =
+            [("endpoint", self.endpoint.clone()), ("status", self.status), ("since", since(self.since, now))];
+        let path = path::query(&path::api(&["jobs"]), &query);
+        let reply = context.client().await?.first(path, "jobs", self.limit as usize).await?;
         if context.ui.json {
             return context.ui.document(&reply.text);
         }

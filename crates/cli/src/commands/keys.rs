@@ -191,7 +191,7 @@ impl Create {
 }
 
 async fn list(context: &Context) -> anyhow::Result<()> {
-    let reply = context.client().await?.get(path::api(&["keys"])).await?;
+    let reply = context.client().await?.all(path::api(&["keys"]), "keys").await?;
     if context.ui.json {
         return context.ui.document(&reply.text);
     }

@@ -7,7 +7,9 @@ mod agent;
 mod audit;
 mod backup;
 mod batch;
+mod billing;
 mod cancel;
+mod catalog;
 mod completion;
 mod config;
 mod container;
@@ -18,6 +20,7 @@ mod disk;
 mod doctor;
 mod endpoints;
 mod env;
+mod events;
 mod exec;
 mod git;
 mod gpus;
@@ -28,6 +31,7 @@ mod logout;
 mod logs;
 mod members;
 mod notify;
+mod openapi;
 mod project;
 mod promote;
 mod purge;
@@ -41,10 +45,13 @@ mod secret_env;
 mod service;
 pub mod serving;
 mod settings;
+mod ssh_keys;
 mod status;
+mod templates;
 mod token;
 mod up;
 mod upgrade;
+mod volumes;
 mod webhooks;
 mod why;
 mod workers;
@@ -93,6 +100,13 @@ pub enum Command {
     Members(members::Members),
     Whoami(members::Whoami),
     Registries(registries::Registries),
+    Templates(Box<templates::Templates>),
+    Volumes(volumes::Volumes),
+    SshKeys(ssh_keys::SshKeys),
+    Catalog(catalog::Catalog),
+    Billing(billing::Billing),
+    Events(events::Events),
+    Openapi(openapi::Openapi),
     Login(login::Login),
     Logout(logout::Logout),
     Doctor(doctor::Doctor),
@@ -157,6 +171,13 @@ impl Command {
             Self::Members(c) => c.run(context).await,
             Self::Whoami(c) => c.run(context).await,
             Self::Registries(c) => c.run(context).await,
+            Self::Templates(c) => c.run(context).await,
+            Self::Volumes(c) => c.run(context).await,
+            Self::SshKeys(c) => c.run(context).await,
+            Self::Catalog(c) => c.run(context).await,
+            Self::Billing(c) => c.run(context).await,
+            Self::Events(c) => c.run(context).await,
+            Self::Openapi(c) => c.run(context),
             Self::Login(c) => c.run(context).await,
             Self::Logout(c) => c.run(context).await,
             Self::Doctor(c) => c.run(context).await,

@@ -116,7 +116,7 @@ impl Add {
 }
 
 async fn list(context: &Context) -> anyhow::Result<()> {
-    let reply = context.client().await?.get(path::api(&["registries"])).await?;
+    let reply = context.client().await?.all(path::api(&["registries"]), "registries").await?;
     if context.ui.json {
         return context.ui.document(&reply.text);
     }

@@ -27,7 +27,7 @@ pub struct Listed {
 impl Releases {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let path = path::api(&["endpoints", &self.endpoint, "releases"]);
-        let reply = context.client().await?.get(path).await?;
+        let reply = context.client().await?.all(path, "releases").await?;
         if context.ui.json {
             return context.ui.document(&reply.text);
         }

@@ -126,7 +126,7 @@ struct Listed {
 }
 
 async fn list(context: &Context) -> anyhow::Result<()> {
-    let reply = context.client().await?.get(path::api(&["secrets"])).await?;
+    let reply = context.client().await?.all(path::api(&["secrets"]), "secrets").await?;
     if context.ui.json {
         return context.ui.document(&reply.text);
     }

@@ -101,7 +101,7 @@ impl Upgrade {
 
     async fn plan(&self, client: &Client) -> anyhow::Result<Plan> {
         let running: Running = client.get(path::api(&["info"])).await?.parse()?;
-        let workers = client.get(path::api(&["workers"])).await?.parse::<Workers>()?;
+        let workers = client.all(path::api(&["workers"]), "workers").await?.parse::<Workers>()?;
         let workers = workers.workers.iter().filter(|worker| worker.state != "gone").count();
         let process = PathBuf::from(format!("/proc/{}/exe", running.pid));
         let shown = std::fs::read_link(&process).map_err(|error| {

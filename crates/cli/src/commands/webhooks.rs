@@ -82,7 +82,7 @@ impl Webhooks {
 async fn list(context: &Context, job: &str) -> anyhow::Result<()> {
     let client = context.client().await?;
     let job = job_ids::resolve(&client, job).await?;
-    let reply = client.get(path::api(&["jobs", &job, "webhooks"])).await?;
+    let reply = client.all(path::api(&["jobs", &job, "webhooks"]), "webhooks").await?;
     if context.ui.json {
         return context.ui.document(&reply.text);
     }

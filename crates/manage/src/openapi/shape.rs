@@ -83,7 +83,7 @@ pub(super) fn or_null(mut of: Value) -> Value {
         return json!({"anyOf": [of, {"type": "null"}]});
     };
     of["type"] = json!([kind, "null"]);
-    if let Some(words) = of["enum"].as_array_mut() {
+    if let Some(words) = of.get_mut("enum").and_then(Value::as_array_mut) {
         words.push(Value::Null);
     }
     of

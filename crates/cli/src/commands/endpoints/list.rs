@@ -20,7 +20,7 @@ struct Listed {
 
 impl List {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let reply = context.client().await?.get(path::api(&["endpoints"])).await?;
+        let reply = context.client().await?.all(path::api(&["endpoints"]), "endpoints").await?;
         if context.ui.json {
             return context.ui.document(&reply.text);
         }

@@ -69,7 +69,7 @@ impl Git {
 }
 
 async fn list(context: &Context) -> anyhow::Result<()> {
-    let reply = context.client().await?.get(path::api(&["git"])).await?;
+    let reply = context.client().await?.all(path::api(&["git"]), "connections").await?;
     if context.ui.json {
         return context.ui.document(&reply.text);
     }

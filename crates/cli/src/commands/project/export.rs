@@ -61,7 +61,7 @@ impl Export {
         let client = context.client().await?;
         let endpoint: Endpoint = client.get(path::api(&["endpoints", &self.endpoint])).await?.parse()?;
         let listed: Listed =
-            client.get(path::api(&["endpoints", &self.endpoint, "releases"])).await?.parse()?;
+            client.all(path::api(&["endpoints", &self.endpoint, "releases"]), "releases").await?.parse()?;
         let serving = listed.releases.into_iter().find(|release| Some(release.number) == endpoint.serving);
         let secure = serving.as_ref().map(|release| release.secure_env.clone()).unwrap_or_default();
         let (handler, image, mut env) = match serving {

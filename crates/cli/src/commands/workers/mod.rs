@@ -47,7 +47,7 @@ impl Workers {
             None => {}
         }
         let path = path::query(&path::api(&["workers"]), &[("endpoint", self.endpoint)]);
-        let reply = context.client().await?.get(path).await?;
+        let reply = context.client().await?.all(path, "workers").await?;
         if context.ui.json {
             return context.ui.document(&reply.text);
         }
@@ -62,7 +62,7 @@ impl Workers {
 
 /// The whole id of the worker that `text` begins.
 pub async fn resolve(client: &Client, text: &str) -> anyhow::Result<String> {
-    let listed = client.get(path::api(&["workers"])).await?.parse::<Listed>()?;
+    let listed = client.all(path::api(&["workers"]), "workers").await?.parse::<Listed>()?;
     if listed.workers.iter().any(|worker| worker.id == text) {
         return Ok(text.to_owned());
     }

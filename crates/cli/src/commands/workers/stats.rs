@@ -62,7 +62,7 @@ impl Show {
 
 /// Whether an endpoint or a worker is meant; a worker by the beginning of its id, too.
 async fn meant(client: &Client, which: &str) -> anyhow::Result<(&'static str, String)> {
-    let workers = client.get(path::api(&["workers"])).await?.parse::<Workers>()?.workers;
+    let workers = client.all(path::api(&["workers"]), "workers").await?.parse::<Workers>()?.workers;
     let is_worker = workers.iter().any(|worker| worker.id.starts_with(which));
     let names_endpoint = workers.iter().any(|worker| worker.endpoint_name.as_deref() == Some(which));
     if is_worker && !names_endpoint {
