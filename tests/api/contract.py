@@ -164,8 +164,9 @@ def call(operation, label, mode, count):
 
 
 found = [operation.ok() for operation in schema.get_all_operations()]
-# What is made is removed at the end.
-found.sort(key=lambda operation: operation.method.upper() == "DELETE")
+# First what is made by hand and what needs the worker that is there, last what removes.
+ORDER = ["PUT", "POST", "GET", "PATCH", "DELETE"]
+found.sort(key=lambda each: (f"{each.method.upper()} {each.path}" not in seeds["by_hand"], ORDER.index(each.method.upper())))
 for operation in found:
     label = f"{operation.method.upper()} {operation.path}"
     told(label, lambda: linked(operation, label))
