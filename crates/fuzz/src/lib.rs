@@ -42,6 +42,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("json_scan", jobs::json_scan),
     ("key_file", access::key_file),
     ("local_request", access::local_request),
+    ("list_pages", server::list_pages),
     ("log_line", output::log_line),
     ("log_output", output::log_output),
     ("log_query", output::log_query),

@@ -34,6 +34,23 @@ pub fn manage_bodies(data: &[u8]) {
     }
 }
 
+/// A cursor is refused, or leads to a page that is in order and followed by what it leaves out; a change is let through
+/// only by who names the version.
+pub fn list_pages(data: &[u8]) {
+    let (cursor, wanted) = crate::two(data);
+    if let Some((page, next)) = runyard_manage::probe::page(&cursor) {
+        assert!(page.len() <= 3 && page.is_sorted(), "{page:?}");
+        let following = next.and_then(|next| runyard_manage::probe::page(&next));
+        let first = following.and_then(|(page, _)| page.first().copied());
+        assert_eq!(first, page.last().map(|last| last + 1).filter(|n| *n <= 9), "{page:?}");
+    }
+    let version = "\"5f\"";
+    if runyard_manage::probe::may_change(&wanted, version) {
+        assert!(wanted.contains(version) || wanted.contains('*'), "{wanted}");
+        assert!(wanted.contains(version) || !runyard_manage::probe::may_change(&wanted, ""), "{wanted}");
+    }
+}
+
 /// A body of REST v2 is taken, or refused in words; what is wrong with it is told by its place, and not without end.
 pub fn rest_bodies(data: &[u8]) {
     for (words, errors) in runyard_manage::probe::rest_refusals(data) {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::Manage;
 use crate::auth::Auth;
-use crate::page::{Paging, cursor};
+use crate::page::{MOST, Paging, cursor};
 use crate::problem::Problem;
 
 #[derive(Deserialize)]
@@ -55,11 +55,13 @@ pub(crate) async fn list(
         standing: which.status.as_deref().map(standing).transpose()?,
         since: which.since.map(Timestamp),
         before,
-        limit,
+        // One more says whether there is another page; after the largest page nobody knows, and it may be empty.
+        limit: limit + 1,
     };
-    let jobs = visible(&manage, &auth.0, &filter)?;
-    // Whether another one follows is not known: a page may be the last and be followed by an empty one.
-    let next = jobs.last().filter(|_| jobs.len() == limit).map(|last| cursor(&last.id));
+    let mut jobs = visible(&manage, &auth.0, &filter)?;
+    let more = jobs.len() > limit || limit == MOST && jobs.len() == limit;
+    jobs.truncate(limit);
+    let next = jobs.last().filter(|_| more).map(|last| cursor(&last.id));
     let views: Vec<Value> = jobs.iter().map(|job| manage.job(job)).collect();
     Ok(Json(json!({"jobs": views, "nextCursor": next})))
 }

@@ -41,6 +41,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 }
 
 impl Paging {
+    /// The page of so many items that begins after a cursor.
+    pub(crate) fn after_cursor(cursor: &str, limit: usize) -> Self {
+        Self { limit, cursor: Some(cursor.to_owned()) }
+    }
+
     /// How many items the page has at most.
     pub(crate) fn limit(&self) -> usize {
         self.limit
@@ -111,8 +116,7 @@ mod tests {
     #[test]
     fn what_is_no_cursor_and_no_limit_is_refused() {
         for cursor in ["", "x", "!!", "bnVsbA", &"A".repeat(500)] {
-            let paging = Paging { limit: 2, cursor: Some(cursor.to_owned()) };
-            assert!(paging.cut(vec![1_u32], |n| *n).is_err(), "{cursor}");
+            assert!(Paging::after_cursor(cursor, 2).cut(vec![1_u32], |n| *n).is_err(), "{cursor}");
         }
         for limit in [0, 1_001, usize::MAX] {
             assert!(bounded(Some(limit), 100, 1_000).is_err(), "{limit}");

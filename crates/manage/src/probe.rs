@@ -3,6 +3,8 @@
 use runyard_domain::Settings;
 use serde_json::Map;
 
+use crate::page::Paging;
+use crate::version::Versions;
 use crate::{deploy, endpoints, keys, logs, members, releases, rest};
 
 /// Which of the calls' bodies a text can be.
@@ -20,6 +22,16 @@ pub fn bodies(text: &[u8]) -> Vec<&'static str> {
     note("member", serde_json::from_slice::<members::Add>(text).is_ok());
     note("rollback", serde_json::from_slice::<releases::Target>(text).is_ok());
     fits
+}
+
+/// The page of one to nine that begins after a cursor, where that is one, and the next one's cursor.
+pub fn page(cursor: &str) -> Option<(Vec<u32>, Option<String>)> {
+    Paging::after_cursor(cursor, 3).cut((1..=9).collect(), |n| *n).ok()
+}
+
+/// Whether `If-Match` with this text lets a change of this version through.
+pub fn may_change(wanted: &str, version: &str) -> bool {
+    Versions::wanting(wanted).check(version).is_ok()
 }
 
 /// Why each of REST v2's calls refuses a text, in words and place by place; those that take it say nothing.

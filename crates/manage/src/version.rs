@@ -41,6 +41,11 @@ fn texts(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Probl
 }
 
 impl Versions {
+    /// Those that a change may be made to.
+    pub(crate) fn wanting(wanted: &str) -> Self {
+        Self { wanted: Some(wanted.to_owned()), known: None }
+    }
+
     /// Refuses a change of another version than the caller read; an empty one is of what is not there. To be asked
     /// where nobody else can change it.
     pub(crate) fn check(&self, version: &str) -> Result<(), Problem> {
@@ -112,16 +117,13 @@ mod tests {
     fn a_change_needs_the_very_version() {
         let version = of(&"a");
         for fits in [version.clone(), "*".to_owned(), format!("\"x\", {version}")] {
-            let versions = Versions { wanted: Some(fits.clone()), known: None };
-            assert!(versions.check(&version).is_ok(), "{fits}");
+            assert!(Versions::wanting(&fits).check(&version).is_ok(), "{fits}");
         }
         for stale in [of(&"b"), format!("W/{version}"), String::new(), version.replace('"', "")] {
-            let versions = Versions { wanted: Some(stale.clone()), known: None };
-            assert!(versions.check(&version).is_err(), "{stale}");
+            assert!(Versions::wanting(&stale).check(&version).is_err(), "{stale}");
         }
         assert!(Versions::default().check(&version).is_ok());
-        let any = Versions { wanted: Some("*".to_owned()), known: None };
-        assert!(any.check("").is_err(), "there is nothing that could be changed");
+        assert!(Versions::wanting("*").check("").is_err(), "there is nothing that could be changed");
     }
 
     #[test]

@@ -82,7 +82,9 @@ impl Operation {
 
     /// A value of the query that may be there.
     pub(super) fn query(mut self, name: &str, schema: Value, words: &str) -> Self {
-        self.parameters.push(json!({"name": name, "in": "query", "schema": schema, "description": words}));
+        let mut parameter = json!({"name": name, "in": "query", "description": words});
+        parameter["schema"] = schema;
+        self.parameters.push(parameter);
         self
     }
 

@@ -64,12 +64,18 @@ pub(super) fn bytes() -> Value {
 
 /// A list.
 pub(super) fn list(of: Value) -> Value {
-    json!({"type": "array", "items": of})
+    holding("array", "items", of)
 }
 
 /// An object with whatever names.
 pub(super) fn map(of: Value) -> Value {
-    json!({"type": "object", "additionalProperties": of})
+    holding("object", "additionalProperties", of)
+}
+
+fn holding(kind: &str, name: &str, of: Value) -> Value {
+    let mut schema = json!({"type": kind});
+    schema[name] = of;
+    schema
 }
 
 /// An object of the document's `components`.

@@ -40,7 +40,8 @@ impl Destroy {
         let project = self.project.load()?;
         let name = &project.name;
         let client = context.client().await?;
-        let found: Found = client.get(path::api(&["endpoints", name])).await?.parse()?;
+        let reply = client.get(path::api(&["endpoints", name])).await?;
+        let found: Found = reply.parse()?;
         let other = match found.managed {
             Some(managed) if managed.by == project.place() => None,
             Some(managed) => {
@@ -55,6 +56,7 @@ impl Destroy {
             context.confirm(&format!("removing endpoint '{name}' with its jobs, logs and releases"), name)?;
         }
         let call = Call::new(Method::DELETE, path::api(&["endpoints", name]));
+        let call = call.only_if(reply.version.as_deref().filter(|_| !self.force));
         let reply = client.send(call.timeout(Duration::from_mins(10))).await?;
         if context.ui.json {
             return context.ui.document(&reply.text);
