@@ -37,7 +37,7 @@ pub fn manage_bodies(data: &[u8]) {
 /// A cursor is refused, or leads to a page that is in order and followed by what it leaves out; a change is let through
 /// only by who names the version.
 pub fn list_pages(data: &[u8]) {
-    let (cursor, wanted) = crate::two(data);
+    let (cursor, wanted) = two(data);
     if let Some((page, next)) = runyard_manage::probe::page(&cursor) {
         assert!(page.len() <= 3 && page.is_sorted(), "{page:?}");
         let following = next.and_then(|next| runyard_manage::probe::page(&next));
