@@ -425,7 +425,7 @@ def test_tricks_are_refused(open_yard, forge, tmp_path):
         flags = [f"{flags[0]}={flags[1]}"] if len(flags) == 2 else flags
         done = yard.cli("git", "connect", repository.url, "--endpoint", "app", *flags, code=None)
         assert done.code != 0, flags
-    assert yard.wire.api("/git") == {"connections": []} and yard.wire.api("/endpoints")["endpoints"] == []
+    assert yard.wire.api("/git")["connections"] == [] and yard.wire.api("/endpoints")["endpoints"] == []
     connect(yard, repository, "--path", "out", endpoint="a")
     assert "leads out of the repository" in build_of(yard, second, "failed", endpoint="a")["why"]
     connect(yard, repository, "--path", "inner", endpoint="b")
