@@ -25,6 +25,7 @@ use crate::deploy::{Other, check_env};
 use crate::problem::Problem;
 use crate::secrets::SecretEnv;
 use crate::stream::Body;
+use crate::version::{self, Versions, tagged};
 use crate::{Manage, container};
 
 /// Settings that a release keeps a copy of, as the API has them.
@@ -96,10 +97,12 @@ pub(crate) async fn change(
     auth: Auth,
     Path(ep): Path<String>,
     Query(how): Query<How>,
+    versions: Versions,
     body: Body<Change>,
 ) -> Result<Response, Problem> {
     let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
     let body = body.read()?;
+    versions.check(&version::of_endpoint(&endpoint))?;
     let plan = manage.plan_change(endpoint, &body).await?;
     if let Some(wanted) = how.plan.as_ref().filter(|wanted| **wanted != plan.id()) {
         return Err(Problem::stale_plan(&plan.endpoint.name, wanted));
@@ -110,8 +113,8 @@ pub(crate) async fn change(
     if plan.makes_release() {
         return manage.release_change(auth.0, plan, body).await;
     }
-    let changed = manage.settle_change(&plan, body).await?;
-    Ok(Json(manage.endpoint_view(&changed)?).into_response())
+    let changed = manage.settle_change(&plan, body, &versions).await?;
+    Ok(tagged(&version::of_endpoint(&changed), manage.endpoint_view(&changed)?))
 }
 
 pub(crate) async fn variables(
@@ -265,15 +268,23 @@ impl Manage {
     }
 
     /// Makes a change that needs no release.
-    async fn settle_change(&self, plan: &Plan, body: Change) -> Result<Endpoint, Problem> {
+    async fn settle_change(
+        &self,
+        plan: &Plan,
+        body: Change,
+        versions: &Versions,
+    ) -> Result<Endpoint, Problem> {
         let mut outcome = Ok(());
         let name = body.name.filter(|name| *name != plan.endpoint.name);
-        let change = |next: &mut Endpoint| match changed(&next.settings, &body.settings) {
-            Ok(settings) => {
-                next.settings = settings;
-                next.name = name.unwrap_or_else(|| next.name.clone());
+        let change = |next: &mut Endpoint| {
+            let fits = versions.check(&version::of_endpoint(next));
+            match fits.and_then(|()| changed(&next.settings, &body.settings)) {
+                Ok(settings) => {
+                    next.settings = settings;
+                    next.name = name.unwrap_or_else(|| next.name.clone());
+                }
+                Err(problem) => outcome = Err(problem),
             }
-            Err(problem) => outcome = Err(problem),
         };
         let next = self.inner.engine.change_endpoint(&plan.endpoint.id, change).await?;
         outcome?;

@@ -19,6 +19,7 @@ pub(super) fn all() -> Map<String, Value> {
         ("Reason", reason()),
         ("FieldChange", changed()),
         ("Plan", plan()),
+        ("EndpointChange", endpoint_change()),
         ("Step", step()),
         ("Connection", connection()),
         ("Build", build()),
@@ -122,7 +123,9 @@ fn release() -> Value {
         ("env", map(text())),
         ("secureEnv", list(text())),
         ("envRead", list(text())),
-        ("gpus", small()),
+        ("gpus", settings::gpus()),
+        ("container", or_null(map(any()))),
+        ("networkVolume", or_null(text())),
         ("note", or_null(text())),
         ("commit", or_null(commit)),
         ("tookMs", or_null(whole())),
@@ -176,6 +179,21 @@ fn plan() -> Value {
         ("makesRelease", flag()),
         ("replacesWorkers", flag()),
         ("changes", list(change)),
+        ("warnings", list(text())),
+    ])
+}
+
+/// What a change of an endpoint would do.
+fn endpoint_change() -> Value {
+    let change = object([("field", text()), ("old", any()), ("new", any()), ("makesRelease", flag())]);
+    object([
+        ("plan", text()),
+        ("name", text()),
+        ("changes", list(change)),
+        ("makesRelease", flag()),
+        ("restarts", list(text())),
+        ("stops", small()),
+        ("says", text()),
         ("warnings", list(text())),
     ])
 }

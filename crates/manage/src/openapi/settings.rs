@@ -23,7 +23,7 @@ pub(super) fn asked() -> Value {
 }
 
 /// Name, as it is asked for, as it is shown.
-fn fields() -> [(&'static str, Value, Value); 19] {
+fn fields() -> [(&'static str, Value, Value); 23] {
     let same = |name: &'static str, schema: Value| (name, schema.clone(), schema);
     [
         same("workers_min", within(0, 1_000)),
@@ -37,7 +37,11 @@ fn fields() -> [(&'static str, Value, Value); 19] {
         same("retention_ms", within(1_000, 2_592_000_000)),
         same("queue_limit", small()),
         ("rates", rates(true), rates(false)),
-        same("gpus", within(0, 64)),
+        same("gpus", gpus()),
+        same("flash_boot", word(&["off", "on", "priority"])),
+        same("input_limit_bytes", about(within(0, 1 << 30), "1024 at least; 0: the server's own")),
+        same("output_limit_bytes", about(within(0, 1 << 30), "1024 at least; 0: the server's own")),
+        same("cors", list(text())),
         same("concurrency", within(1, 1_000)),
         same("prefetch", word(&["auto", "off"])),
         same("stop_grace_ms", within(0, 600_000)),
@@ -46,6 +50,12 @@ fn fields() -> [(&'static str, Value, Value); 19] {
         ("container", container(true), container(false)),
         same("network_volume", or_null(text())),
     ]
+}
+
+/// How many GPUs, and of which types.
+pub(super) fn gpus() -> Value {
+    let words = "how many; or a text as \"2x24GB\", or a list of them, the most wanted first";
+    about(either(&[within(0, 64), text(), list(text())]), words)
 }
 
 fn scaler() -> Value {

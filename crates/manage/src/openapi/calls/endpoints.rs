@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::super::operation::Operation;
 use super::super::settings;
 use super::super::shape::{
-    any, bytes, flag, list, map, named, object, or_null, request, small, text, text_to, whole, within, word,
+    any, bytes, either, flag, list, map, named, object, or_null, request, small, text, text_to, whole,
+    within, word,
 };
 use super::{Tagged, by, page};
 use crate::{deploy, endpoints, git, plan, releases};
@@ -77,8 +78,18 @@ pub(super) fn endpoints() -> Tagged {
             by("endpoints set"),
             "Changes the settings that are named, and of groups the parts",
         )
-        .takes::<endpoints::Change>(request([("name?", or_null(name())), ("settings?", settings::asked())]))
-        .answers(named("Endpoint"))
+        .query("dry_run", flag(), "only say what it would be")
+        .query("plan", text_to(100), "only if this is still what would be done")
+        .takes::<endpoints::change::Change>(request([
+            ("name?", or_null(name())),
+            ("settings?", settings::asked()),
+            ("env?", map(or_null(text()))),
+            ("secretEnv?", map(or_null(text()))),
+            ("image?", or_null(text())),
+            ("note?", or_null(text())),
+        ]))
+        .answers(either(&[named("Endpoint"), named("EndpointChange")]))
+        .answers_lines(&named("Step"))
         .conflicts()
         .tagged()
         .guarded(),
@@ -122,7 +133,7 @@ pub(super) fn endpoints() -> Tagged {
             by("endpoints set"),
             "A release of the code that serves, with other variables",
         )
-        .takes::<deploy::variables::Change>(env)
+        .takes::<endpoints::change::Variables>(env)
         .answers_lines(&named("Step"))
         .conflicts(),
         Operation::new(

@@ -4,7 +4,9 @@ use runyard_domain::Access::{Admin, Deploy, Read};
 use serde_json::{Value, json};
 
 use super::super::operation::Operation;
-use super::super::shape::{flag, form, list, map, named, or_null, request, text, text_to, within, word};
+use super::super::shape::{
+    flag, form, list, map, named, object, or_null, request, text, text_to, whole, within, word,
+};
 use super::{Tagged, by, page, whole_list};
 
 fn name() -> Value {
@@ -141,6 +143,19 @@ fn keys() -> Value {
     keys
 }
 
+fn gpu_here() -> Value {
+    object([
+        ("index", whole()),
+        ("type", text()),
+        ("memoryGb", whole()),
+        ("pool", or_null(text())),
+        ("free", flag()),
+        ("worker", or_null(text())),
+        ("endpoint", or_null(text())),
+        ("endpointName", or_null(text())),
+    ])
+}
+
 pub(super) fn catalogue() -> Tagged {
     let include = || list(word(&["AVAILABILITY"]));
     let product = |more: &[&str]| list(word(&[&["POD", "SERVERLESS"], more].concat()));
@@ -176,6 +191,16 @@ pub(super) fn catalogue() -> Tagged {
         center("GET /api/v1/catalog/datacenters/{id}", "getDataCenter", "A data centre")
             .answers(named("DataCenter")),
     ];
+    all.push(
+        Operation::new(
+            "GET /api/v1/gpus",
+            "listMachineGpus",
+            Read,
+            by("gpus"),
+            "Each GPU of this machine, and who holds it",
+        )
+        .answers(object([("gpus", list(gpu_here()))])),
+    );
     let bills = [
         ("GET /api/v1/billing", "getBilling", "What was used of everything", None),
         ("GET /api/v1/billing/serverless", "getServerlessBilling", "Of endpoints", Some("serverlessId")),

@@ -100,6 +100,7 @@ fn worker() -> Value {
         ("state", word(&["starting", "idle", "running", "draining", "gone"])),
         ("cause", text()),
         ("gpus", list(any())),
+        ("gpuType", or_null(text())),
         ("pid", or_null(whole())),
         ("sdk", or_null(text())),
         ("jobs", list(text())),
