@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 
 use crate::Manage;
 use crate::auth::Auth;
-use crate::page::bounded;
 use crate::problem::Problem;
 use crate::stream::bounded_lines;
 use asked::{Asked, How};

@@ -12,15 +12,21 @@ use serde_json::{Value, json};
 
 use crate::Manage;
 use crate::auth::Auth;
+use crate::page::Paging;
 use crate::problem::Problem;
 use crate::sign_in::Browser;
 use crate::stream::Body;
 
-pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(
+    State(manage): State<Manage>,
+    auth: Auth,
+    paging: Paging,
+) -> Result<Json<Value>, Problem> {
     auth.0.may(Access::Admin, None)?;
     let members = manage.inner.engine.vault().members();
-    let views: Vec<Value> = members.iter().map(|member| manage.member_view(member)).collect();
-    Ok(Json(json!({"members": views})))
+    let (page, next) = paging.cut(members, |member| member.email.clone())?;
+    let views: Vec<Value> = page.iter().map(|member| manage.member_view(member)).collect();
+    Ok(Json(json!({"members": views, "nextCursor": next})))
 }
 
 pub(crate) async fn show(

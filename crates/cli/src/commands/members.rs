@@ -180,7 +180,7 @@ impl Set {
 }
 
 async fn list(context: &Context) -> anyhow::Result<()> {
-    let reply = context.client().await?.get(path::api(&["members"])).await?;
+    let reply = context.client().await?.all(path::api(&["members"]), "members").await?;
     if context.ui.json {
         return context.ui.document(&reply.text);
     }

@@ -59,7 +59,8 @@ impl Printer {
         let mut printer = Self { ui, timestamps, json, endpoints: None };
         let mixed = subject.endpoint.is_none() && subject.job.is_none() && subject.worker.is_none();
         if mixed && !json {
-            let listed = client.all(path::api(&["endpoints"]), "endpoints").await.and_then(|r| r.parse::<Endpoints>());
+            let listed =
+                client.all(path::api(&["endpoints"]), "endpoints").await.and_then(|r| r.parse::<Endpoints>());
             let listed = listed.map(|l| l.endpoints).unwrap_or_default();
             printer.endpoints = Some(listed.into_iter().map(|e| (e.id, e.name)).collect());
         }
