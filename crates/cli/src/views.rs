@@ -368,7 +368,7 @@ view!(
 );
 view!(
     /// A kind of GPU.
-    Gpu { id: String, pool: Option<String>, memory: u32, price: Price, max_count: MaxCount,
+    GpuKind { id: String, pool: Option<String>, memory: u32, price: Price, max_count: MaxCount,
         availability: Option<String>, }
 );
 view!(

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::client::path;
 use crate::context::Context;
 use crate::output::Table;
-use crate::views::{Cpu, DataCenter, Gpu};
+use crate::views::{Cpu, DataCenter, GpuKind};
 
 /// Show what there is to run on: GPUs, processors, the data centre
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ enum What {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Listed {
-    gpus: Vec<Gpu>,
+    gpus: Vec<GpuKind>,
     cpus: Vec<Cpu>,
     data_centers: Vec<DataCenter>,
 }
@@ -66,7 +66,7 @@ impl Catalog {
     }
 }
 
-fn gpus(all: &[Gpu]) -> Table {
+fn gpus(all: &[GpuKind]) -> Table {
     let mut table = Table::new(&["ID", "POOL", "MEMORY", "COUNT", "AN HOUR", "FREE"]);
     for gpu in all {
         table.row(vec![
