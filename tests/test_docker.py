@@ -10,6 +10,7 @@ misbuilt, and cleaned up after.
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -119,6 +120,28 @@ def test_a_dockerfile_is_built_and_answers(yard, engine):
     # Another release of the same folder is built from the cache, and the old container goes.
     yard.deploy(HELLO, "dh", *WARM)
     until(lambda: not engine.containers(worker=worker), 30)
+
+
+def test_a_plan_after_apply_is_empty_for_images(yard, engine, tmp_path):
+    applied = yard.cli("apply", HELLO, "--yes", limit=240)
+    assert applied.out.strip().endswith("/v2/docker-hello"), applied
+    assert yard.cli("plan", HELLO, "--json").json["action"] == "none"
+    # What is exported asks for the same.
+    copy = tmp_path / "docker-hello"
+    shutil.copytree(HELLO, copy)
+    (copy / "runyard.toml").write_text(yard.cli("export", "docker-hello").out)
+    assert yard.cli("plan", copy, "--json").json["changes"] == []
+    # The other example's file, where a small image stands in for gigabytes of packages and weights.
+    shutil.copytree("examples/stable-diffusion", tmp_path / "sd")
+    for file in ("Dockerfile", "handler.py", "test_input.json"):
+        (tmp_path / "sd" / file).unlink()
+    image(tmp_path / "sd", more="ARG MODEL_ID")
+    yard.cli("apply", tmp_path / "sd", "--yes", limit=240)
+    assert yard.cli("plan", tmp_path / "sd", "--json").json["action"] == "none"
+    changed = (tmp_path / "sd/runyard.toml").read_text().replace("stable-diffusion-v1-5/stable", "me/stable")
+    (tmp_path / "sd/runyard.toml").write_text(changed)
+    found = {change["path"]: change["old"] for change in yard.cli("plan", tmp_path / "sd", "--json").json["changes"]}
+    assert found.pop("build.args")["MODEL_ID"].startswith("stable-diffusion-v1-5") and not found, found
 
 
 def test_a_killed_container_costs_an_attempt(yard, engine):

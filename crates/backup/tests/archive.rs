@@ -36,6 +36,7 @@ fn release(data: &Path) -> Release {
         bundle: BUNDLE.into(),
         environment: "x".into(),
         python: "3.11.2".into(),
+        python_wish: runyard_domain::PythonWish::default(),
         launch: Some(Launch {
             command: vec![python, "-u".into(), code.join("handler.py").display().to_string()],
             code_dir: code.display().to_string(),

@@ -18,6 +18,21 @@ pub enum Scaler {
     RequestCount(u32),
 }
 
+/// How bad a line of a log is, the least bad first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Every line.
+    #[default]
+    Debug,
+    /// What is told in passing.
+    Info,
+    /// What should be looked at.
+    Warn,
+    /// What went wrong.
+    Error,
+}
+
 /// What a user may set on an endpoint. Durations carry their unit in the name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -68,6 +83,10 @@ pub struct Settings {
     pub container: Container,
     /// The id of the network volume that its workers see.
     pub network_volume: Option<String>,
+    /// Which lines of its logs are shown where no level is asked for. All are kept.
+    pub log_level: LogLevel,
+    /// How long the log of a worker is kept after its end. An hour to a year.
+    pub log_retention_ms: i64,
 }
 
 impl Default for Settings {
@@ -96,9 +115,16 @@ impl Default for Settings {
             rollout: RolloutSettings::default(),
             container: Container::default(),
             network_volume: None,
+            log_level: LogLevel::default(),
+            log_retention_ms: 14 * DAY_MS,
         }
     }
 }
+
+const DAY_MS: i64 = 86_400_000;
+
+/// The shortest time that logs are kept: who looks for why a worker ended finds it.
+const LOGS_LEAST_MS: i64 = 3_600_000;
 
 /// As deep as RunPod lets the queue of its largest endpoint become: 500 jobs for each of 1000 workers.
 pub const USUAL_QUEUE_LIMIT: u32 = 500_000;
@@ -222,6 +248,10 @@ impl Settings {
         }
         if !(0..=REPLACE_GRACE_MOST_MS).contains(&self.replace_grace_ms) {
             return bad("replace_grace_ms", self.replace_grace_ms.to_string(), "0 to 3600000 (an hour)");
+        }
+        if !(LOGS_LEAST_MS..=365 * DAY_MS).contains(&self.log_retention_ms) {
+            let allowed = "3600000 (an hour) to 31536000000 (365 days)";
+            return bad("log_retention_ms", self.log_retention_ms.to_string(), allowed);
         }
         self.rollout.check()
     }

@@ -101,6 +101,8 @@ pub struct Part {
     pub handler: Option<String>,
     /// Environment variables that every release gets.
     pub env: BTreeMap<String, String>,
+    /// The environment of the folder's `runyard.toml`.
+    pub environment: Option<String>,
 }
 
 /// The endpoint of a pull request.

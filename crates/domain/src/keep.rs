@@ -65,6 +65,7 @@ mod tests {
             bundle: String::new(),
             environment: String::new(),
             python: String::new(),
+            python_wish: crate::PythonWish::default(),
             launch: None,
             env: BTreeMap::new(),
             secure_env: BTreeMap::new(),

@@ -82,6 +82,40 @@ impl Release {
     }
 }
 
+/// What was asked of a release's Python. What is not asked, the files of its code say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PythonWish {
+    /// The interpreter: `3.12`, or a specifier as `>=3.10,<3.13`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The file with the requirements, below the code's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requirements: Option<String>,
+}
+
+impl PythonWish {
+    /// Nothing was asked.
+    pub fn is_empty(&self) -> bool {
+        self.version.is_none() && self.requirements.is_none()
+    }
+
+    /// What is wrong with it: the field, and what it must be.
+    pub fn wrong(&self) -> Option<(&'static str, &'static str)> {
+        let is_version = |text: &String| {
+            let known = |b: u8| b.is_ascii_digit() || b" .,<>=!~*".contains(&b);
+            text.len() <= 60 && text.bytes().all(known) && text.contains(|c: char| c.is_ascii_digit())
+        };
+        if self.version.as_ref().is_some_and(|version| !is_version(version)) {
+            return Some(("version", "a version of Python, as 3.12 or >=3.10,<3.13"));
+        }
+        if self.requirements.as_ref().is_some_and(|file| !crate::git::is_inner_path(file)) {
+            return Some(("requirements", "a file below the folder, as requirements/worker.txt"));
+        }
+        None
+    }
+}
+
 /// An immutable version of an endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Release {
@@ -103,6 +137,9 @@ pub struct Release {
     pub environment: String,
     /// The interpreter's version, as `3.11.7`.
     pub python: String,
+    /// What was asked of the interpreter and the requirements.
+    #[serde(default, skip_serializing_if = "PythonWish::is_empty")]
+    pub python_wish: PythonWish,
     /// What workers execute; `None` until the environment stands.
     pub launch: Option<Launch>,
     /// Plain environment variables; where they refer to secrets, the references.

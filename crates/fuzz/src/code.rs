@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use runyard_build::{Limits, pack, source, unpack as unpack_into};
+use runyard_project::Live;
 
 use crate::{text, two};
 
@@ -139,4 +140,30 @@ pub fn test_cases(data: &[u8]) {
             Err(error) => assert!(error.to_string().starts_with(file), "{error}"),
         }
     }
+}
+
+/// A `runyard.toml` of any content asks for settings within their bounds, or is refused in one line; the file that is
+/// written of what it asks for asks for the same. The first line names an environment.
+pub fn project_file(data: &[u8]) {
+    let (environment, content) = two(data);
+    let environment = Some(environment.as_str()).filter(|name| !name.is_empty());
+    let wanted = match runyard_project::read(&content, environment) {
+        Ok(wanted) => wanted,
+        Err(error) => return assert!(!error.to_string().is_empty()),
+    };
+    wanted.settings.check().expect("settings are within their bounds");
+    assert!(wanted.python.wrong().is_none());
+    let asked = wanted.release(false, None);
+    assert!(asked.contains_key("settings") && asked.contains_key("env"));
+    let live = Live {
+        name: "x".to_owned(),
+        settings: wanted.settings.clone(),
+        handler: None,
+        python: wanted.python.clone(),
+        built: None,
+        env: wanted.env.clone(),
+    };
+    let text = runyard_project::write(&live);
+    let again = runyard_project::read(&text, None).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!((again.settings, again.env, again.python), (wanted.settings, wanted.env, wanted.python));
 }

@@ -50,6 +50,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("manage_bodies", server::manage_bodies),
     ("origin", server::origin),
     ("plain_text", output::plain_text),
+    ("project_file", code::project_file),
     ("python_source", code::python_source),
     ("registry_names", workers::registry_names),
     ("requirements", code::requirements),

@@ -68,6 +68,17 @@ impl Level {
     }
 }
 
+impl From<runyard_domain::LogLevel> for Level {
+    fn from(level: runyard_domain::LogLevel) -> Self {
+        match level {
+            runyard_domain::LogLevel::Debug => Self::Debug,
+            runyard_domain::LogLevel::Info => Self::Info,
+            runyard_domain::LogLevel::Warn => Self::Warn,
+            runyard_domain::LogLevel::Error => Self::Error,
+        }
+    }
+}
+
 /// One line of output, or several of runyard's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {

@@ -8,6 +8,7 @@ mod traffic;
 mod turn;
 
 pub(crate) use again::Other;
+pub use request::asked_of;
 pub(crate) use request::{Case, Request, check_env, is_variable};
 
 use std::path::{Path as FsPath, PathBuf};
@@ -83,6 +84,7 @@ impl Manage {
         self.check_gpus(&settings.gpus)?;
         let turn = Some(self.take_turn(&endpoint)?);
         let release = self.new_release(&caller, &endpoint, &settings, &request).await?;
+        let remarks = request.remarks.clone();
         let Request { settings: changes, container, handler, cases, tests, managed, of_blueprint, .. } =
             request;
         let cases: Vec<TestRequest> = cases.into_iter().map(Case::request).collect();
@@ -103,7 +105,7 @@ impl Manage {
             lines,
             log: None,
         };
-        tokio::spawn(Trail::carried(deploy.run(code, handler, tests)));
+        tokio::spawn(Trail::carried(deploy.run(code, handler, tests, remarks)));
         Ok(())
     }
 }
@@ -206,6 +208,7 @@ impl Manage {
             bundle: request.bundle.clone().unwrap_or_default(),
             environment: String::new(),
             python: String::new(),
+            python_wish: request.python.clone(),
             launch: None,
             env: request.env.clone(),
             secure_env,
@@ -265,8 +268,11 @@ fn broken(error: impl std::error::Error) -> FailReason {
 }
 
 impl Deploy {
-    async fn run(mut self, code: PathBuf, handler: Option<PathBuf>, tests: Tests) {
+    async fn run(mut self, code: PathBuf, handler: Option<PathBuf>, tests: Tests, remarks: Vec<String>) {
         self.open_log();
+        for remark in remarks {
+            self.say("file", "done", &remark);
+        }
         let outcome = self.steps(&code, handler, tests).await;
         self.end(outcome).await;
     }
@@ -375,7 +381,8 @@ impl Deploy {
 
     async fn environment(&mut self, code: &FsPath, handler: &FsPath) -> Result<Environment, FailReason> {
         let (dir, file) = (code.to_owned(), handler.to_owned());
-        let plan = tokio::task::spawn_blocking(move || environment::plan(&dir, &file)).await;
+        let asked = asked_of(&self.release.python_wish);
+        let plan = tokio::task::spawn_blocking(move || environment::plan_as_asked(&dir, &file, &asked)).await;
         let plan = plan.map_err(broken)?.map_err(broken)?;
         self.release.environment.clone_from(&plan.hash);
         self.say("environment", "running", &format!("python {}", plan.requirements.label()));

@@ -54,7 +54,7 @@ use runyard_webhooks::Reach;
 
 pub use audit::Peer;
 pub use container::Containers;
-pub use deploy::fail_interrupted;
+pub use deploy::{asked_of, fail_interrupted};
 pub use disk::{DiskAccount, DiskItem, DiskKeeper};
 pub use git::Follower;
 pub use info::{ConfigValue, Info};

@@ -136,7 +136,10 @@ impl Manage {
             "stateMessage": state.sentence,
             "rollout": self.rollout_view(endpoint),
             "managed": endpoint.managed.as_ref().map(|managed| {
-                json!({"by": managed.by, "at": managed.at.0, "release": managed.release})
+                json!({
+                    "by": managed.by, "at": managed.at.0, "release": managed.release,
+                    "container": managed.container,
+                })
             }),
             "workers": {
                 "starting": workers.starting, "idle": workers.idle,
@@ -217,6 +220,7 @@ pub(crate) fn release(release: &Release, serving: Option<u32>) -> Value {
         "image": release.launch.as_ref().and_then(|launch| launch.image.as_ref()),
         "bundle": release.bundle,
         "python": release.python,
+        "pythonWish": (!release.python_wish.is_empty()).then_some(&release.python_wish),
         "env": env(release),
         "secureEnv": release.secure_env.keys().collect::<Vec<_>>(),
         "envRead": release.env_read,

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use runyard_domain::LogLevel;
 use runyard_domain::rollout::Portion;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use runyard_domain::{FlashBoot, Origin};
@@ -33,9 +34,13 @@ pub(crate) struct File {
     pub(crate) web: Web,
     /// How releases follow each other.
     pub(crate) rollout: Rollout,
+    /// Its logs.
+    pub(crate) logs: Logs,
+    /// What it may cost. Read and shown in plans; nothing obeys it yet.
+    pub(crate) budget: Budget,
     /// Requests that a release has to answer before it gets traffic.
     pub(crate) test: Vec<Case>,
-    /// What is another in an environment: `[env.staging]`, chosen by `--env staging`.
+    /// What is another in an environment: `[env.staging]`, chosen by `--environment staging`.
     pub(crate) env: BTreeMap<String, Part>,
 }
 
@@ -51,6 +56,8 @@ pub(crate) struct Part {
     limits: Limits,
     web: Web,
     rollout: Rollout,
+    logs: Logs,
+    budget: Budget,
     test: Vec<Case>,
 }
 
@@ -66,6 +73,10 @@ pub(crate) enum Kind {
 pub(crate) struct Build {
     /// The file that calls runpod.serverless.start, below the folder; else it is found.
     pub(crate) handler: Option<String>,
+    /// The interpreter of a handler: "3.12", or ">=3.10,<3.13"; else what .python-version or pyproject.toml asks for.
+    pub(crate) python: Option<String>,
+    /// The file with a handler's requirements, below the folder; else requirements.txt, uv.lock or pyproject.toml.
+    pub(crate) requirements: Option<String>,
     /// The Dockerfile, below the folder; else `Dockerfile` where there is one and no handler is named.
     pub(crate) dockerfile: Option<String>,
     /// A ready image.
@@ -171,6 +182,50 @@ pub(crate) struct Limits {
     pub(crate) stop_grace: Option<Span>,
     /// Where a worker is replaced to stop one job, how long its other jobs may run.
     pub(crate) replace_grace: Option<Span>,
+    /// What one job may cost. Read and shown in plans; nothing obeys it yet.
+    pub(crate) max_cost_per_job: Option<f64>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Logs {
+    /// Which lines are shown where no level is asked for; all are kept.
+    #[schemars(schema_with = "levels")]
+    pub(crate) level: Option<LogLevel>,
+    /// How long the log of a worker is kept after its end.
+    pub(crate) retention: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Budget {
+    /// The most for an hour.
+    pub(crate) hourly: Option<f64>,
+    /// The most for a day.
+    pub(crate) daily: Option<f64>,
+    /// The most for a week.
+    pub(crate) weekly: Option<f64>,
+    /// The most for a month.
+    pub(crate) monthly: Option<f64>,
+    /// The most for as long as the endpoint is there.
+    pub(crate) lifetime: Option<f64>,
+    /// What happens then.
+    pub(crate) at_cap: Option<AtCap>,
+    /// At which percentages somebody is told.
+    pub(crate) alerts: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AtCap {
+    /// Somebody is told.
+    Alert,
+    /// Jobs wait.
+    Queue,
+    /// No new jobs; those that run end by themselves.
+    Drain,
+    /// Everything is stopped.
+    Stop,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -246,6 +301,10 @@ fn portion(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+%?$"}]})
 }
 
+fn levels(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "enum": ["debug", "info", "warn", "error"]})
+}
+
 fn anything(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!(true)
 }
@@ -257,6 +316,9 @@ pub(crate) fn lay_over(base: &mut Table, over: Table) {
     if let Some(chosen) = EITHER.iter().find(|key| over.contains_key(**key)) {
         let rivals = if EITHER[..3].contains(chosen) { &EITHER[..3] } else { &EITHER[3..] };
         base.retain(|key, _| !rivals.contains(&key));
+        if matches!(*chosen, "dockerfile" | "image") {
+            base.retain(|key, _| key != "python" && key != "requirements");
+        }
     }
     for (key, value) in over {
         match (base.get_mut(&key), value) {

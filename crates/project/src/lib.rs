@@ -4,7 +4,9 @@
 //!
 //! Nothing here touches a folder or a server: text comes in, values go out.
 
+mod asked;
 mod file;
+pub mod place;
 pub mod places;
 mod read;
 mod units;
@@ -14,7 +16,7 @@ mod write;
 pub use read::{FileError, read};
 pub use units::Bytes;
 pub use wanted::{Expected, Source, Test, Wanted};
-pub use write::{Live, typed, write};
+pub use write::{Built, Live, typed, write};
 
 /// The file's name.
 pub const FILE: &str = "runyard.toml";

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// A setting as the API has it, and the file's key. Those of a group are `group.name`.
-pub const PLACES: [(&str, &str); 37] = [
+pub const PLACES: [(&str, &str); 39] = [
     ("workers_min", "scale.min"),
     ("workers_max", "scale.max"),
     ("idle_timeout_s", "scale.idle"),
@@ -39,6 +39,8 @@ pub const PLACES: [(&str, &str); 37] = [
     ("rollout.error_jobs", "rollout.error_jobs"),
     ("rollout.canary_ms", "rollout.canary"),
     ("rollout.canary_jobs", "rollout.canary_jobs"),
+    ("log_level", "logs.level"),
+    ("log_retention_ms", "logs.retention"),
     ("env", "run.env"),
     ("handler", "build.handler"),
 ];

@@ -45,8 +45,34 @@ impl FileError {
         let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Self::Malformed { line, column, problem: error.message().trim().replace('\n', "; ") }
+        let problem = error.message().trim().replace('\n', "; ");
+        Self::Malformed { line, column, problem: not_yet(&problem).unwrap_or(problem) }
     }
+}
+
+/// Words that one would expect in a file and that there are not, with what to do instead.
+const NOT_YET: [(&str, &str); 6] = [
+    (
+        "unknown field `git`",
+        "build.git does not exist: 'runyard git connect URL' has an endpoint follow a repository and its runyard.toml",
+    ),
+    (
+        "unknown field `model`",
+        "run.model does not exist yet, nothing fetches models ahead of workers: put the model into the folder, the \
+         image or a network volume",
+    ),
+    ("unknown field `disk`", "run.disk does not exist yet: nothing bounds the disk of one worker"),
+    ("unknown variant `http`", "type = \"http\" does not exist yet: endpoints take jobs, which is \"queue\""),
+    (
+        "unknown variant `lambda`",
+        "type = \"lambda\" does not exist yet: endpoints take jobs, which is \"queue\"",
+    ),
+    ("unknown variant `pod`", "type = \"pod\" does not exist yet: endpoints take jobs, which is \"queue\""),
+];
+
+/// The better sentence for a word that there is not yet.
+fn not_yet(problem: &str) -> Option<String> {
+    NOT_YET.iter().find(|(said, _)| problem.contains(said)).map(|(_, better)| (*better).to_owned())
 }
 
 /// What a file asks for, as `environment` has it.
@@ -166,6 +192,15 @@ build = { image = "me/w:1" }
     }
 
     #[test]
+    fn what_nobody_obeys_is_not_swallowed() {
+        let text = "[budget]\ndaily = 5\nat_cap = \"drain\"\n[limits]\nmax_cost_per_job = 0.5\n";
+        let wanted = read(text, None).expect("a file");
+        let keys: Vec<&str> = wanted.not_applied.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["budget.at_cap", "budget.daily", "limits.max_cost_per_job"]);
+        assert_eq!(wanted.settings, Settings::default());
+    }
+
+    #[test]
     fn an_environment_lies_over_the_rest() {
         let wanted = read(WHOLE, Some("staging")).expect("an environment");
         assert_eq!(wanted.name.as_deref(), Some("whisper-staging"));
@@ -193,6 +228,25 @@ build = { image = "me/w:1" }
         assert!(
             error("[run]\ngpu = \"2xh100,3xl4\"").contains("line 2, column 7: a worker has as many GPUs")
         );
-        assert!(error("type = \"pod\"").contains("line 1, column 8"));
+        assert!(
+            error("type = \"pod\"").contains("line 1, column 8: type = \"pod\" does not exist yet"),
+            "{}",
+            error("type = \"pod\"")
+        );
+        for (text, said) in [
+            ("[run]\nmodel = \"hf:a/b\"", "line 2, column 1: run.model does not exist yet"),
+            ("[run]\ndisk = \"20GB\"", "run.disk does not exist yet"),
+            ("[build]\ngit = \"x\"", "'runyard git connect URL'"),
+            ("[build]\npython = 3.1", "invalid type: floating point `3.1`"),
+            ("[build]\npython = \"latest\"", "build.python must be a version of Python"),
+            ("[build]\nrequirements = \"../x.txt\"", "build.requirements must be a file below the folder"),
+            ("[build]\nimage = \"a\"\npython = \"3.12\"", "an image brings its own"),
+            ("[logs]\nlevel = \"loud\"", "line 2, column 9: unknown variant `loud`"),
+            ("[logs]\nretention = \"1m\"", "logs.retention is 60000: it must be 3600000 (an hour)"),
+            ("[budget]\ndaily = -1.0", "budget.daily is -1"),
+            ("[budget]\nat_cap = \"panic\"", "unknown variant `panic`"),
+        ] {
+            assert!(error(text).contains(said), "{}", error(text));
+        }
     }
 }

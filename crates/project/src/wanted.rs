@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use runyard_domain::image::{Container, Volume};
 use runyard_domain::rates::Rates;
-use runyard_domain::{Prefetch, RolloutSettings, Scaler, Settings};
-use serde_json::Value;
+use runyard_domain::{Prefetch, PythonWish, RolloutSettings, Scaler, Settings};
+use serde_json::{Value, json};
 
 use crate::file::{self, File, Status};
 use crate::read::FileError;
@@ -24,12 +24,16 @@ pub struct Wanted {
     pub entrypoint: Option<Vec<String>>,
     /// What is run instead of the image's command.
     pub command: Option<Vec<String>>,
+    /// What is asked of a handler's interpreter and requirements.
+    pub python: PythonWish,
     /// Every setting.
     pub settings: Settings,
     /// Variables; those that are secrets name theirs.
     pub env: BTreeMap<String, String>,
     /// Requests before traffic; where there are none, the folder's own are run.
     pub tests: Vec<Test>,
+    /// What it says that no server obeys yet, by its keys: budgets.
+    pub not_applied: BTreeMap<String, Value>,
 }
 
 /// What is run.
@@ -84,13 +88,21 @@ pub struct Expected {
 impl Wanted {
     /// Fills in what the file leaves out. `environment` is named where it gives the name a suffix.
     pub(crate) fn of(file: File, environment: Option<&str>, is_named: bool) -> Result<Self, FileError> {
-        let File { name, kind: _, build, run, scale, limits, web, rollout, test, env: _ } = file;
+        let File { name, kind: _, build, run, scale, limits, web, rollout, logs, budget, test, env: _ } =
+            file;
         let name = match (name, environment) {
             (Some(name), Some(environment)) if !is_named => Some(format!("{name}-{environment}")),
             (name, _) => name,
         };
         let registry = build.registry.clone();
+        let not_applied = not_applied(&budget, &limits)?;
+        let python = python(&build)?;
         let source = source(build)?;
+        if !python.is_empty() && matches!(source, Source::Dockerfile { .. } | Source::Image { .. }) {
+            return Err(FileError::meaning(
+                "build.python and build.requirements are for handlers: an image brings its own",
+            ));
+        }
         let env = variables(&run)?;
         let tests = test.into_iter().enumerate().map(|(at, case)| Test::of(at, case)).collect();
         let (entrypoint, command) = (run.entrypoint.clone(), run.command.clone());
@@ -100,7 +112,7 @@ impl Wanted {
                 "run.entrypoint and run.command are for containers, and build.handler is none",
             ));
         }
-        let mut settings = settings(&run, &scale, limits, &rollout)?;
+        let mut settings = settings(&run, &scale, limits, &rollout, &logs)?;
         settings.cors = web.cors.unwrap_or(settings.cors);
         settings.container.registry = registry.unwrap_or_default();
         settings.check().map_err(|wrong| {
@@ -108,12 +120,12 @@ impl Wanted {
             FileError::meaning(format!("{key} is {}: it must be {}", wrong.found, wrong.allowed))
         })?;
         let environment = environment.map(str::to_owned);
-        Ok(Self { name, environment, source, entrypoint, command, settings, env, tests })
+        Ok(Self { name, environment, source, entrypoint, command, python, settings, env, tests, not_applied })
     }
 }
 
 fn source(build: file::Build) -> Result<Source, FileError> {
-    let file::Build { handler, dockerfile, image, args, target, platform, registry: _ } = build;
+    let file::Build { handler, dockerfile, image, args, target, platform, .. } = build;
     let of_a_build = !args.is_empty() || target.is_some();
     match (handler, dockerfile, image) {
         (None, None, Some(_)) if of_a_build => Err(FileError::meaning(
@@ -128,6 +140,51 @@ fn source(build: file::Build) -> Result<Source, FileError> {
         (None, file, None) => Ok(Source::Dockerfile { file, args, target, platform }),
         _ => Err(FileError::meaning("[build] names more than one of handler, dockerfile and image")),
     }
+}
+
+fn python(build: &file::Build) -> Result<PythonWish, FileError> {
+    let wish = PythonWish {
+        version: build.python.clone(),
+        requirements: build.requirements.as_ref().map(|file| file.trim_start_matches("./").to_owned()),
+    };
+    match wish.wrong() {
+        Some(("version", allowed)) => Err(FileError::meaning(format!("build.python must be {allowed}"))),
+        Some((_, allowed)) => Err(FileError::meaning(format!("build.requirements must be {allowed}"))),
+        None => Ok(wish),
+    }
+}
+
+/// What is read, and obeyed by nobody yet.
+fn not_applied(budget: &file::Budget, limits: &file::Limits) -> Result<BTreeMap<String, Value>, FileError> {
+    let file::Budget { hourly, daily, weekly, monthly, lifetime, at_cap, alerts } = budget;
+    let sums = [
+        ("budget.hourly", hourly),
+        ("budget.daily", daily),
+        ("budget.weekly", weekly),
+        ("budget.monthly", monthly),
+        ("budget.lifetime", lifetime),
+        ("limits.max_cost_per_job", &limits.max_cost_per_job),
+    ];
+    let mut said = BTreeMap::new();
+    for (key, sum) in sums {
+        match *sum {
+            Some(sum) if !(0.0..=1e12).contains(&sum) => {
+                return Err(FileError::meaning(format!("{key} is {sum}: it must be a sum of money")));
+            }
+            Some(sum) => drop(said.insert(key.to_owned(), json!(sum))),
+            None => {}
+        }
+    }
+    if let Some(at_cap) = at_cap {
+        said.insert("budget.at_cap".to_owned(), json!(at_cap));
+    }
+    if let Some(odd) = alerts.iter().find(|percent| !(1..=1000).contains(*percent)) {
+        return Err(FileError::meaning(format!("budget.alerts has {odd}: each is 1 to 1000 percent")));
+    }
+    if !alerts.is_empty() {
+        said.insert("budget.alerts".to_owned(), json!(alerts));
+    }
+    Ok(said)
 }
 
 /// Plain variables, and secrets by the reference that RunPod has for them.
@@ -147,6 +204,7 @@ fn settings(
     scale: &file::Scale,
     limits: file::Limits,
     rollout: &file::Rollout,
+    logs: &file::Logs,
 ) -> Result<Settings, FileError> {
     let usual = Settings::default();
     let ms = |span: Option<Span>, usual: i64| span.map_or(usual, |span| span.0);
@@ -177,6 +235,8 @@ fn settings(
         rollout: releases(rollout),
         container: container(run)?,
         network_volume: run.network_volume.clone(),
+        log_level: logs.level.unwrap_or(usual.log_level),
+        log_retention_ms: ms(logs.retention, usual.log_retention_ms),
     })
 }
 
@@ -236,25 +296,25 @@ impl Test {
         let file::Case { name, input, timeout, expect } = case;
         Self {
             name: name.unwrap_or_else(|| format!("test {}", at + 1)),
-            input: json(input),
+            input: of_toml(input),
             timeout_ms: timeout.map(|span| span.0),
             expected: Expected {
                 failure: expect.status == Some(Status::Failed),
-                output: expect.output.map(json),
+                output: expect.output.map(of_toml),
             },
         }
     }
 }
 
 /// TOML as JSON; dates become text.
-fn json(value: toml::Value) -> Value {
+fn of_toml(value: toml::Value) -> Value {
     match value {
         toml::Value::String(text) => text.into(),
         toml::Value::Integer(n) => n.into(),
         toml::Value::Float(n) => n.into(),
         toml::Value::Boolean(yes) => yes.into(),
         toml::Value::Datetime(at) => at.to_string().into(),
-        toml::Value::Array(all) => all.into_iter().map(json).collect(),
-        toml::Value::Table(table) => table.into_iter().map(|(key, value)| (key, json(value))).collect(),
+        toml::Value::Array(all) => all.into_iter().map(of_toml).collect(),
+        toml::Value::Table(table) => table.into_iter().map(|(key, value)| (key, of_toml(value))).collect(),
     }
 }

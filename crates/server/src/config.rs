@@ -150,6 +150,8 @@ struct File {
     oidc_roles: BTreeMap<String, String>,
     #[serde(default)]
     images: BTreeMap<String, rest::Image>,
+    #[serde(default)]
+    gpu_prices: BTreeMap<String, f64>,
 }
 
 /// What a first start writes: every key, commented out, with its default.

@@ -66,7 +66,8 @@ async fn make(paths: &Paths, release: &mut Release, told: &mut dyn Told) -> Resu
     let Some(launch) = release.launch.as_mut() else { return Ok(()) };
     let code = PathBuf::from(&launch.code_dir);
     let handler = PathBuf::from(&release.handler);
-    let plan = tokio::task::spawn_blocking(move || environment::plan(&code, &handler)).await;
+    let asked = runyard_manage::asked_of(&release.python_wish);
+    let plan = tokio::task::spawn_blocking(move || environment::plan_as_asked(&code, &handler, &asked)).await;
     let plan = plan.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let confine = Confine::new(paths, PathBuf::from("/proc/self/exe"));
     let on_line = |line: &str| told.line(line);

@@ -17,7 +17,7 @@ use std::time::Duration;
 use runyard_domain::Release;
 use runyard_domain::keep::{self, KeepRules};
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{EndpointId, Timestamp, WorkerId};
+use runyard_domain::{EndpointId, Settings, Timestamp, WorkerId};
 use runyard_engine::Engine;
 use runyard_manage::{DiskAccount, DiskKeeper};
 use runyard_runtime::{Observed, Paths, Pending, Runtime, RuntimeError};
@@ -82,6 +82,8 @@ struct Known {
     endpoints: HashMap<EndpointId, HashSet<u32>>,
     /// What they are called.
     names: HashMap<EndpointId, String>,
+    /// How long its logs stay, of each that says something of its own.
+    logs: HashMap<EndpointId, Duration>,
     /// Bundles of releases that are kept, each with one of them and why.
     bundles: HashMap<String, String>,
     /// The same of environments.
@@ -252,6 +254,12 @@ fn known(engine: &Engine, observed: &[Observed], rules: KeepRules) -> Result<Kno
             known.environments.entry(release.environment.clone()).or_insert(why);
         }
         known.endpoints.insert(endpoint.id.clone(), releases.iter().map(|release| release.number).collect());
+        let logs = endpoint.settings.log_retention_ms;
+        if logs != Settings::default().log_retention_ms {
+            known
+                .logs
+                .insert(endpoint.id.clone(), Duration::from_millis(logs.try_into().unwrap_or_default()));
+        }
         known.names.insert(endpoint.id, endpoint.name);
     }
     let is_known = |worker: &Observed| {

@@ -102,6 +102,14 @@ pub enum PlanError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// The file that was asked for is not there.
+    #[error(
+        "The requirements {} that build.requirements names are not in the folder that is deployed.", file.display()
+    )]
+    NoRequirements {
+        /// Which.
+        file: PathBuf,
+    },
     /// A file is not valid TOML.
     #[error("{}: line {line}, column {column}: {problem}.", file.display())]
     Toml {
@@ -140,16 +148,33 @@ pub enum PlanError {
     Probe,
 }
 
+/// What is asked of an environment beyond what the code's own files say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The interpreter: `3.12`, or a specifier as `>=3.10,<3.13`.
+    pub python: Option<String>,
+    /// The file with the requirements, below the code's folder: in pip's format, or a `pyproject.toml` or `uv.lock`.
+    pub requirements: Option<PathBuf>,
+}
+
 /// Plans the environment of a folder whose handler is `handler`, a path relative to it. Starts interpreters to
 /// ask for their version, so it blocks for some ten milliseconds.
 ///
 /// `requirements.txt` comes first, being what RunPod's images install, then `uv.lock`, then `pyproject.toml`;
 /// each is looked for at the top, beside the handler, and in `builder/`.
 pub fn plan(code_dir: &Path, handler: &Path) -> Result<EnvPlan, PlanError> {
+    plan_as_asked(code_dir, handler, &Asked::default())
+}
+
+/// [`plan`], where something else is asked for than the code's files say.
+pub fn plan_as_asked(code_dir: &Path, handler: &Path, asked: &Asked) -> Result<EnvPlan, PlanError> {
     let code_dir =
         code_dir.canonicalize().map_err(|source| PlanError::Read { path: code_dir.to_path_buf(), source })?;
-    let python = python::find(&code_dir)?;
-    let (requirements, listed) = requirements::find(&code_dir, handler)?;
+    let python = python::find(&code_dir, asked.python.as_deref())?;
+    let (requirements, listed) = match &asked.requirements {
+        Some(file) => requirements::named(&code_dir, file)?,
+        None => requirements::find(&code_dir, handler)?,
+    };
     let adds_runpod = !listed.names.contains("runpod") && imports_runpod(&code_dir, handler);
     let hash = hash(&python, &requirements, &listed, adds_runpod);
     let Listed { lines, folders, editable, .. } = listed;
@@ -250,6 +275,34 @@ mod tests {
         assert!(planned(&[("pyproject.toml", poetry)]).unwrap_err().contains("poetry export"));
         let broken = planned(&[("pyproject.toml", "[project\n")]).unwrap_err();
         assert!(broken.starts_with("pyproject.toml: line 1, column"), "{broken}");
+    }
+
+    #[test]
+    fn what_is_asked_for_goes_before_what_the_files_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| {
+            fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(name), text).unwrap();
+        };
+        put("handler.py", "");
+        put("requirements.txt", "numpy");
+        put("gpu/worker.txt", "pillow");
+        put("gpu/pyproject.toml", "[project]\nname = 'x'\ndependencies = ['six']\n");
+        put(".python-version", "2.6");
+        let asked = |python: &str, file: Option<&str>| {
+            let asked = Asked { python: Some(python.to_owned()), requirements: file.map(PathBuf::from) };
+            plan_as_asked(dir.path(), Path::new("handler.py"), &asked).map_err(|error| error.to_string())
+        };
+        let label = |file: Option<&str>| asked(">=3.8", file).unwrap().requirements.label();
+        assert_eq!(label(None), "requirements.txt");
+        assert_eq!(label(Some("gpu/worker.txt")), "gpu/worker.txt");
+        let pyproject = asked(">=3.8", Some("gpu/pyproject.toml")).unwrap();
+        assert_eq!(pyproject.requirements, Requirements::Pyproject("gpu/pyproject.toml".into()));
+        assert_eq!(pyproject.listed, ["six"]);
+        let error = asked("3.99", None).unwrap_err();
+        assert!(error.contains("build.python asks for Python 3.99"), "{error}");
+        let error = asked(">=3.8", Some("none.txt")).unwrap_err();
+        assert!(error.contains("none.txt that build.requirements names"), "{error}");
     }
 
     #[test]

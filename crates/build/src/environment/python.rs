@@ -1,5 +1,5 @@
-//! Which interpreter: `python3`, unless `.python-version` or `requires-python` asks for another that is there.
-//! Nothing is downloaded.
+//! Which interpreter: `python3`, unless somebody, `.python-version` or `requires-python` asks for another that is
+//! there: on the `PATH`, or among those that pyenv or uv keep. Nothing is downloaded.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,6 +21,9 @@ pub struct Interpreter {
     pub platform: String,
 }
 
+/// The most interpreters of one folder that are asked.
+const MOST_KEPT: usize = 50;
+
 /// What an interpreter is asked. A shim is not the program, and neither is a virtual environment's link.
 const QUESTION: &str = "import json, platform, sys, sysconfig; print(json.dumps({\
     'executable': getattr(sys, '_base_executable', None) or sys.executable, \
@@ -40,11 +43,22 @@ const NAMES: [&str; 9] = [
     "python",
 ];
 
-/// The interpreter for a folder.
-pub fn find(code_dir: &Path) -> Result<Interpreter, PlanError> {
-    let (origin, wanted) = wanted(code_dir)?;
+/// Folders of interpreters that are kept beside each other, below the home folder, with the variables that name them
+/// elsewhere, and where each has its program.
+const KEPT: [(&str, &str, &str); 2] =
+    [("PYENV_ROOT", ".pyenv", "versions"), ("UV_PYTHON_INSTALL_DIR", ".local/share/uv/python", "")];
+
+/// The interpreter for a folder, and for what is `asked`.
+pub fn find(code_dir: &Path, asked: Option<&str>) -> Result<Interpreter, PlanError> {
+    let (origin, wanted) = match asked {
+        Some(asked) => ("build.python", Some(asked.to_owned())),
+        None => wanted(code_dir)?,
+    };
     let mut found: Vec<String> = Vec::new();
-    for interpreter in NAMES.iter().filter_map(|name| probe(name)) {
+    let on_path = NAMES.iter().map(PathBuf::from);
+    // Those that nobody put on the path are looked at only where somebody asks for a version.
+    let kept = wanted.iter().flat_map(|_| kept());
+    for interpreter in on_path.chain(kept).filter_map(|program| probe(&program)) {
         if wanted.as_ref().is_none_or(|wanted| fits(wanted, &interpreter.version)) {
             return Ok(interpreter);
         }
@@ -58,6 +72,28 @@ pub fn find(code_dir: &Path) -> Result<Interpreter, PlanError> {
         }
         _ => Err(PlanError::Probe),
     }
+}
+
+/// Programs that pyenv and uv keep, the newest first.
+fn kept() -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let folders = KEPT.iter().filter_map(|(variable, usual, below)| {
+        let named = std::env::var_os(variable).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        Some(named.or_else(|| Some(home.as_ref()?.join(usual)))?.join(below))
+    });
+    folders.flat_map(|folder| programs(&folder)).collect()
+}
+
+/// The programs of interpreters that lie beside each other in a folder, the newest first.
+fn programs(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries.take(MOST_KEPT).map(|entry| entry.path()).collect();
+    let version = |folder: &PathBuf| {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        numbers(name.trim_start_matches(|c: char| !c.is_ascii_digit()))
+    };
+    folders.sort_by_key(|folder| std::cmp::Reverse(version(folder)));
+    folders.into_iter().map(|folder| folder.join("bin/python3")).filter(|program| program.is_file()).collect()
 }
 
 /// What the folder asks for, as a version specifier, and which file asks.
@@ -78,8 +114,8 @@ fn wanted(code_dir: &Path) -> Result<(&'static str, Option<String>), PlanError> 
 
 /// Asks a program; `None` where it is not there or no Python. It runs in `/`, so that a folder's
 /// `.python-version` does not change what a shim starts.
-fn probe(name: &str) -> Option<Interpreter> {
-    let answer = Command::new(name)
+fn probe(program: &Path) -> Option<Interpreter> {
+    let answer = Command::new(program)
         .args(["-I", "-c", QUESTION])
         .current_dir("/")
         .stdin(Stdio::null())
@@ -161,7 +197,7 @@ mod tests {
     fn there_is_a_real_interpreter_here() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(".python-version"), "cpython-3\n").unwrap();
-        let python = find(dir.path()).unwrap();
+        let python = find(dir.path(), None).unwrap();
         assert!(python.path.is_absolute() && python.path.exists());
         assert!(!python.path.to_string_lossy().contains("/shims/"), "{python:?}");
     }

@@ -51,6 +51,32 @@ pub fn find(code_dir: &Path, handler: &Path) -> Result<(Requirements, Listed), P
     Ok((Requirements::None, Listed::default()))
 }
 
+/// The requirements in this file of a folder.
+pub fn named(code_dir: &Path, file: &Path) -> Result<(Requirements, Listed), PlanError> {
+    let missing = || PlanError::NoRequirements { file: file.to_path_buf() };
+    let real = code_dir.join(file).canonicalize().map_err(|_| missing())?;
+    if !real.is_file() || !real.starts_with(code_dir) {
+        return Err(missing());
+    }
+    let mut reader = Reader { code_dir, listed: Listed::default(), seen: BTreeSet::new() };
+    let file = file.to_path_buf();
+    match file.file_name().and_then(|name| name.to_str()) {
+        Some("pyproject.toml") => {
+            reader.pyproject(&file)?;
+            Ok((Requirements::Pyproject(file), reader.listed))
+        }
+        Some("uv.lock") => {
+            reader.lock(&file)?;
+            reader.keep(&file.with_file_name("pyproject.toml"))?;
+            Ok((Requirements::Lock(file), reader.listed))
+        }
+        _ => {
+            reader.file(&file, true)?;
+            Ok((Requirements::Txt(file), reader.listed))
+        }
+    }
+}
+
 /// The `requires-python` of the folder's `pyproject.toml`.
 pub fn requires_python(code_dir: &Path) -> Result<Option<String>, PlanError> {
     let file = Path::new("pyproject.toml");

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::client::path;
 use crate::commands::deploy::rollout::release_number;
-use crate::commands::project::{ProjectArgs, plan};
+use crate::commands::project::many::ProjectsArgs;
+use crate::commands::project::plan;
 use crate::context::Context;
 use crate::output::text;
 
@@ -64,9 +65,9 @@ impl Diff {
         let endpoint = match self.what {
             Some(what) if !is_path(&what) => what,
             what => {
-                let path = what.unwrap_or_else(|| ".".to_owned()).into();
-                let project = ProjectArgs { path, environment: self.environment };
-                return plan::show(&project, self.exit_code, context).await;
+                let paths = vec![what.unwrap_or_else(|| ".".to_owned()).into()];
+                let projects = ProjectsArgs { paths, environment: self.environment, recursive: false };
+                return plan::show(&projects, false, self.exit_code, context).await;
             }
         };
         let number = |n: Option<u32>| n.map(|n| n.to_string());

@@ -54,7 +54,7 @@ pub struct Logs {
     /// What was said while the environment of release N was made
     #[arg(long, value_name = "N", value_parser = release_number, requires = "subject")]
     build: Option<u32>,
-    /// Only lines of this level and above
+    /// Only lines of this level and above; else those that the endpoint's log level shows
     #[arg(long, value_enum)]
     level: Option<Level>,
     /// Only lines from there: what the program printed, or what runyard says of it
@@ -93,12 +93,24 @@ pub struct Logs {
 }
 
 /// How bad a line is.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Level {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Level {
     Debug,
     Info,
     Warn,
     Error,
+}
+
+impl Level {
+    /// The API's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// Where a line came from.
@@ -223,7 +235,7 @@ impl Logs {
             ("endpoint", subject.endpoint.clone()),
             ("job", subject.job.clone()),
             ("worker", subject.worker.clone()),
-            ("level", name(&|| self.level?.to_possible_value())),
+            ("level", self.level.map(|level| level.word().to_owned())),
             ("q", self.search.clone()),
             ("since", since.map(|at| at.to_string())),
             ("limit", limit.map(|limit| limit.to_string())),

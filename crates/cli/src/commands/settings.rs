@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::client::{Client, path};
 use crate::commands::container::ContainerArgs;
+use crate::commands::logs::Level;
 use crate::errors::Failure;
 use crate::output::time;
 use crate::views::Endpoint;
@@ -113,6 +114,12 @@ pub struct SettingsArgs {
     network_volume: Option<String>,
     #[command(flatten)]
     payloads: PayloadArgs,
+    /// Which lines of its logs are shown where no level is asked for; all are kept
+    #[arg(long, value_enum)]
+    log_level: Option<Level>,
+    /// How long the log of a worker is kept after its end: 1h, 14d
+    #[arg(long, value_name = "DURATION", value_parser = time::milliseconds)]
+    log_retention: Option<i64>,
     #[command(flatten)]
     rollout: RolloutArgs,
     #[command(flatten)]
@@ -177,6 +184,8 @@ impl SettingsArgs {
             ("stop_grace_ms", self.stop_grace.map(Value::from)),
             ("replace_grace_ms", self.replace_grace.map(Value::from)),
             ("network_volume", self.network_volume.as_ref().map(|id| volume(id))),
+            ("log_level", self.log_level.map(|level| Value::from(level.word()))),
+            ("log_retention_ms", self.log_retention.map(Value::from)),
             ("rollout", self.rollout.value()),
             ("container", self.container.given()),
         ];

@@ -208,6 +208,7 @@ impl Stage {
             bundle: String::new(),
             environment: String::new(),
             python: "3.11.7".into(),
+            python_wish: runyard_domain::PythonWish::default(),
             launch: Some(launch),
             env: BTreeMap::from([("SET".into(), "1".into())]),
             secure_env: BTreeMap::new(),

@@ -173,6 +173,7 @@ impl Story {
             bundle: String::new(),
             environment: String::new(),
             python: "3.11.7".into(),
+            python_wish: runyard_domain::PythonWish::default(),
             launch: Some(launch),
             env: BTreeMap::new(),
             secure_env: BTreeMap::new(),

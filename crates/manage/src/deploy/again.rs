@@ -95,7 +95,7 @@ impl Manage {
                 // Of the code that served nothing is left in it.
                 let release = &mut deploy.release;
                 (release.bundle, release.environment, release.python) = <(String, String, String)>::default();
-                return deploy.run(PathBuf::new(), None, Tests::Own(false)).await;
+                return deploy.run(PathBuf::new(), None, Tests::Own(false), Vec::new()).await;
             }
             deploy.open_log();
             let outcome = deploy.prove(&code, Tests::Own(true)).await;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use runyard_build::environment::Asked;
 use runyard_build::{CasesError, TestCase};
 use runyard_domain::endpoint::{Managed, WEEK_MS};
 use runyard_domain::git::Commit;
-use runyard_domain::{EndpointId, secret};
+use runyard_domain::{EndpointId, PythonWish, secret};
 use runyard_fleet::{Expected, TestRequest};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -25,6 +26,9 @@ pub(crate) struct Request {
     pub(crate) handler: Option<PathBuf>,
     /// Its workers are containers.
     pub(crate) container: Option<container::Request>,
+    /// What is asked of a handler's interpreter and requirements.
+    #[serde(default)]
+    pub(crate) python: PythonWish,
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,
     /// Secure variables to set or to take away; the endpoint's others stay.
@@ -53,6 +57,9 @@ pub(crate) struct Request {
     /// What the endpoint's record says of the file that it was made of.
     #[serde(skip)]
     pub(crate) managed: Option<Managed>,
+    /// What its log says first.
+    #[serde(skip)]
+    pub(crate) remarks: Vec<String>,
     /// Whether it is made of the endpoint's blueprint.
     #[serde(skip)]
     pub(crate) of_blueprint: bool,
@@ -81,6 +88,17 @@ impl Request {
         self.secret_env.check(self.env.keys())?;
         if let Some(container) = self.container.as_ref().filter(|_| !is_local) {
             container.check(self.bundle.is_some())?;
+        }
+        match self.python.wrong() {
+            Some((field, allowed)) => {
+                return Err(Problem::invalid(format!("'python.{field}' must be {allowed}")));
+            }
+            None if self.container.is_some() && !self.python.is_empty() => {
+                return Err(Problem::invalid(
+                    "'python' is for handlers: a container brings its own interpreter and packages",
+                ));
+            }
+            None => {}
         }
         if self.cases.len() > MOST_CASES {
             return Err(Problem::invalid(format!("a release is tested with {MOST_CASES} requests at most")));
@@ -113,6 +131,11 @@ impl Case {
 
 fn yes() -> bool {
     true
+}
+
+/// What is asked of a release's environment.
+pub fn asked_of(wish: &PythonWish) -> Asked {
+    Asked { python: wish.version.clone(), requirements: wish.requirements.as_ref().map(PathBuf::from) }
 }
 
 impl Manage {

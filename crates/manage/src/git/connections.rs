@@ -36,6 +36,8 @@ pub(crate) struct Connect {
     dockerfile: Option<String>,
     handler: Option<String>,
     env: BTreeMap<String, String>,
+    /// The environment of the folder's `runyard.toml`.
+    environment: Option<String>,
     user: Option<String>,
     token: Option<String>,
     deploy_key: Option<String>,
@@ -275,8 +277,13 @@ fn part_of(request: &Connect) -> Result<Part, Problem> {
             return Err(Problem::invalid(detail));
         }
     }
-    let Connect { path, dockerfile, handler, env, .. } = request;
+    let Connect { path, dockerfile, handler, env, environment, .. } = request;
+    let odd = |name: &String| name.is_empty() || name.len() > 200 || name.chars().any(char::is_control);
+    if environment.as_ref().is_some_and(odd) {
+        return Err(Problem::invalid("'environment' is the NAME of [env.NAME] in the folder's runyard.toml"));
+    }
     Ok(Part {
+        environment: environment.clone(),
         path: path.clone(),
         dockerfile: dockerfile.clone(),
         handler: handler.clone(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use runyard_build::bundle::{self, Limits};
 use runyard_build::hub::{Hub, hub_of};
+use runyard_domain::endpoint::Managed;
 use runyard_domain::git::{Build, BuildState, Commit, Connection, Origin, Part, Target, Trigger};
 use runyard_domain::release::{Release, ReleaseState};
 use runyard_domain::{Endpoint, Timestamp, secret};
@@ -14,6 +15,7 @@ use runyard_git::{Checkout, GitError};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::file::{self, Said};
 use super::tell::News;
 use super::views::spoken;
 use crate::audit::DEPLOY;
@@ -23,6 +25,18 @@ use crate::{Manage, container};
 
 /// How often it is looked whether the deploy before has ended.
 const TURN: Duration = Duration::from_millis(500);
+
+/// What is deployed of a commit.
+struct Asked {
+    /// Its code, where an image does not bring it.
+    bundle: Option<String>,
+    /// Everything else, as a deploy takes it.
+    release: Map<String, Value>,
+    /// What the endpoint's record says of its file.
+    managed: Option<Managed>,
+    /// What is not done of it.
+    remarks: Vec<String>,
+}
 
 /// What a step came to.
 pub(super) enum Done {
@@ -93,32 +107,26 @@ impl Manage {
     ) -> Result<Option<Outcome>, String> {
         let part = &connection.part;
         let folder = checkout.folder(part.path.as_deref()).map_err(|error| error.to_string())?;
-        let hub = hub_of(&folder).map_err(|error| error.to_string())?;
-        let dockerfile = dockerfile_of(part, &folder)?;
-        let handler = if dockerfile.is_none() { handler_of(part, &folder) } else { None };
-        let bundle = self.bundle(folder, dockerfile.clone()).await?;
-        let container = dockerfile
-            .map(|file| container::Request { dockerfile: Some(file), ..container::Request::default() });
         let endpoint = self.endpoint_of(connection, build.target).await?;
-        let first = endpoint.next_release == 1;
-        let env = self.env_of(connection, &endpoint, hub.as_ref())?;
-        let says = hub.as_ref().filter(|_| first && build.target == Target::Main);
-        let gpus = says.and_then(|hub| Some(self.hub_gpus(hub.gpus?, hub.gpu_ids.as_deref())));
-        let settings: Map<String, Value> =
-            gpus.map(|gpus| ("gpus".to_owned(), json!(gpus))).into_iter().collect();
+        let now = self.inner.engine.now();
+        let said = file::read(connection, build.target, &endpoint.name, &folder, now)?;
+        let Asked { bundle, release, managed, remarks } = match said {
+            Some(said) => self.asked_by_file(connection, build.target, said, folder).await?,
+            None => self.asked_by_folder(connection, build.target, &endpoint, folder).await?,
+        };
         let commit = commit_of(connection, build, checkout);
         loop {
+            let asked: Request = serde_json::from_value(Value::Object(release.clone()))
+                .map_err(|error| format!("what is asked for makes no sense: {error}"))?;
             let request = Request {
-                bundle: Some(bundle.clone()),
-                handler: handler.clone(),
-                container: container.clone(),
-                env: env.clone(),
-                settings: settings.clone(),
+                bundle: bundle.clone(),
+                managed: managed.clone(),
+                remarks: remarks.clone(),
                 note: Some(format!("{} {}", commit.short(), commit.title()).chars().take(200).collect()),
                 commit: Some(commit.clone()),
                 tests: true,
                 inherits: Some(connection.endpoint.clone()).filter(|main| *main != endpoint.id),
-                ..Request::default()
+                ..asked
             };
             let (lines, heard) = unbounded_channel();
             let caller = self.inner.engine.vault().git_caller();
@@ -135,6 +143,63 @@ impl Manage {
                 Err(problem) => return Err(problem.words()),
             }
         }
+    }
+
+    /// What a commit's file asks for.
+    async fn asked_by_file(
+        &self,
+        connection: &Connection,
+        target: Target,
+        said: Said,
+        folder: PathBuf,
+    ) -> Result<Asked, String> {
+        if target != Target::Main {
+            let main = self.inner.engine.endpoint_by_id(&connection.endpoint);
+            let main = main.ok_or("its endpoint was removed")?;
+            let releases =
+                self.inner.engine.reader().releases(&main.id).map_err(|error| error.to_string())?;
+            let serving = releases.into_iter().find(|release| Some(release.number) == main.serving);
+            let env = serving.map(|release| release.env).unwrap_or_default();
+            file::check_preview(&said, &main.settings, &env)?;
+        }
+        let Said { release, managed, dockerfile, is_image, remarks } = said;
+        let bundle = if is_image { None } else { Some(self.bundle(folder, dockerfile).await?) };
+        let container = serde_json::from_value(release.get("container").cloned().unwrap_or_default());
+        let container: Option<container::Request> = container.map_err(|error| error.to_string())?;
+        let container = crate::plan::container_facts(container.as_ref());
+        Ok(Asked { bundle, release, managed: Some(Managed { container, ..managed }), remarks })
+    }
+
+    /// What a commit without a file asks for: what lies in the folder, and what the connection says.
+    async fn asked_by_folder(
+        &self,
+        connection: &Connection,
+        target: Target,
+        endpoint: &Endpoint,
+        folder: PathBuf,
+    ) -> Result<Asked, String> {
+        let part = &connection.part;
+        if let Some(environment) = part.environment.as_ref().filter(|_| target == Target::Main) {
+            return Err(format!(
+                "the connection is for the environment '{environment}', and this commit has no runyard.toml in its folder"
+            ));
+        }
+        let hub = hub_of(&folder).map_err(|error| error.to_string())?;
+        let dockerfile = dockerfile_of(part, &folder)?;
+        let handler = if dockerfile.is_none() { handler_of(part, &folder) } else { None };
+        let bundle = self.bundle(folder, dockerfile.clone()).await?;
+        let env = self.env_of(connection, endpoint, hub.as_ref())?;
+        let first = endpoint.next_release == 1 && target == Target::Main;
+        let says = hub.as_ref().filter(|_| first);
+        let gpus = says.and_then(|hub| Some(self.hub_gpus(hub.gpus?, hub.gpu_ids.as_deref())));
+        let asked = [
+            ("handler", json!(handler)),
+            ("container", dockerfile.map_or(Value::Null, |file| json!({"dockerfile": file}))),
+            ("env", json!(env)),
+            ("settings", gpus.map_or(json!({}), |gpus| json!({"gpus": gpus}))),
+        ];
+        let release = asked.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Asked { bundle: Some(bundle), release, managed: None, remarks: Vec::new() })
     }
 
     /// Gives way to a newer commit, if there is one.

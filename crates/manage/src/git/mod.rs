@@ -5,6 +5,7 @@
 
 pub(crate) mod connections;
 mod deliver;
+mod file;
 mod follow;
 pub(crate) mod hook;
 mod look;

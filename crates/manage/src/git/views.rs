@@ -89,6 +89,7 @@ impl Manage {
             "dockerfile": connection.part.dockerfile,
             "handler": connection.part.handler,
             "env": connection.part.env,
+            "environment": connection.part.environment,
             "trouble": connection.trouble,
             "previews": previews.collect::<Vec<_>>(),
             "builds": builds.collect::<Vec<_>>(),

@@ -111,7 +111,17 @@ impl Asked {
     /// A query for each endpoint that the call is about.
     pub(crate) fn queries(&self, manage: &Manage, caller: &Caller) -> Result<Vec<Query>, Problem> {
         let endpoints = self.endpoints(manage, caller)?;
-        Ok(endpoints.into_iter().map(|endpoint| Query { endpoint, ..self.query.clone() }).collect())
+        let query = |endpoint: EndpointId| {
+            let level = self.query.level.or_else(|| self.usual_level(manage, &endpoint));
+            Query { endpoint, level, ..self.query.clone() }
+        };
+        Ok(endpoints.into_iter().map(query).collect())
+    }
+
+    /// What an endpoint shows where no level is asked for. What installers say is shown as a whole.
+    fn usual_level(&self, manage: &Manage, endpoint: &EndpointId) -> Option<Level> {
+        let usual = manage.inner.engine.endpoint_by_id(endpoint)?.settings.log_level;
+        Some(Level::from(usual)).filter(|level| *level != Level::Debug && self.query.build.is_none())
     }
 
     /// The endpoint that is named, or that the job or worker belongs to, or all that the caller sees.

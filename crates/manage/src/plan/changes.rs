@@ -120,13 +120,19 @@ fn of_code(live: Option<&Endpoint>, release: Option<&Release>, desired: &Desired
     if let Some(handler) = wish.handler.as_ref().filter(|_| wish.container.is_none()) {
         differ("build.handler", json!(release.handler), json!(handler.display().to_string()));
     }
+    if wish.container.is_none() && image.is_none() {
+        let (is, shall) = (&release.python_wish, &wish.python);
+        differ("build.python", json!(is.version), json!(shall.version));
+        differ("build.requirements", json!(is.requirements), json!(shall.requirements));
+    }
     // How an image is made shows in no release: what the file asked for last is compared.
     let asked = endpoint.managed.as_ref().filter(|managed| managed.release == endpoint.serving);
     let made = asked.map_or(Value::Null, |managed| managed.container.clone());
     let wanted = container(wish.container.as_ref());
     if asked.is_some() {
         for part in ["dockerfile", "args", "target", "platform", "entrypoint", "command"] {
-            differ(&format!("build.{part}"), made[part].clone(), wanted[part].clone());
+            let room = if part == "entrypoint" || part == "command" { "run" } else { "build" };
+            differ(&format!("{room}.{part}"), made[part].clone(), wanted[part].clone());
         }
     }
     differ("build", kind(image.is_some()), kind(wish.container.is_some()));
@@ -142,7 +148,7 @@ fn kind(is_container: bool) -> Value {
 }
 
 /// How an image is made, without the secrets of its build.
-pub(super) fn container(request: Option<&container::Request>) -> Value {
+pub(crate) fn container(request: Option<&container::Request>) -> Value {
     let Some(request) = request else { return Value::Null };
     let container::Request { image, dockerfile, args, target, platform, secrets: _, entrypoint, command } =
         request;
@@ -150,4 +156,120 @@ pub(super) fn container(request: Option<&container::Request>) -> Value {
         "image": image, "dockerfile": dockerfile, "args": args, "target": target, "platform": platform,
         "entrypoint": entrypoint, "command": command,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use runyard_domain::endpoint::Managed;
+    use runyard_domain::image::Image;
+    use runyard_domain::release::Launch;
+    use runyard_domain::{EndpointId, PythonWish, ReleaseState, Timestamp};
+
+    use super::*;
+
+    /// An endpoint whose release was made of this image request, by its file.
+    fn applied(request: &Value) -> (Endpoint, Release) {
+        let mut endpoint = Endpoint::new(EndpointId::new("e"), "x".into(), Timestamp(0), Settings::default());
+        endpoint.serving = Some(1);
+        let asked: container::Request = serde_json::from_value(request.clone()).expect("a request");
+        endpoint.managed = Some(Box::new(Managed {
+            by: "here".into(),
+            at: Timestamp(0),
+            release: Some(1),
+            settings: Settings::default(),
+            container: container(Some(&asked)),
+        }));
+        let image = Image {
+            name: asked.image.clone().unwrap_or_else(|| "built".into()),
+            id: "sha256:0".into(),
+            digest: None,
+            engine: "unix".into(),
+            registry: None,
+            entrypoint: None,
+            command: None,
+        };
+        let launch = Launch {
+            command: Vec::new(),
+            code_dir: String::new(),
+            in_place: false,
+            read_dirs: Vec::new(),
+            image: Some(image),
+            stands_for: None,
+        };
+        let release = Release {
+            endpoint: endpoint.id.clone(),
+            number: 1,
+            created_at: Timestamp(0),
+            created_by: "local".into(),
+            state: ReleaseState::Ready,
+            handler: String::new(),
+            bundle: if asked.image.is_some() { String::new() } else { "b".repeat(64) },
+            environment: String::new(),
+            python: String::new(),
+            python_wish: PythonWish::default(),
+            launch: Some(launch),
+            env: BTreeMap::new(),
+            secure_env: BTreeMap::new(),
+            env_read: Vec::new(),
+            gpus: runyard_domain::Gpus::default(),
+            given: None,
+            note: None,
+            commit: None,
+            took_ms: None,
+        };
+        (endpoint, release)
+    }
+
+    fn changes(live: &Value, wish: &Value) -> Vec<(String, Value, Value)> {
+        let (endpoint, release) = applied(live);
+        let mut asked = json!({"container": wish});
+        if wish["image"].is_null() {
+            asked["bundle"] = json!("b".repeat(64));
+        }
+        let desired = json!({"managedBy": "here", "release": asked});
+        let desired: Desired = serde_json::from_value(desired).expect("a wish");
+        let all = all(Some(&endpoint), Some(&release), &Settings::default(), &desired);
+        assert!(all.iter().all(|change| change.makes_release));
+        all.into_iter().map(|change| (change.path, change.old, change.new)).collect()
+    }
+
+    #[test]
+    fn every_key_of_an_image_is_exactly_its_own_difference() {
+        let built = json!({"dockerfile": "Dockerfile", "args": {"A": "1"}, "target": "t", "platform": "linux/amd64",
+                           "entrypoint": ["sh"], "command": ["a"]});
+        assert_eq!(changes(&built, &built), []);
+        for (part, key, value) in [
+            ("dockerfile", "build.dockerfile", json!("Dockerfile.gpu")),
+            ("args", "build.args", json!({"A": "2"})),
+            ("target", "build.target", json!("u")),
+            ("platform", "build.platform", json!("linux/arm64")),
+            ("entrypoint", "run.entrypoint", json!(["bash"])),
+            ("command", "run.command", Value::Null),
+        ] {
+            let mut wish = built.clone();
+            wish[part] = value.clone();
+            assert_eq!(changes(&built, &wish), [(key.to_owned(), built[part].clone(), value)], "{part}");
+        }
+        let (one, two) = (json!({"image": "me/w:1"}), json!({"image": "me/w:2"}));
+        assert_eq!(changes(&one, &one), []);
+        assert_eq!(changes(&one, &two), [("build.image".to_owned(), json!("me/w:1"), json!("me/w:2"))]);
+    }
+
+    #[test]
+    fn python_is_compared_where_there_is_a_handler() {
+        let (endpoint, mut release) = applied(&json!({"dockerfile": "Dockerfile"}));
+        if let Some(launch) = release.launch.as_mut() {
+            launch.image = None;
+        }
+        release.python_wish.version = Some("3.11".into());
+        let wish =
+            json!({"bundle": "b".repeat(64), "python": {"version": "3.12", "requirements": "gpu.txt"}});
+        let desired = json!({"managedBy": "here", "release": wish});
+        let desired: Desired = serde_json::from_value(desired).expect("a wish");
+        let all = all(Some(&endpoint), Some(&release), &Settings::default(), &desired);
+        let found: Vec<_> =
+            all.iter().map(|change| (change.path.as_str(), &change.old, &change.new)).collect();
+        let (old, new, file) = (json!("3.11"), json!("3.12"), json!("gpu.txt"));
+        assert_eq!(found[..2], [("build.python", &old, &new), ("build.requirements", &Value::Null, &file)]);
+    }
 }

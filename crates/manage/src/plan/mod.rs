@@ -2,7 +2,9 @@
 //! was made of; where that is another by now, it is not done.
 
 mod changes;
+mod cost;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use axum::Json;
@@ -20,6 +22,8 @@ use crate::deploy::Request;
 use crate::problem::Problem;
 use crate::stream::{Body, lines};
 use crate::{Manage, endpoints};
+
+pub(crate) use changes::container as container_facts;
 
 use changes::Change;
 
@@ -42,7 +46,13 @@ pub(crate) struct Desired {
     /// Apply makes a release also where nothing asks for one.
     #[serde(default)]
     always: bool,
+    /// What the file says and nothing obeys yet, by the file's keys: shown, so that nobody relies on it.
+    #[serde(default)]
+    not_applied: BTreeMap<String, Value>,
 }
+
+/// The most keys of a file that are not obeyed.
+const MOST_NOT_APPLIED: usize = 50;
 
 /// A file's wish beside what there is.
 struct Plan {
@@ -50,6 +60,8 @@ struct Plan {
     live: Option<Endpoint>,
     changes: Vec<Change>,
     warnings: Vec<String>,
+    not_applied: BTreeMap<String, Value>,
+    cost: Value,
     /// Names what it was made of.
     id: String,
 }
@@ -97,6 +109,10 @@ impl Manage {
             return Err(endpoints::bad_name(name));
         }
         self.check_request(&desired.release)?;
+        if desired.not_applied.len() > MOST_NOT_APPLIED {
+            let detail = format!("'notApplied' has more than {MOST_NOT_APPLIED} keys");
+            return Err(Problem::invalid(detail));
+        }
         let settings = endpoints::changed(&Settings::default(), &desired.release.settings)?;
         let release = match live.as_ref().and_then(|endpoint| Some((endpoint, endpoint.serving?))) {
             Some((endpoint, number)) => {
@@ -108,7 +124,10 @@ impl Manage {
         let changes = changes::all(live.as_ref(), release.as_ref(), &settings, desired);
         let warnings = self.warnings(live.as_ref(), &settings, desired);
         let id = fingerprint(name, live.as_ref(), release.as_ref(), &settings, desired);
-        Ok(Plan { name: name.to_owned(), live, changes, warnings, id })
+        let before = live.as_ref().map(|endpoint| &endpoint.settings);
+        let cost = cost::view(&self.inner.rest.options, self.inner.fleet.gpus(), before, &settings);
+        let not_applied = desired.not_applied.clone();
+        Ok(Plan { name: name.to_owned(), live, changes, warnings, not_applied, cost, id })
     }
 
     fn warnings(&self, live: Option<&Endpoint>, settings: &Settings, desired: &Desired) -> Vec<String> {
@@ -188,6 +207,10 @@ impl Plan {
             (Some(_), true) => "none",
             (Some(_), false) => "update",
         };
+        let why = "this server has no budgets yet";
+        let not_applied = self.not_applied.iter();
+        let not_applied: Vec<Value> =
+            not_applied.map(|(path, value)| json!({"path": path, "value": value, "why": why})).collect();
         json!({
             "plan": self.id,
             "name": self.name,
@@ -197,6 +220,8 @@ impl Plan {
             "replacesWorkers": self.live.is_some() && self.makes_release(),
             "changes": self.changes,
             "warnings": self.warnings,
+            "notApplied": not_applied,
+            "costPerHour": self.cost,
         })
     }
 }
@@ -226,6 +251,7 @@ fn fingerprint(
         wish.env,
         wish.bundle,
         wish.handler,
+        wish.python,
         changes::container(wish.container.as_ref()),
         cases,
         there,

@@ -37,10 +37,12 @@ pub struct Options {
     pub volumes: PathBuf,
     /// What this machine is called as a data centre.
     pub data_center: String,
-    /// What an hour of a GPU costs.
-    pub gpu_hour: f64,
-    /// What an hour of a processor costs.
-    pub vcpu_hour: f64,
+    /// What an hour of a GPU costs, where a price is configured.
+    pub gpu_hour: Option<f64>,
+    /// The same of types of GPUs, by their names.
+    pub gpu_prices: BTreeMap<String, f64>,
+    /// What an hour of a processor costs, where a price is configured.
+    pub vcpu_hour: Option<f64>,
     /// The newest CUDA of the GPUs' driver, where it is known.
     pub cuda: Option<(u32, u32)>,
     /// How many calls one key has in a minute, and in an hour.
@@ -53,11 +55,21 @@ impl Default for Options {
             images: BTreeMap::new(),
             volumes: PathBuf::new(),
             data_center: "LOCAL-1".to_owned(),
-            gpu_hour: 0.0,
-            vcpu_hour: 0.0,
+            gpu_hour: None,
+            gpu_prices: BTreeMap::new(),
+            vcpu_hour: None,
             cuda: None,
             rate: (3_000, 100_000),
         }
+    }
+}
+
+impl Options {
+    /// What an hour of a GPU of this type costs, where a price is configured.
+    pub(crate) fn price_of_gpu(&self, name: &str) -> Option<f64> {
+        let short = |name: &str| name.strip_prefix("NVIDIA ").unwrap_or(name).to_ascii_lowercase();
+        let of_type = self.gpu_prices.iter().find(|(known, _)| short(known) == short(name));
+        of_type.map(|(_, price)| *price).or(self.gpu_hour)
     }
 }
 

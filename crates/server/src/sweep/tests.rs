@@ -53,7 +53,7 @@ impl Scratch {
 
     fn left(&self) -> BTreeSet<String> {
         let mut left = BTreeSet::new();
-        for folder in ["logs/a", "logs/gone", "bundles", "envs", "work", "cache"] {
+        for folder in ["logs/a", "logs/short", "logs/long", "logs/gone", "bundles", "envs", "work", "cache"] {
             for entry in entries(&self.dir.path().join(folder)) {
                 left.insert(format!("{folder}/{}", name(&entry)));
             }
@@ -73,13 +73,19 @@ fn known() -> Known {
     Known {
         now: Timestamp((NOW * 1000) as i64),
         wall: Timestamp((NOW * 1000) as i64),
-        endpoints: HashMap::from([(EndpointId::new("a"), HashSet::from([1]))]),
+        endpoints: ["a", "short", "long"].map(|id| (EndpointId::new(id), HashSet::from([1]))).into(),
+        logs: HashMap::from([
+            (EndpointId::new("short"), Duration::from_secs(HOUR)),
+            (EndpointId::new("long"), Duration::from_secs(90 * DAY)),
+        ]),
         bundles: kept(),
         environments: kept(),
         workers: HashMap::from([
             worker("running", None),
             worker("recent", Some(DAY)),
             worker("old", Some(15 * DAY)),
+            worker("over", Some(2 * HOUR)),
+            worker("fresh", Some(HOUR / 2)),
             worker("spooled", Some(15 * DAY)),
         ]),
         observed: HashSet::from([WorkerId::new("running"), WorkerId::new("spooled")]),
@@ -98,6 +104,9 @@ fn fill(scratch: &Scratch) -> BTreeSet<String> {
         ("logs/a/running.jsonl".to_owned(), 30 * DAY, true),
         ("logs/a/recent.jsonl".to_owned(), DAY, true),
         ("logs/a/old.jsonl".to_owned(), 15 * DAY, false),
+        ("logs/short/over.jsonl".to_owned(), 2 * HOUR, false),
+        ("logs/short/fresh.jsonl".to_owned(), HOUR / 2 + 120, true),
+        ("logs/long/old.jsonl".to_owned(), 16 * DAY, true),
         ("logs/a/spooled.jsonl".to_owned(), 15 * DAY, true),
         ("logs/a/running.000000000001.seg".to_owned(), 15 * DAY, false),
         ("logs/a/running.000000000900.seg".to_owned(), 13 * DAY, true),

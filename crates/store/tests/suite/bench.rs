@@ -300,6 +300,7 @@ pub fn release(endpoint: &str, number: u32) -> Release {
         bundle: "00".into(),
         environment: "11".into(),
         python: "3.11.7".into(),
+        python_wish: runyard_domain::PythonWish::default(),
         launch: None,
         env: [("A".to_owned(), "1".to_owned())].into(),
         secure_env: std::collections::BTreeMap::new(),

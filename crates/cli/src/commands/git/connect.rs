@@ -58,6 +58,9 @@ pub struct Connect {
     /// The file that calls runpod.serverless.start, below that folder
     #[arg(long, value_name = "FILE")]
     handler: Option<String>,
+    /// The environment of that folder's runyard.toml, where it has one: [env.NAME]
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
     /// What makes a commit one to deploy
     #[arg(long, value_enum, default_value = "push")]
     on: On,
@@ -138,6 +141,7 @@ impl Connect {
             ("path", self.path.as_deref().and_then(inner)),
             ("dockerfile", self.dockerfile.as_deref().and_then(inner)),
             ("handler", self.handler.as_deref().and_then(inner)),
+            ("environment", self.environment.clone()),
             ("token", self.token.clone()),
             ("user", self.user.clone()),
             ("deployKey", key),

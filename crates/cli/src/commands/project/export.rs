@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use runyard_domain::Settings;
-use runyard_project::{Live, write};
+use runyard_domain::{PythonWish, Settings};
+use runyard_project::{Built, Live, write};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -30,6 +30,15 @@ struct Endpoint {
     name: String,
     settings: Settings,
     serving: Option<u32>,
+    managed: Option<Managed>,
+}
+
+/// What the file that was applied last asked for.
+#[derive(Deserialize)]
+struct Managed {
+    release: Option<u32>,
+    #[serde(default)]
+    container: Option<Built>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +54,8 @@ struct Release {
     #[serde(default)]
     bundle: String,
     image: Option<Image>,
+    #[serde(default, rename = "pythonWish")]
+    python: Option<PythonWish>,
     #[serde(default)]
     env: BTreeMap<String, String>,
     #[serde(default, rename = "secureEnv")]
@@ -54,6 +65,16 @@ struct Release {
 #[derive(Deserialize)]
 struct Image {
     name: String,
+    entrypoint: Option<Vec<String>>,
+    command: Option<Vec<String>>,
+}
+
+impl Image {
+    /// How it is asked for, as far as the image itself says.
+    fn built(self, is_ready: bool) -> Built {
+        let Self { name, entrypoint, command } = self;
+        Built { image: Some(name).filter(|_| is_ready), entrypoint, command, ..Built::default() }
+    }
 }
 
 impl Export {
@@ -64,12 +85,16 @@ impl Export {
             client.all(path::api(&["endpoints", &self.endpoint, "releases"]), "releases").await?.parse()?;
         let serving = listed.releases.into_iter().find(|release| Some(release.number) == endpoint.serving);
         let secure = serving.as_ref().map(|release| release.secure_env.clone()).unwrap_or_default();
-        let (handler, image, mut env) = match serving {
+        let applied = endpoint.managed.as_ref().filter(|managed| managed.release == endpoint.serving);
+        let (handler, built, mut env, python) = match serving {
             Some(Release { image: Some(image), bundle, env, .. }) => {
-                (None, Some(image.name).filter(|_| bundle.is_empty()), env)
+                let asked = applied.and_then(|managed| managed.container.clone());
+                (None, Some(asked.unwrap_or_else(|| image.built(bundle.is_empty()))), env, None)
             }
-            Some(Release { handler, env, .. }) => (Some(handler).filter(|file| !file.is_empty()), None, env),
-            None => (None, None, BTreeMap::new()),
+            Some(Release { handler, env, python, .. }) => {
+                (Some(handler).filter(|file| !file.is_empty()), None, env, python)
+            }
+            None => (None, None, BTreeMap::new(), None),
         };
         // Their values are known to nobody; they stay with the endpoint, also when the file is applied.
         env.retain(|name, _| !secure.contains(name));
@@ -77,7 +102,9 @@ impl Export {
             let names = text::line(&secure.join(", "), 400);
             context.ui.note(&format!("not in the file, because their values are secret: {names}"));
         }
-        let text = write(&Live { name: endpoint.name, settings: endpoint.settings, handler, image, env });
+        let Endpoint { name, settings, .. } = endpoint;
+        let python = python.unwrap_or_default();
+        let text = write(&Live { name, settings, handler, python, built, env });
         if context.ui.json {
             return context.ui.document(&json!({"file": "runyard.toml", "text": text}).to_string());
         }

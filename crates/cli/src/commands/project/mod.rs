@@ -4,14 +4,16 @@
 pub mod apply;
 pub mod destroy;
 pub mod export;
+pub mod many;
 pub mod plan;
+mod prune;
 pub mod validate;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
-use runyard_project::{FILE, Source, Test, Wanted};
+use runyard_project::{FILE, Source, Wanted, place};
 use serde_json::{Map, Value, json};
 
 use crate::commands::deploy::pack::{self, Packed};
@@ -81,21 +83,12 @@ impl Project {
 
     /// The file's name and place, for the server to remember: the same on every machine that has the repository.
     pub fn place(&self) -> String {
-        let git = |args: &[&str]| {
-            let output = Command::new("git").arg("-C").arg(&self.folder).args(args).output().ok()?;
-            let text = String::from_utf8(output.stdout).ok()?;
-            Some(text.trim().to_owned()).filter(|text| output.status.success() && !text.is_empty())
-        };
-        let environment =
-            self.wanted.environment.as_ref().map_or(String::new(), |name| format!(" [env.{name}]"));
-        match git(&["config", "--get", "remote.origin.url"]) {
-            Some(url) => {
-                let prefix = git(&["rev-parse", "--show-prefix"]).unwrap_or_default();
-                format!("{FILE}@{}/{prefix}{environment}", without_password(&url))
-                    .trim_end_matches('/')
-                    .to_owned()
+        let environment = self.wanted.environment.as_deref();
+        match Repository::of(&self.folder) {
+            Some(repository) => {
+                place::of(Some(&repository.url), &repository.prefix, environment, self.has_file)
             }
-            None => format!("{FILE}{environment}"),
+            None => place::of(None, "", environment, self.has_file),
         }
     }
 
@@ -108,13 +101,12 @@ impl Project {
         }
     }
 
-    /// The Dockerfile that is built, where one is.
     fn dockerfile(&self) -> Option<String> {
-        match &self.wanted.source {
-            Source::Dockerfile { file, .. } => Some(file.clone().unwrap_or_else(|| "Dockerfile".to_owned())),
-            Source::Folder if self.folder.join("Dockerfile").is_file() => Some("Dockerfile".to_owned()),
-            _ => None,
-        }
+        self.wanted.dockerfile(self.has_dockerfile()).map(str::to_owned)
+    }
+
+    fn has_dockerfile(&self) -> bool {
+        self.folder.join("Dockerfile").is_file()
     }
 
     /// Packs what is uploaded; a ready image needs nothing. Blocks.
@@ -128,77 +120,45 @@ impl Project {
 
     /// What is asked of the server: the body of a plan.
     pub fn desired(&self, bundle: Option<&str>) -> Value {
-        json!({"managedBy": self.place(), "release": self.release(bundle)})
+        let release = self.release(bundle);
+        json!({"managedBy": self.place(), "release": release, "notApplied": self.wanted.not_applied})
     }
 
     /// The release that is asked for, as a deploy takes it.
     pub fn release(&self, bundle: Option<&str>) -> Map<String, Value> {
-        let wanted = &self.wanted;
-        let handler = match &wanted.source {
-            Source::Handler(file) => Some(file.trim_start_matches("./").to_owned()),
-            _ => None,
-        };
-        let mut release = Map::new();
-        let mut put = |name: &str, value: Value| {
-            if !value.is_null() {
-                release.insert(name.to_owned(), value);
-            }
-        };
-        put("bundle", json!(bundle));
-        put("handler", json!(handler));
-        put("container", self.container());
-        put("env", json!(wanted.env));
-        put("settings", json!(wanted.settings));
-        put("cases", wanted.tests.iter().map(case).collect());
-        release
-    }
-
-    /// How its image is made, where workers are containers.
-    fn container(&self) -> Value {
-        let wanted = &self.wanted;
-        let mut container = match (&wanted.source, self.dockerfile()) {
-            (Source::Image { name, platform }, _) => json!({"image": name, "platform": platform}),
-            (Source::Dockerfile { args, target, platform, .. }, Some(file)) => {
-                json!({"dockerfile": file, "args": args, "target": target, "platform": platform})
-            }
-            (_, Some(file)) => json!({"dockerfile": file}),
-            (_, None) => return Value::Null,
-        };
-        container["entrypoint"] = json!(wanted.entrypoint);
-        container["command"] = json!(wanted.command);
-        if let Value::Object(fields) = &mut container {
-            fields.retain(|_, value| !value.is_null());
-        }
-        container
+        self.wanted.release(self.has_dockerfile(), bundle)
     }
 }
 
-fn case(test: &Test) -> Value {
-    let Test { name, input, timeout_ms, expected } = test;
-    json!({"name": name, "input": input, "timeoutMs": timeout_ms, "failure": expected.failure, "output": expected.output})
+/// The Git repository that a folder lies in, where that has an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    /// Its root here.
+    pub root: PathBuf,
+    /// Where it comes from.
+    pub url: String,
+    /// The folder below the root.
+    pub prefix: String,
 }
 
-/// A repository's address without what opens it.
-fn without_password(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => match rest.split_once('@') {
-            Some((who, host)) if !who.contains('/') => format!("{scheme}://{host}"),
-            _ => url.to_owned(),
-        },
-        None => url.to_owned(),
+impl Repository {
+    /// Asks Git.
+    pub fn of(folder: &Path) -> Option<Self> {
+        let git = |args: &[&str]| {
+            let output = Command::new("git").arg("-C").arg(folder).args(args).output().ok()?;
+            let text = String::from_utf8(output.stdout).ok()?;
+            Some(text.trim().to_owned()).filter(|_| output.status.success())
+        };
+        let url = git(&["config", "--get", "remote.origin.url"]).filter(|url| !url.is_empty())?;
+        let root = git(&["rev-parse", "--show-toplevel"]).filter(|root| !root.is_empty())?;
+        let prefix = git(&["rev-parse", "--show-prefix"])?;
+        Some(Self { root: root.into(), url, prefix })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn passwords_stay_here() {
-        assert_eq!(without_password("https://me:pw@host/x.git"), "https://host/x.git");
-        assert_eq!(without_password("https://host/x@y"), "https://host/x@y");
-        assert_eq!(without_password("git@host:x.git"), "git@host:x.git");
-    }
 
     #[test]
     fn a_file_asks_for_everything() {

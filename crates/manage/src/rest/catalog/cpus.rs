@@ -32,7 +32,7 @@ pub(in crate::rest) fn most(manage: &Manage) -> u32 {
 
 fn view(manage: &Manage, flavour: &(&str, &str, u32), wanted: Option<u32>) -> Value {
     let (id, name, ram) = flavour;
-    let (most, price) = (most(manage), manage.inner.rest.options.vcpu_hour);
+    let (most, price) = (most(manage), manage.inner.rest.options.vcpu_hour.unwrap_or_default());
     let mut view = json!({
         "id": id,
         "name": name,

@@ -16,7 +16,7 @@ const PRODUCTS: [&str; 3] = ["POD", "CLUSTER", "SERVERLESS"];
 
 fn view(manage: &Manage, gpu: &Gpu, all: &[u32], wanted: Option<u32>) -> Value {
     let (name, count) = (gpu.name.as_str(), all.len() as u32);
-    let price = manage.inner.rest.options.gpu_hour;
+    let price = manage.inner.rest.options.price_of_gpu(name).unwrap_or_default();
     let upper = name.to_uppercase();
     let manufacturer = match () {
         () if gpu.pool().is_some() || upper.contains("NVIDIA") => "NVIDIA",

@@ -109,13 +109,20 @@ impl Logs {
         if self.is_over(taken) {
             return Fate::Goes("its endpoint's logs take more than logs_mib allows");
         }
-        if self.days > 0 && look.is_past(file.changed, Duration::from_hours(self.days * 24)) {
-            return Fate::Goes("it is older than logs_days");
+        let Some((kept, gone)) = self.kept(look, endpoint) else { return Fate::Stays("kept".to_owned()) };
+        if look.is_past(file.changed, kept) {
+            Fate::Goes(gone)
+        } else {
+            Fate::Stays(format!("kept for {}", words(kept)))
         }
-        match self.days {
-            0 => Fate::Stays("kept".to_owned()),
-            days => Fate::Stays(format!("kept for {days} days")),
+    }
+
+    /// How long an endpoint's logs stay, and why they go then: what it says itself, else what the server says.
+    fn kept(&self, look: &Look<'_>, endpoint: &EndpointId) -> Option<(Duration, &'static str)> {
+        if let Some(own) = look.known.logs.get(endpoint) {
+            return Some((*own, "it is older than its endpoint's log_retention_ms"));
         }
+        (self.days > 0).then(|| (Duration::from_hours(self.days * 24), "it is older than logs_days"))
     }
 }
 
@@ -130,4 +137,15 @@ fn file(path: &Path) -> Option<File> {
     let is_packed = kind == "seg";
     let changed = path.symlink_metadata().and_then(|meta| meta.modified()).ok()?;
     Some(File { path: path.to_owned(), of: of.to_owned(), is_packed, bytes: files::size(path), changed })
+}
+
+/// `14 days`, `36 hours`.
+fn words(kept: Duration) -> String {
+    let hours = kept.as_secs() / 3600;
+    match (hours / 24, hours % 24) {
+        (1, 0) => "a day".to_owned(),
+        (days, 0) if days > 0 => format!("{days} days"),
+        _ if hours == 1 => "an hour".to_owned(),
+        _ => format!("{hours} hours"),
+    }
 }
