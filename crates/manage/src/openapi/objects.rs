@@ -257,6 +257,7 @@ fn build() -> Value {
         ("state", word(&["queued", "building", "deployed", "failed", "superseded"])),
         ("why", or_null(text())),
         ("release", or_null(small())),
+        ("serves", flag()),
         ("queuedAt", time()),
         ("startedAt", or_null(time())),
         ("endedAt", or_null(time())),
