@@ -244,8 +244,11 @@ def test_secure_variables_stay_and_go_back_with_their_release(make_yard, code):
     yard.cli("endpoints", "set", "ep", "--unset-env", "OWN")
     until(lambda: not yard.wire.api("/endpoints/ep")["rollout"]["inProgress"], 60)
     assert hashes(yard, "ep", "OWN") == [hashed("")]
-    same = yard.cli("endpoints", "set", "ep", "--unset-env", "OWN", code=None)
-    assert same.code == 1 and "so already" in same.err
+    before = yard.wire.api("/endpoints/ep")["serving"]
+    same = yard.cli("endpoints", "set", "ep", "--unset-env", "OWN")
+    assert "nothing changes" in same.err and yard.wire.api("/endpoints/ep")["serving"] == before
+    status, same = yard.wire.call("POST", "/api/v1/endpoints/ep/env", {"env": {"OWN": None}})
+    assert status == 400 and "so already" in same["detail"]
     # A value that the handler cannot start with is not taken: the release before serves on.
     status, refused = yard.wire.call("POST", "/api/v1/endpoints/ep/env", {"env": {"A": MASK}})
     assert status == 400 and "shown instead" in refused["detail"]

@@ -158,7 +158,7 @@ impl Manage {
         let mut env = None;
         if let Some(release) = serving.as_ref().filter(|_| asks_release) {
             let next = self.next_env(release, body)?;
-            fields.extend(of_variables(release, &next, &body.secret_env));
+            fields.extend(of_variables(release, &next, body));
             fields.extend(self.other_image(release, body, &settings).await?);
             env = Some(next).filter(|next| *next != release.env);
         }
@@ -338,7 +338,8 @@ fn of_settings(
 }
 
 /// What differs of the variables; values of secure ones are not shown, and one that is set counts as another.
-fn of_variables(release: &Release, next: &BTreeMap<String, String>, secure: &SecretEnv) -> Vec<Different> {
+fn of_variables(release: &Release, next: &BTreeMap<String, String>, body: &Change) -> Vec<Different> {
+    let secure = &body.secret_env;
     let shown = |is_there: bool| if is_there { json!(secret::MASK) } else { Value::Null };
     let mut fields = Vec::new();
     let mut differ = |name: &str, old: Value, new: Value, always: bool| {
@@ -364,9 +365,9 @@ fn of_variables(release: &Release, next: &BTreeMap<String, String>, secure: &Sec
             (Some(Some(_)), _) => differ(name, was, shown(true), true),
             (_, Some(value)) => differ(name, was, json!(value), false),
             (Some(None), None) => differ(name, was, Value::Null, false),
-            // Taken away as a plain one, or kept as a secure one.
+            // A secure one stays, unless it was taken away like a plain one.
             (None, None) => {
-                let kept = release.secure_env.contains_key(name);
+                let kept = release.secure_env.contains_key(name) && !body.env.contains_key(name);
                 differ(name, was, shown(kept), false);
             }
         }
@@ -454,9 +455,9 @@ mod tests {
     #[test]
     fn variables_differ_by_name_and_secure_ones_show_no_value() {
         let next = BTreeMap::from([("A".to_owned(), "9".to_owned()), ("N".to_owned(), "n".to_owned())]);
-        let secure =
+        let secret_env =
             SecretEnv(BTreeMap::from([("T".to_owned(), Some("secret".to_owned())), ("S".to_owned(), None)]));
-        let fields = of_variables(&release(), &next, &secure);
+        let fields = of_variables(&release(), &next, &Change { secret_env, ..Change::default() });
         let found: Vec<_> = fields.iter().map(|f| (f.field.as_str(), f.old.clone(), f.new.clone())).collect();
         let mask = json!(secret::MASK);
         assert_eq!(
@@ -470,5 +471,15 @@ mod tests {
             ]
         );
         assert_eq!(usual_note(3, &fields), "release 3 with other variables");
+        let plain = |env| Change { env, ..Change::default() };
+        let taken =
+            of_variables(&release(), &release().env, &plain(BTreeMap::from([("S".to_owned(), None)])));
+        let taken: Vec<_> = taken.iter().map(|f| (f.field.as_str(), f.old.clone(), f.new.clone())).collect();
+        assert_eq!(
+            taken,
+            [("env.S", json!(secret::MASK), Value::Null)],
+            "a secure one goes like a plain one"
+        );
+        assert_eq!(of_variables(&release(), &release().env, &plain(BTreeMap::new())), []);
     }
 }
