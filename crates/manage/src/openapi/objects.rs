@@ -6,7 +6,9 @@ pub(super) mod shared;
 use serde_json::{Map, Value, json};
 
 use super::settings;
-use super::shape::{any, flag, form, list, map, named, object, or_null, small, text, time, whole, word};
+use super::shape::{
+    any, flag, form, list, map, named, number, object, or_null, small, text, time, whole, word,
+};
 
 /// Every one by name.
 pub(super) fn all() -> Map<String, Value> {
@@ -73,7 +75,15 @@ fn endpoint() -> Value {
         ("state", word(&states)),
         ("stateMessage", text()),
         ("rollout", named("Rollout")),
-        ("managed", or_null(object([("by", text()), ("at", time()), ("release", or_null(small()))]))),
+        (
+            "managed",
+            or_null(object([
+                ("by", text()),
+                ("at", time()),
+                ("release", or_null(small())),
+                ("container?", any()),
+            ])),
+        ),
         (
             "workers",
             object([("starting", small()), ("idle", small()), ("running", small()), ("draining", small())]),
@@ -120,6 +130,7 @@ fn release() -> Value {
         ("image", or_null(image)),
         ("bundle", text()),
         ("python", text()),
+        ("pythonWish", or_null(object([("version?", text()), ("requirements?", text())]))),
         ("env", map(text())),
         ("secureEnv", list(text())),
         ("envRead", list(text())),
@@ -171,15 +182,30 @@ fn plan() -> Value {
         ("makesRelease", flag()),
         ("drift", flag()),
     ]);
+    let not_applied = object([("path", text()), ("value", any()), ("why", text())]);
     object([
         ("plan", text()),
         ("name", text()),
         ("endpoint", or_null(text())),
+        ("notApplied", list(not_applied)),
+        ("costPerHour", object([("old", or_null(cost())), ("new", cost())])),
         ("action", word(&["create", "update", "none"])),
         ("makesRelease", flag()),
         ("replacesWorkers", flag()),
         ("changes", list(change)),
         ("warnings", list(text())),
+    ])
+}
+
+/// What an endpoint costs for an hour, by the configured prices.
+fn cost() -> Value {
+    object([
+        ("workersMin", small()),
+        ("workersMax", small()),
+        ("worker", or_null(number())),
+        ("min", or_null(number())),
+        ("max", or_null(number())),
+        ("unknown", or_null(text())),
     ])
 }
 
@@ -201,7 +227,7 @@ fn endpoint_change() -> Value {
 /// A line of a deploy: a step, or how it ended.
 fn step() -> Value {
     object([
-        ("step?", word(&["environment", "release", "test", "traffic", "rollout", "settings"])),
+        ("step?", word(&["file", "environment", "release", "test", "traffic", "rollout", "settings"])),
         ("state?", word(&["running", "done", "failed", "skipped", "output"])),
         ("message?", text()),
         ("ms?", or_null(whole())),
@@ -234,6 +260,7 @@ fn connection() -> Value {
         ("dockerfile", or_null(text())),
         ("handler", or_null(text())),
         ("env", map(text())),
+        ("environment", or_null(text())),
         ("api?", or_null(text())),
         ("pollS?", small()),
         ("pullRequests?", flag()),

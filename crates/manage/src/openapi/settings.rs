@@ -23,7 +23,7 @@ pub(super) fn asked() -> Value {
 }
 
 /// Name, as it is asked for, as it is shown.
-fn fields() -> [(&'static str, Value, Value); 23] {
+fn fields() -> [(&'static str, Value, Value); 25] {
     let same = |name: &'static str, schema: Value| (name, schema.clone(), schema);
     [
         same("workers_min", within(0, 1_000)),
@@ -49,6 +49,8 @@ fn fields() -> [(&'static str, Value, Value); 23] {
         ("rollout", rollout(true), rollout(false)),
         ("container", container(true), container(false)),
         same("network_volume", or_null(text())),
+        same("log_level", word(&["debug", "info", "warn", "error"])),
+        same("log_retention_ms", within(3_600_000, 31_536_000_000)),
     ]
 }
 

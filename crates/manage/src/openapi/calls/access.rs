@@ -10,10 +10,10 @@ use super::super::shape::{
     flag, form, list, map, named, object, or_null, request, text, text_to, time, within,
 };
 use super::{Tagged, by, page};
-use crate::{keys, registries, secrets};
+use crate::{keys, members, registries, secrets};
 
 pub(super) fn access() -> Tagged {
-    let all = [secrets(), keys(), registries()].concat();
+    let all = [secrets(), members(), keys(), registries()].concat();
     let audit = Operation::new(
         "GET /api/v1/audit",
         "listChanges",
@@ -22,7 +22,11 @@ pub(super) fn access() -> Tagged {
         "Who changed what, from where, and what it was before; newest first",
     )
     .query("endpoint", text(), "only what was done to this endpoint; its id where it is gone")
+    .query("who", text(), "only by this key, by id or name, or this member")
+    .query("action", text(), "only this kind of change, as endpoint.change, or all of a kind, as endpoint")
+    .query("subject", text(), "only what was done to this")
     .query("since", time(), "only at or after")
+    .query("until", time(), "only at or before")
     .paged()
     .answers(page("records", "Audit"));
     ("access", [all, vec![audit]].concat())
@@ -80,6 +84,66 @@ fn secrets() -> Vec<Operation> {
     ]
 }
 
+fn members() -> Vec<Operation> {
+    let life = within(1, 3_153_600_000);
+    let added = request([
+        ("email", text_to(254)),
+        ("name?", text()),
+        ("role", shared::role()),
+        ("key?", flag()),
+        ("expiresInS?", or_null(life)),
+    ]);
+    let changed = request([
+        ("name?", or_null(text())),
+        ("email?", or_null(text_to(254))),
+        ("role?", or_null(shared::role())),
+        ("disabled?", or_null(flag())),
+    ]);
+    vec![
+        Operation::new("GET /api/v1/me", "whoAmI", Read, by("whoami"), "Who calls").answers(named("Caller")),
+        Operation::new(
+            "GET /api/v1/members",
+            "listMembers",
+            Admin,
+            by("members list"),
+            "Members, by address",
+        )
+        .paged()
+        .answers(page("members", "Member")),
+        Operation::new(
+            "POST /api/v1/members",
+            "addMember",
+            Admin,
+            by("members add"),
+            "Adds a member, with a key where one is asked for, shown this once",
+        )
+        .takes::<members::Add>(added)
+        .answers(named("Member"))
+        .conflicts(),
+        Operation::new("GET /api/v1/members/{member}", "getMember", Admin, by("members list"), "A member")
+            .answers(named("Member")),
+        Operation::new(
+            "PATCH /api/v1/members/{member}",
+            "changeMember",
+            Admin,
+            by("members set"),
+            "Another name, address or role; or the member may do nothing for a while",
+        )
+        .takes::<members::Change>(changed)
+        .answers(named("Member"))
+        .conflicts(),
+        Operation::new(
+            "DELETE /api/v1/members/{member}",
+            "removeMember",
+            Admin,
+            by("members remove"),
+            "Removes a member; the keys that are the member's are revoked",
+        )
+        .answers(named("Member"))
+        .conflicts(),
+    ]
+}
+
 fn keys() -> Vec<Operation> {
     let life = || within(1, 3_153_600_000);
     let origins = list(form("^https?://[a-z0-9.-]+(:[0-9]{1,5})?$"));
@@ -94,6 +158,7 @@ fn keys() -> Vec<Operation> {
         ("expiresInS?", or_null(life())),
         ("rates?", rates()),
         ("page?", or_null(page_use)),
+        ("member?", or_null(text())),
     ]);
     let changed = request([
         ("name?", or_null(text_to(200))),
@@ -103,6 +168,8 @@ fn keys() -> Vec<Operation> {
     ]);
     vec![
         Operation::new("GET /api/v1/keys", "listKeys", Admin, by("keys list"), "Keys, oldest first")
+            .query("member", text(), "only those of this member, by address or id")
+            .query("sessions", flag(), "those of people who signed in, too")
             .paged()
             .answers(page("keys", "Key")),
         Operation::new(

@@ -229,6 +229,7 @@ fn release() -> Value {
         ("bundle?", or_null(text())),
         ("folder?", or_null(text())),
         ("handler?", or_null(text())),
+        ("python?", or_null(request([("version?", or_null(text())), ("requirements?", or_null(text()))]))),
         ("container?", or_null(container)),
         ("env?", map(text())),
         ("secretEnv?", map(or_null(text()))),
@@ -246,6 +247,7 @@ fn desired() -> Value {
     request([
         ("managedBy", text()),
         ("release", release()),
+        ("notApplied?", map(any())),
         ("plan?", or_null(text_to(100))),
         ("always?", flag()),
     ])
@@ -333,6 +335,7 @@ fn connect() -> Value {
         ("dockerfile?", or_null(text())),
         ("handler?", or_null(text())),
         ("env?", map(text())),
+        ("environment?", or_null(text())),
         ("user?", or_null(text())),
         ("token?", or_null(text())),
         ("deployKey?", or_null(text())),

@@ -4,7 +4,8 @@ use runyard_domain::Access::{Admin, Deploy, Read, Run};
 
 use super::super::operation::Operation;
 use super::super::shape::{
-    any, bytes, flag, list, named, object, or_null, request, small, text, time, within, word,
+    about, any, bytes, either, flag, list, named, object, or_null, request, small, text, text_to, time,
+    within, word,
 };
 use super::{Tagged, by, page, whole_list};
 use crate::webhooks;
@@ -42,6 +43,14 @@ pub(super) fn jobs() -> Tagged {
             .answers(named("Job"))
             .conflicts()
             .may_fail(&[429]),
+        Operation::new(
+            "POST /api/v1/jobs/{id}/token",
+            "makeJobToken",
+            Run,
+            by("token"),
+            "A token that opens this job alone: its status, stream and cancel",
+        )
+        .answers(object([("job", text()), ("token", text()), ("endsAt", or_null(time()))])),
         Operation::new(
             "GET /api/v1/jobs/{id}/webhooks",
             "listDeliveries",
@@ -83,7 +92,7 @@ pub(super) fn jobs() -> Tagged {
 }
 
 pub(super) fn workers() -> Tagged {
-    let records = object([("records", list(named("Record")))]);
+    let records = object([("records", list(named("Record"))), ("more", flag())]);
     let all = vec![
         Operation::new(
             "GET /api/v1/workers",
@@ -128,10 +137,18 @@ pub(super) fn workers() -> Tagged {
         .query("job", text(), "only of this job")
         .query("worker", text(), "only of this worker")
         .query("level", word(&["debug", "info", "warn", "error"]), "at least so grave")
-        .query("q", text(), "only lines with this text")
-        .query("since", time(), "only those at or after")
+        .query("source", word(&["stdout", "stderr", "system", "build"]), "only from there")
+        .query("release", small(), "only of this release's workers")
+        .query("q", text_to(1_000), "only lines with this text")
+        .query("regex", text_to(1_000), "only lines that this regular expression finds")
+        .query("where", text_to(1_000), "only lines whose JSON has this, as level=warn; may be repeated")
+        .query("since", moment(), "only those at or after")
+        .query("until", moment(), "only those at or before")
+        .query("seq", small(), "only the line of this number of a worker or build")
         .query("limit", within(1, 5_000), "the newest so many")
+        .query("context", within(0, 100), "so many lines around each")
         .query("build", small(), "the log of this release's build")
+        .query("stream", flag(), "as they are found, newest first, one a line, with progress between")
         .query("follow", flag(), "goes on with new ones as they come, one a line")
         .answers(records)
         .answers_as(200, "application/x-ndjson", any())
@@ -148,6 +165,11 @@ pub(super) fn workers() -> Tagged {
         .may_fail(&[404]),
     ];
     ("workers", all)
+}
+
+/// A point in time.
+fn moment() -> serde_json::Value {
+    about(either(&[time(), text()]), "milliseconds since 1970, or a time as 2026-01-31T00:00:00Z")
 }
 
 fn event() -> serde_json::Value {

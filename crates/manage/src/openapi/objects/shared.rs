@@ -7,11 +7,13 @@ use super::super::shape::{
     any, flag, list, map, named, number, object, or_null, small, text, time, whole, word,
 };
 
-pub(super) fn all() -> [(&'static str, Value); 16] {
+pub(super) fn all() -> [(&'static str, Value); 18] {
     [
         ("Secret", secret()),
         ("SecretUse", secret_use()),
         ("Key", key()),
+        ("Member", member()),
+        ("Caller", caller()),
         ("Registry", registry()),
         ("Audit", audit()),
         ("Disk", disk()),
@@ -64,10 +66,11 @@ pub(in crate::openapi) fn page() -> Value {
 }
 
 fn key() -> Value {
+    let of = object([("id", text()), ("email", or_null(text())), ("role", or_null(role()))]);
     object([
         ("id", text()),
         ("name", text()),
-        ("access", access()),
+        ("access", word(&["none", "read", "run", "deploy", "admin"])),
         ("endpoints", list(text())),
         ("endpointNames", list(text())),
         ("grants", map(access())),
@@ -79,7 +82,47 @@ fn key() -> Value {
         ("disabledAt", or_null(time())),
         ("revokedAt", or_null(time())),
         ("usedAt", or_null(time())),
+        ("member", or_null(of)),
+        ("session", flag()),
         ("key?", text()),
+    ])
+}
+
+fn member() -> Value {
+    object([
+        ("id", text()),
+        ("email", text()),
+        ("name", text()),
+        ("role", role()),
+        ("state", word(&["active", "disabled"])),
+        ("createdAt", time()),
+        ("createdBy", text()),
+        ("disabledAt", or_null(time())),
+        ("signedInAt", or_null(time())),
+        ("keys", whole()),
+        ("sessions", whole()),
+        ("key?", text()),
+    ])
+}
+
+/// What a member may do.
+pub(in crate::openapi) fn role() -> Value {
+    word(&["basic", "billing", "dev", "admin"])
+}
+
+/// Who calls.
+fn caller() -> Value {
+    object([
+        ("who", text()),
+        ("name", or_null(text())),
+        ("access", access()),
+        ("endpoints", list(text())),
+        ("everyEndpoint", flag()),
+        ("billing", flag()),
+        ("session", flag()),
+        ("expiresAt", or_null(time())),
+        ("member", or_null(named("Member"))),
+        ("csrf", or_null(text())),
     ])
 }
 
@@ -100,6 +143,7 @@ fn audit() -> Value {
         ("at", time()),
         ("who", text()),
         ("whoName", or_null(text())),
+        ("member", or_null(text())),
         ("from", or_null(text())),
         ("action", text()),
         ("endpoint", or_null(text())),
