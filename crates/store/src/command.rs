@@ -9,6 +9,7 @@ use runyard_domain::{
     EndpointId, Job, JobId, KeyId, KeyRecord, Member, MemberId, Payload, Release, Resource, ResourceId,
     SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
+use runyard_metrics::{Interval, Subject};
 
 /// A new job with its payloads.
 #[derive(Debug, Clone, PartialEq)]
@@ -295,12 +296,18 @@ pub enum Command {
     DropKeys(Vec<KeyId>),
     /// API keys were used, each last at that time; those that are gone are passed over. Reply: [`Reply::Nothing`].
     UseKeys(Vec<(KeyId, Timestamp)>),
+    /// What was measured, into the current interval of each subject. Intervals that are over become part of longer
+    /// ones, and those that are too old go. Reply: [`Reply::Nothing`].
+    Measure(Vec<(Subject, Interval)>),
 }
 
 impl Command {
-    /// Whether it brings new jobs: what a full disk refuses.
+    /// Whether it brings new jobs, or what can wait: what a full disk refuses.
     pub fn is_new_work(&self) -> bool {
-        matches!(self.plain(), Self::Submit(_) | Self::MakeBatch { .. } | Self::AddToBatch { .. })
+        matches!(
+            self.plain(),
+            Self::Submit(_) | Self::MakeBatch { .. } | Self::AddToBatch { .. } | Self::Measure(_)
+        )
     }
 
     /// The command itself, without the record that goes with it.

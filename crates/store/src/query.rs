@@ -7,6 +7,7 @@ use runyard_domain::{
     EndpointId, Job, JobId, KeyRecord, Member, Outcome, Payload, Phase, Release, Resource, ResourceId,
     SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
+use runyard_metrics::{Grain, Interval, Row, Subject};
 
 use crate::StoreError;
 
@@ -171,4 +172,15 @@ pub trait Reader: Send + Sync {
     fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, StoreError>;
     /// Every key that seals, by id.
     fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError>;
+    /// The intervals of a subject that begin from `since` until before `until`, oldest first: of this length, and at the
+    /// end of shorter ones that are not part of such an interval yet.
+    fn intervals(
+        &self,
+        subject: &Subject,
+        grain: Grain,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Row>, StoreError>;
+    /// Everything that was ever counted of endpoints and of the server, by subject.
+    fn totals(&self) -> Result<Vec<(Subject, Interval)>, StoreError>;
 }

@@ -32,7 +32,7 @@ impl State {
         match made.added(0, requests.len(), now) {
             Ok(batch) => {
                 self.batches.push(batch.clone());
-                self.add_requests(batch, requests, scope, key)
+                self.add_requests(now, batch, requests, scope, key)
             }
             Err(refusal) => Reply::BatchRefused(refusal),
         }
@@ -53,7 +53,7 @@ impl State {
         match batch.added(has, requests.len(), now) {
             Ok(batch) => {
                 self.put_batch(&batch);
-                self.add_requests(batch, requests, id.as_str(), key)
+                self.add_requests(now, batch, requests, id.as_str(), key)
             }
             Err(refusal) => Reply::BatchRefused(refusal),
         }
@@ -61,6 +61,7 @@ impl State {
 
     fn add_requests(
         &mut self,
+        now: Timestamp,
         batch: Batch,
         requests: &[Submission],
         scope: &str,
@@ -68,7 +69,7 @@ impl State {
     ) -> Reply {
         let mut jobs = vec![];
         for request in requests {
-            if let Reply::Submitted { job, existing: false } = self.submit(request) {
+            if let Reply::Submitted { job, existing: false } = self.submit(now, request) {
                 jobs.push(*job);
             }
         }

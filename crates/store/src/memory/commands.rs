@@ -10,6 +10,7 @@ use runyard_domain::{
     AuditRecord, Delivery, DeliveryId, EndpointId, Job, JobId, Payload, Timestamp, WorkerId, WorkerRecord,
     audit,
 };
+use runyard_metrics::{Interval, count};
 
 use super::{Entry, State};
 use crate::command::output_refusal;
@@ -19,7 +20,7 @@ use crate::{AHEAD_BYTES, Command, Refused, Reply, Standing, Submission, TAKE_BYT
 impl State {
     pub(super) fn apply(&mut self, now: Timestamp, command: &Command) -> Reply {
         match command {
-            Command::Submit(submission) => self.submit(submission),
+            Command::Submit(submission) => self.submit(now, submission),
             Command::Repeat { endpoint, key } => self.repeat(endpoint, key),
             Command::Take { endpoint, worker, release, pinned_only, max, ahead } => {
                 let start = job::Command::Start { worker: worker.clone(), release: *release };
@@ -96,7 +97,7 @@ impl State {
                 self.releases.insert((record.endpoint.clone(), record.number), (**record).clone());
                 Reply::Nothing
             }
-            Command::PutWorker(record) => self.put_worker(record),
+            Command::PutWorker(record) => self.put_worker(now, record),
             Command::PutKey(record) => {
                 self.keys.insert(record.id.clone(), (**record).clone());
                 Reply::Nothing
@@ -169,6 +170,7 @@ impl State {
                 }
                 Reply::Nothing
             }
+            Command::Measure(points) => self.measure(now, points),
         }
     }
 
@@ -183,7 +185,7 @@ impl State {
         Reply::Nothing
     }
 
-    pub(super) fn submit(&mut self, submission: &Submission) -> Reply {
+    pub(super) fn submit(&mut self, now: Timestamp, submission: &Submission) -> Reply {
         let key = &submission.idempotency_key;
         let first = key.as_ref().and_then(|key| self.by_key(&submission.job.endpoint, key));
         if let Some(first) = first.or_else(|| self.jobs.get(&submission.job.id)) {
@@ -204,6 +206,7 @@ impl State {
             numbers: HashMap::new(),
         };
         self.jobs.insert(job.id.clone(), entry);
+        self.mark_job(now, None, &job);
         Reply::Submitted { job: Box::new(job), existing: false }
     }
 
@@ -309,7 +312,11 @@ impl State {
         let Some(next) = delivery.after(tried, again, now) else { return Reply::Nothing };
         *delivery = next.clone();
         let Some(entry) = self.jobs.get(&next.job) else { return Reply::Nothing };
-        Reply::Tried { due_at: self.due_at(&entry.job), delivery: Box::new(next) }
+        let (due_at, endpoint) = (self.due_at(&entry.job), entry.job.endpoint.clone());
+        let mut marks = Interval::default();
+        count::tried(&mut marks, &next);
+        self.mark(now, &endpoint, &marks);
+        Reply::Tried { due_at, delivery: Box::new(next) }
     }
 
     fn redeliver(&mut self, now: Timestamp, id: &DeliveryId) -> Reply {
@@ -340,11 +347,15 @@ impl State {
         self.jobs.retain(|_, e| e.job.endpoint != *id);
         self.deliveries.retain(|_, d| self.jobs.contains_key(&d.job));
         self.counts.remove(id);
+        self.intervals.retain(|(subject, ..), _| subject.endpoint() != Some(id));
         self.drop_batches(id);
         Reply::Nothing
     }
 
-    fn put_worker(&mut self, record: &WorkerRecord) -> Reply {
+    fn put_worker(&mut self, now: Timestamp, record: &WorkerRecord) -> Reply {
+        let mut marks = Interval::default();
+        count::worker(&mut marks, self.workers.get(&record.id), record);
+        self.mark(now, &record.endpoint, &marks);
         self.workers.insert(record.id.clone(), record.clone());
         let mut gone: Vec<&WorkerRecord> = self.workers.values().collect();
         gone.retain(|w| w.endpoint == record.endpoint && w.state == WorkerState::Gone);
@@ -404,7 +415,8 @@ impl State {
             }
             _ => {}
         }
-        entry.job = next.clone();
+        let before = std::mem::replace(&mut entry.job, next.clone());
+        self.mark_job(now, Some(&before), &next);
         self.deliveries.extend(Delivery::of(&next).map(|delivery| (delivery.seq, delivery)));
         Reply::Job(Box::new(next))
     }

@@ -3,6 +3,7 @@
 
 mod batches;
 mod commands;
+mod metrics;
 mod reader;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -15,6 +16,7 @@ use runyard_domain::{
     KeyId, KeyRecord, Member, MemberId, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp,
     WorkerId, WorkerRecord,
 };
+use runyard_metrics::{Interval, Subject};
 
 use crate::{Blobs, Command, Counts, Reader, Reply, Store, StoreError};
 
@@ -84,6 +86,10 @@ struct State {
     data_keys: BTreeMap<String, DataKeyRecord>,
     /// Oldest first.
     audit: VecDeque<AuditRecord>,
+    /// What was counted and measured, by subject, seconds of the interval (0: ever), and where it begins.
+    intervals: BTreeMap<(Subject, i64, Timestamp), Interval>,
+    /// Up to where minutes, and up to where intervals of ten minutes were made.
+    made: [Timestamp; 2],
 }
 
 /// A job with all that belongs to it.

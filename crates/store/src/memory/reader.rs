@@ -10,6 +10,7 @@ use runyard_domain::{
     EndpointId, Job, JobId, KeyRecord, Member, Payload, Phase, Release, Resource, ResourceId, SecretRecord,
     Timestamp, WorkerId, WorkerRecord,
 };
+use runyard_metrics::{Grain, Interval, Row, Subject};
 
 use super::{Entry, State};
 use crate::{Chunk, Counts, Filter, Reader, Standing, StoreError};
@@ -227,5 +228,19 @@ impl Reader for MemoryReader {
 
     fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {
         Ok(self.state().data_keys.values().cloned().collect())
+    }
+
+    fn intervals(
+        &self,
+        subject: &Subject,
+        grain: Grain,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Row>, StoreError> {
+        Ok(self.state().rows(subject, grain, since, until))
+    }
+
+    fn totals(&self) -> Result<Vec<(Subject, Interval)>, StoreError> {
+        Ok(self.state().metric_totals())
     }
 }

@@ -3,10 +3,11 @@
 //! of their own.
 //!
 //! Where things are: `schema` the tables, `write` one file per kind of command, `read` the queries,
-//! `rows` jobs and payloads as rows, `snapshot` copies of it, `checkpoint` the thread that keeps the WAL short.
+//! `rows` jobs and payloads as rows, `metrics` queries of series, `snapshot` copies of it, `checkpoint` the thread that keeps the WAL short.
 
 mod batches;
 mod checkpoint;
+mod metrics;
 mod quota;
 mod read;
 mod rows;
@@ -55,6 +56,7 @@ pub struct SqliteStore {
     /// Closed after all others, and so the one that moves the WAL into the database at the end.
     conn: Connection,
     next_seq: u64,
+    current: write::Current,
     dir: PathBuf,
     blobs: Blobs,
     /// An input or output error of the disk: after it nothing is known of what is durable, so nothing more is
@@ -86,7 +88,8 @@ impl SqliteStore {
         let checkpoints = Checkpoints::start(&path, blobs.reserve())?;
         let readers = Arc::new(Readers::new(path));
         let dir = dir.to_owned();
-        Ok(Self { checkpoints, readers, conn, next_seq, dir, blobs, broken: None, _lock: lock })
+        let current = write::Current::default();
+        Ok(Self { checkpoints, readers, conn, next_seq, current, dir, blobs, broken: None, _lock: lock })
     }
 
     fn transact(
@@ -96,7 +99,7 @@ impl SqliteStore {
     ) -> Result<(Vec<Reply>, HashSet<String>), StoreError> {
         let tx =
             self.conn.transaction_with_behavior(TransactionBehavior::Immediate).during("begin a batch")?;
-        let mut batch = write::Batch::new(&tx, now, self.next_seq);
+        let mut batch = write::Batch::new(&tx, now, self.next_seq, &mut self.current);
         let replies = commands.iter().map(|c| batch.apply(c)).collect::<Result<_, _>>()?;
         let end = batch.end()?;
         crash::point("before-commit");
@@ -116,7 +119,11 @@ impl Store for SqliteStore {
             return Err(broken.error());
         }
         WAL_PAGES.set(0);
-        let (replies, unnamed) = match self.transact(now, commands) {
+        let done = self.transact(now, commands);
+        if done.is_err() {
+            self.current.forget();
+        }
+        let (replies, unnamed) = match done {
             Ok(done) => done,
             Err(StoreError::Database { source, .. }) if quota::is_over(&self.dir, &source) => {
                 return Err(StoreError::DiskFull);

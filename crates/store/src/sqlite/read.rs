@@ -11,10 +11,12 @@ use runyard_domain::{
     EndpointId, Job, JobId, KeyRecord, Member, Payload, Release, Resource, ResourceId, SecretRecord,
     Timestamp, WorkerId, WorkerRecord,
 };
+use runyard_metrics::{self as metrics, Grain, Interval, Subject};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::batches::{batch_counts, due_batches, list_batches, list_jobs, load_batch};
+use super::metrics::{intervals, totals};
 use super::open_reader;
 use super::rows::{self, Kind, payload};
 use super::sql::{During, all, column, document, each, first, to_document};
@@ -322,6 +324,20 @@ impl Reader for Readers {
     fn data_keys(&self) -> Result<Vec<DataKeyRecord>, StoreError> {
         const SQL: &str = "SELECT record FROM data_keys ORDER BY id";
         self.with(|conn| all(conn, "list data keys", SQL, [], |row| document(row, 0, "data key")))
+    }
+
+    fn intervals(
+        &self,
+        subject: &Subject,
+        grain: Grain,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<metrics::Row>, StoreError> {
+        self.with(|conn| intervals(conn, subject, grain, since, until))
+    }
+
+    fn totals(&self) -> Result<Vec<(Subject, Interval)>, StoreError> {
+        self.with(totals)
     }
 }
 

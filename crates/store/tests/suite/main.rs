@@ -19,6 +19,7 @@ mod bench;
 mod ends;
 mod lists;
 mod loss;
+mod metrics;
 mod output;
 mod queries;
 mod queue;

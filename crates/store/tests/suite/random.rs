@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{BatchId, DeliveryId, JobId, KeyId, Payload, Timestamp};
+use runyard_metrics::{Grain, Interval, Key, Subject};
 use runyard_store::{BatchChange, Command, Filter, Standing, Which};
 
 use crate::bench::*;
@@ -157,8 +158,20 @@ fn records(
         1 => (0u8..3, 1u32..4).prop_map(|(n, version)| Command::PutSecret(Box::new(secret_record(&format!("s{n}"), version)))),
         1 => (0u8..3, 0i64..9).prop_map(|(n, at)| Command::UseSecrets { names: vec![format!("s{n}")], at: Timestamp(at) }),
         1 => (0u8..3).prop_map(|n| Command::DropSecret(format!("s{n}"))),
+        4 => (0u8..2, 0u8..9).prop_map(|(n, value)| Command::Measure(measured(n, value))),
         1 => (0u8..3, 0i64..9).prop_map(|(n, at)| Command::UseKeys(vec![(KeyId::new(format!("k{n}")), Timestamp(at))])),
     ]
+}
+
+fn measured(endpoint: u8, value: u8) -> Vec<(Subject, Interval)> {
+    let mut interval = Interval::default();
+    interval.level(Key::QueueWaiting, f64::from(value), 10.0);
+    interval.count(Key::WriterCommands, u64::from(value));
+    vec![(subject(endpoint), interval.clone()), (Subject::Server, interval)]
+}
+
+fn subject(endpoint: u8) -> Subject {
+    Subject::Endpoint(e(&endpoint_name(endpoint)))
 }
 
 fn endpoint_record(n: u8, name: u8) -> runyard_domain::Endpoint {
@@ -277,7 +290,13 @@ fn picture(b: &Bench) -> String {
     }
     let of_one = r.batches(&e("e0"), 1, 2).unwrap();
     writeln!(out, "{of_one:?} {:?}", r.due_batches(Timestamp(b.now), 9).unwrap()).unwrap();
-    writeln!(out, "{:?}", b.files()).unwrap();
+    writeln!(out, "{:?} {:?}", b.files(), r.totals().unwrap()).unwrap();
+    for (subject, grain) in
+        [(subject(0), Grain::Fine), (subject(1), Grain::Minute), (Subject::Server, Grain::Coarse)]
+    {
+        let rows = r.intervals(&subject, grain, Timestamp(b.now - 40_000), Timestamp(b.now + 1)).unwrap();
+        writeln!(out, "{rows:?}").unwrap();
+    }
     out
 }
 

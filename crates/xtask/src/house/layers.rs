@@ -9,10 +9,10 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 /// From the bottom to the top.
-const ORDER: [&str; 26] = [
-    "domain", "project", "store", "vault", "logs", "ledger", "engine", "webhooks", "runtime", "listener",
-    "boot", "agent", "fleet", "build", "git", "gateway", "backup", "manage", "lambda", "triggers", "console",
-    "server", "cli", "bench", "fuzz", "xtask",
+const ORDER: [&str; 27] = [
+    "domain", "metrics", "project", "store", "vault", "logs", "ledger", "engine", "webhooks", "runtime",
+    "listener", "boot", "agent", "fleet", "build", "git", "gateway", "backup", "manage", "lambda",
+    "triggers", "console", "server", "cli", "bench", "fuzz", "xtask",
 ];
 
 /// What every package's name starts with.

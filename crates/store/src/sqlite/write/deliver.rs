@@ -2,6 +2,7 @@
 
 use runyard_domain::delivery::{Delivery, Try};
 use runyard_domain::{DeliveryId, Job, Timestamp};
+use runyard_metrics::count;
 use rusqlite::params;
 
 use super::Batch;
@@ -29,14 +30,17 @@ impl Batch<'_> {
     }
 
     pub(super) fn tried(
-        &self,
+        &mut self,
         id: &DeliveryId,
         tried: &Try,
         again: Option<Timestamp>,
     ) -> Result<Reply, StoreError> {
         let Some((job, delivery)) = self.find_delivery(id)? else { return Ok(Reply::Nothing) };
         match delivery.after(tried, again, self.now) {
-            Some(next) => self.put_delivery(&job, next),
+            Some(next) => {
+                count::tried(self.marks_of(&job.job.endpoint), &next);
+                self.put_delivery(&job, next)
+            }
             None => Ok(Reply::Nothing),
         }
     }

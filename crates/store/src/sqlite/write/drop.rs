@@ -41,6 +41,7 @@ impl Batch<'_> {
             run(self.conn, "drop an endpoint", sql, [id.as_str()])?;
         }
         self.tallies.remove(id);
+        self.drop_metrics(id)?;
         Ok(Reply::Nothing)
     }
 }

@@ -4,6 +4,7 @@
 mod batches;
 mod deliver;
 mod drop;
+mod metrics;
 mod output;
 mod records;
 mod secrets;
@@ -14,11 +15,13 @@ mod take;
 use std::collections::{HashMap, HashSet};
 
 use runyard_domain::{BatchId, EndpointId, Payload, Timestamp};
+use runyard_metrics::Interval;
 use rusqlite::Connection;
 
 use super::rows::is_named;
 use super::sql::{column, first, run};
 use crate::{Command, Reply, StoreError};
+pub(super) use metrics::Current;
 use step::Tally;
 use take::Counts;
 
@@ -29,6 +32,9 @@ pub(super) struct Batch<'a> {
     next_seq: u64,
     /// How the counts of each endpoint changed.
     tallies: HashMap<EndpointId, Tally>,
+    /// What was counted of each endpoint.
+    marks: HashMap<EndpointId, Interval>,
+    current: &'a mut Current,
     /// Files that may have lost the last row that names them.
     loose: HashSet<String>,
     /// Batches whose jobs moved.
@@ -54,9 +60,10 @@ pub(super) fn next_seq(conn: &Connection) -> Result<u64, StoreError> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(conn: &'a Connection, now: Timestamp, next_seq: u64) -> Self {
-        let (tallies, loose, moved) = (HashMap::new(), HashSet::new(), HashSet::new());
-        Self { conn, now, next_seq, tallies, loose, moved, keep_number: false }
+    pub(super) fn new(conn: &'a Connection, now: Timestamp, next_seq: u64, current: &'a mut Current) -> Self {
+        let (tallies, marks) = (HashMap::new(), HashMap::new());
+        let (loose, moved) = (HashSet::new(), HashSet::new());
+        Self { conn, now, next_seq, tallies, marks, current, loose, moved, keep_number: false }
     }
 
     /// Decides and writes one command.
@@ -122,6 +129,7 @@ impl<'a> Batch<'a> {
             Command::DropMember(id) => self.drop_member(id),
             Command::DropKeys(ids) => self.drop_keys(ids),
             Command::UseKeys(uses) => self.use_keys(uses),
+            Command::Measure(points) => self.measure(points),
         }
     }
 
@@ -129,6 +137,7 @@ impl<'a> Batch<'a> {
     pub(super) fn end(mut self) -> Result<End, StoreError> {
         self.settle_batches()?;
         self.write_tallies()?;
+        self.write_marks()?;
         if self.keep_number {
             run(
                 self.conn,

@@ -6,10 +6,11 @@ use runyard_domain::worker::WorkerState;
 use runyard_domain::{
     ConnectionId, Endpoint, KeyId, KeyRecord, Member, MemberId, Release, Resource, ResourceId, WorkerRecord,
 };
+use runyard_metrics::count;
 
 use super::Batch;
 use crate::sqlite::GONE_WORKERS_KEPT;
-use crate::sqlite::sql::{run, to_document};
+use crate::sqlite::sql::{document, first, run, to_document};
 use crate::{Reply, StoreError};
 
 impl Batch<'_> {
@@ -27,13 +28,18 @@ impl Batch<'_> {
         Ok(Reply::Nothing)
     }
 
-    pub(super) fn put_worker(&self, record: &WorkerRecord) -> Result<Reply, StoreError> {
+    pub(super) fn put_worker(&mut self, record: &WorkerRecord) -> Result<Reply, StoreError> {
         const SQL: &str = "INSERT OR REPLACE INTO workers (id, endpoint, gone, created_at, record)
                            VALUES (?1, ?2, ?3, ?4, ?5)";
         const PRUNE: &str = "DELETE FROM workers WHERE id IN (
             SELECT id FROM workers INDEXED BY workers_of_endpoint WHERE endpoint = ?1 AND gone = 1
             ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?2)";
+        const BEFORE: &str = "SELECT record FROM workers WHERE id = ?1";
         let (endpoint, gone) = (record.endpoint.as_str(), record.state == WorkerState::Gone);
+        let before = first(self.conn, "load a worker", BEFORE, [record.id.as_str()], |row| {
+            document::<WorkerRecord>(row, 0, "worker")
+        })?;
+        count::worker(self.marks_of(&record.endpoint), before.as_ref(), record);
         let document = to_document(record, "worker")?;
         let columns = (record.id.as_str(), endpoint, gone, record.created_at.0, document);
         run(self.conn, "keep a worker", SQL, columns)?;

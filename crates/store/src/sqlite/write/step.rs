@@ -204,6 +204,7 @@ impl Batch<'_> {
     /// Counts a job that went from `before` to `next`. Tests are not counted.
     pub(super) fn count(&mut self, before: Option<&Job>, next: &Job) {
         let (from, to) = (before.map(Standing::of), Standing::of(next));
+        self.mark_job(before, next);
         if next.pinned.is_some() || from == Some(to) {
             return;
         }
