@@ -95,6 +95,17 @@ pub struct Snapshot {
     pub usual_ms: Option<i64>,
 }
 
+/// An endpoint's queue as it is measured, tests apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Queued {
+    /// Jobs that wait, in workers' lists too.
+    pub waiting: u64,
+    /// Since when the oldest of them does.
+    pub oldest: Option<Timestamp>,
+    /// Jobs that run.
+    pub running: u64,
+}
+
 /// How the jobs of a release ended, tests apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -339,6 +350,19 @@ impl Index {
                 running: queue.running,
             },
             usual_ms: queue.usual_ms(),
+        }
+    }
+
+    /// An endpoint's queue as it is measured.
+    pub(crate) fn queued(&self, endpoint: &EndpointId) -> Queued {
+        let Some(queue) = self.queues.get(endpoint) else { return Queued::default() };
+        let tests = queue.waiting.range(..(NORMAL, 0)).count();
+        let first = |class: u8| queue.waiting.range((class, 0)..(class + 1, 0)).next().map(|(_, w)| w.since);
+        let firsts = [NORMAL, BATCH, LOW].into_iter().filter_map(first);
+        Queued {
+            waiting: (queue.waiting.len() - tests + queue.held.len()) as u64,
+            oldest: firsts.chain(queue.held.values().next().copied()).min(),
+            running: queue.running,
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runyard_domain::{Env, Timestamp};
 use runyard_store::{Command, Reply, Store, StoreError};
@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::EngineError;
 use crate::gate::Gate;
+use crate::meter::Meter;
 
 /// The most commands in one transaction.
 const BATCH: usize = 1_000;
@@ -33,6 +34,7 @@ struct Item {
 #[derive(Clone)]
 pub(crate) struct Writer {
     queue: Queue,
+    meter: Arc<Meter>,
 }
 
 #[derive(Clone)]
@@ -82,8 +84,9 @@ impl Writer {
         flush: Flush,
         fatal: Fatal,
     ) -> Self {
-        let mut desk = Desk { store, env, gate, apply, flush };
-        match seat {
+        let meter = Arc::new(Meter::default());
+        let mut desk = Desk { store, env, gate, apply, flush, meter: meter.clone() };
+        let queue = match seat {
             Seat::Thread => {
                 let (queue, items) = channel();
                 let spawned = std::thread::Builder::new().name("writer".into()).spawn(move || {
@@ -95,7 +98,7 @@ impl Writer {
                 if let Err(error) = spawned {
                     tracing::error!(%error, "cannot start the writer's thread");
                 }
-                Self { queue: Queue::Thread(queue) }
+                Queue::Thread(queue)
             }
             Seat::Task(latency) => {
                 let (queue, items) = unbounded_channel();
@@ -105,9 +108,15 @@ impl Writer {
                         ending.0 = None;
                     }
                 });
-                Self { queue: Queue::Task(queue) }
+                Queue::Task(queue)
             }
-        }
+        };
+        Self { queue, meter }
+    }
+
+    /// How it does.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Commits one command; resolves when it is durable. It stands in the queue when this returns, so that
@@ -146,6 +155,7 @@ struct Desk {
     gate: Gate,
     apply: Apply,
     flush: Flush,
+    meter: Arc<Meter>,
 }
 
 impl Desk {
@@ -221,8 +231,10 @@ impl Desk {
     fn commit(&mut self, now: Timestamp, batch: Vec<Item>) -> Option<StoreError> {
         let (commands, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|item| (item.command, item.answer)).unzip();
+        let began = Instant::now();
         match self.store.commit(now, &commands) {
             Ok(replies) => {
+                self.meter.note(began.elapsed(), commands.len());
                 for ((command, reply), answer) in commands.iter().zip(replies).zip(answers) {
                     (self.apply)(now, command.plain(), &reply);
                     if let Some(answer) = answer {

@@ -2,12 +2,14 @@
 //! out. A runtime knows processes, not endpoints or jobs; it passes ids through as labels.
 //!
 //! [`process`] runs workers on this machine through the agent: as processes, or as containers, for which [`docker`]
-//! speaks to the container engine. [`fake`] is scripted, for tests.
+//! speaks to the container engine. [`fake`] is scripted, for tests. [`gpu`] measures the GPUs
+//! of this machine.
 
 mod control;
 #[cfg(feature = "docker")]
 pub mod docker;
 pub mod fake;
+pub mod gpu;
 mod paths;
 pub mod process;
 pub mod session;
