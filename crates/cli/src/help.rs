@@ -13,7 +13,13 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Ship", &["deploy", "releases", "rollback", "promote", "diff", "git"]),
     ("Declare", &["plan", "apply", "validate", "export", "destroy"]),
     ("Call", &["run", "status", "cancel", "retry", "jobs", "token", "purge", "batch"]),
-    ("See", &["logs", "why", "workers", "gpus", "exec", "webhooks", "audit", "events", "catalog", "billing"]),
+    (
+        "See",
+        &[
+            "logs", "metrics", "why", "workers", "gpus", "exec", "webhooks", "audit", "events", "catalog",
+            "billing",
+        ],
+    ),
     (
         "Things",
         &[

@@ -20,6 +20,7 @@ mod keys;
 mod local;
 mod logs;
 mod members;
+mod metrics;
 pub mod openapi;
 mod page;
 mod patience;
@@ -294,6 +295,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/webhooks/secret", get(webhooks::secret)),
         ("/api/v1/webhooks/secret/rotate", post(webhooks::rotate)),
         ("/api/v1/logs", get(logs::read)),
+        ("/api/v1/metrics", get(metrics::read)),
         ("/api/v1/endpoints/{ep}/env", post(endpoints::change::variables)),
         ("/api/v1/secrets", get(secrets::list)),
         ("/api/v1/secrets/rotate-key", post(secrets::rotate_key)),

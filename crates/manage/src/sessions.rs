@@ -78,7 +78,7 @@ fn problem(error: &RuntimeError) -> Problem {
 impl Manage {
     /// A worker, if the caller may do this with it. One that the caller may not even see is answered like one that is
     /// not there.
-    fn worker_of(&self, auth: &Auth, access: Access, id: &str) -> Result<WorkerRecord, Problem> {
+    pub(crate) fn worker_of(&self, auth: &Auth, access: Access, id: &str) -> Result<WorkerRecord, Problem> {
         let missing = || {
             let id: String = id.chars().take(80).collect();
             Problem::not_found(format!("there is no worker '{id}'")).hint("runyard workers")

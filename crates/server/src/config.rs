@@ -78,6 +78,8 @@ pub struct Config {
     pub git_allow_private: bool,
     /// Whether webhooks are signed.
     pub webhook_sign: bool,
+    /// Whether programs of this machine read `/metrics` without a key.
+    pub metrics_loopback: bool,
     /// What REST v2 says of this machine, and what it allows.
     pub rest: RestOptions,
     /// How people sign in.
@@ -133,6 +135,7 @@ struct File {
     webhook_allow_private: Option<bool>,
     webhook_sign: Option<bool>,
     git_allow_private: Option<bool>,
+    metrics_loopback: Option<bool>,
     data_center: Option<String>,
     price_gpu_hour: Option<f64>,
     price_vcpu_hour: Option<f64>,
@@ -226,6 +229,7 @@ impl Config {
             layers.pick("webhook_allow_private", None, parsed.webhook_allow_private, Some(false))?;
         let sign = layers.pick("webhook_sign", None, parsed.webhook_sign, Some(true))?;
         let git_private = layers.pick("git_allow_private", None, parsed.git_allow_private, Some(false))?;
+        let near = layers.pick("metrics_loopback", None, parsed.metrics_loopback, Some(true))?;
         let rest = rest::pick(&mut layers, &parsed)?;
         let sign_in = sign_in::pick(&mut layers, &parsed, folder)?;
         let max_age_s = max_age_s.unwrap_or(DAY_S);
@@ -237,6 +241,7 @@ impl Config {
             webhook_max_age_s: max_age_s,
             webhook_allow_private: allow_private.unwrap_or(false),
             git_allow_private: git_private.unwrap_or(false),
+            metrics_loopback: near.unwrap_or(true),
             webhook_sign: sign.unwrap_or(true),
             listen: listen.unwrap_or_else(default_listen),
             public_url,

@@ -6,6 +6,7 @@
 //!   `acme` has an authority give it.
 //! - [`environments`] makes what restored releases lack.
 //! - [`operator`] answers who runs the server: health, examination, backups.
+//! - `telemetry` measures, for the store and for `/metrics`.
 //! - `sweep` removes from it what nobody needs any more.
 //! - [`Server`] puts the parts together and serves; [`offline`] opens a data directory without workers.
 
@@ -22,6 +23,7 @@ pub mod operator;
 mod port;
 mod serve;
 mod sweep;
+mod telemetry;
 mod tls;
 mod webhooks;
 

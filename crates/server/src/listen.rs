@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -50,18 +51,50 @@ pub async fn tcp(address: &str, or_free: bool) -> Result<(TcpListener, SocketAdd
     Ok((listener, local))
 }
 
+/// How many connections of users are open.
+#[derive(Debug, Clone, Default)]
+pub struct Connections(Arc<AtomicUsize>);
+
+/// One of them.
+struct Open(Connections);
+
+impl Connections {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn open(&self) -> Open {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Open(self.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves `routes` over TCP until `closing` rings: then nothing new is accepted, and what is being answered is
-/// answered.
+/// answered. Each connection is counted while it is open.
 pub fn serve_tcp(
     listener: TcpListener,
     tls: Option<Tls>,
     limits: Limits,
     routes: Router,
     closing: Arc<Notify>,
+    connections: Connections,
 ) -> JoinHandle<()> {
     let closing = async move { closing.notified().await };
     tokio::spawn(async move {
-        let each = move |peer| answers(routes.clone(), peer);
+        let each = move |peer| {
+            let (open, answer) = (connections.open(), answers(routes.clone(), peer));
+            move |request| {
+                let _is_open = &open;
+                answer(request)
+            }
+        };
         runyard_listener::serve_tcp(listener, tls, limits, each, closing).await;
     })
 }

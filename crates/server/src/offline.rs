@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 use crate::ServerError;
 use crate::config::{Config, Flags};
 use crate::home::Home;
-use crate::operator::{self, Operator};
+use crate::operator::{self, Latest, Operator};
 use crate::serve::{Core, Face, Mode, core, fleet, manage, routes};
 use crate::sweep::Sweeper;
 
@@ -47,6 +47,7 @@ pub fn open(data: &Path) -> Result<Offline, ServerError> {
         tls: None,
         address: None,
         files: raise_open_files(),
+        latest: Latest::default(),
     });
     let sweeper = Sweeper::new(&engine, runtime, &home.paths, config.keep);
     let url = format!("http://{}", config.listen);

@@ -13,6 +13,7 @@ use runyard_fleet::Fleet;
 use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
 use runyard_listener::raise_open_files;
 use runyard_manage::{Containers, DiskKeeper, Info, Manage, RestOptions};
+use runyard_runtime::gpu::Gpus;
 use runyard_runtime::process::ProcessRuntime;
 use runyard_runtime::{Paths, Runtime};
 use runyard_store::sqlite::SqliteStore;
@@ -29,6 +30,7 @@ use crate::home::Home;
 use crate::operator::{self, Operator};
 use crate::port::Port;
 use crate::sweep::Sweeper;
+use crate::telemetry::{self, Latest, Sampler};
 use crate::{ServerError, home, listen, tls};
 
 /// How long the last answers may take once nothing waits any more.
@@ -327,6 +329,7 @@ impl Server {
         }
         limits.public.shared = config.door.trusted_proxies.clone();
         edge::write_owner_key(&engine, &paths)?;
+        let (latest, connections) = (Latest::default(), listen::Connections::default());
         let operator = Operator::new(operator::Options {
             engine: engine.clone(),
             runtime: runtime.clone(),
@@ -336,6 +339,7 @@ impl Server {
             tls: tls.clone(),
             address: Some(address),
             files,
+            latest: latest.clone(),
         });
         let sides = routes(&engine, &fleet, &manage, &operator, open, &limits);
         let clients = Clients {
@@ -347,11 +351,20 @@ impl Server {
         let users = sides.public.layer(middleware::from_fn_with_state(clients, client::know));
         let reconciler = fleet.clone();
         let closing = Arc::new(Notify::new());
-        let public = listen::serve_tcp(listener, tls.clone(), limits.public.clone(), users, closing.clone());
+        let sampler = Sampler::new(telemetry::Options {
+            fleet: fleet.clone(),
+            paths: paths.clone(),
+            gpus: Gpus::find(count_gpus(), fleet.gpus()),
+            connections: connections.clone(),
+            latest,
+        });
+        let bounds = limits.public.clone();
+        let public = listen::serve_tcp(listener, tls.clone(), bounds, users, closing.clone(), connections);
         let mut tasks = vec![
             tokio::spawn(config.webhooks(&engine, mode).run()),
             tokio::spawn(async move { reconciler.run().await }),
             tokio::spawn(sweeper.run()),
+            tokio::spawn(sampler.run()),
             tokio::spawn(manage.follower().run()),
             tokio::spawn(manage.builder().run()),
             tokio::spawn(write_key_uses(engine.clone())),

@@ -30,6 +30,7 @@ mod login;
 mod logout;
 mod logs;
 mod members;
+mod metrics;
 mod notify;
 mod openapi;
 mod project;
@@ -85,6 +86,7 @@ pub enum Command {
     Purge(purge::Purge),
     Batch(batch::Batch),
     Logs(logs::Logs),
+    Metrics(metrics::Metrics),
     Why(why::Why),
     #[command(visible_alias = "ep")]
     Endpoints(Box<endpoints::Endpoints>),
@@ -159,6 +161,7 @@ impl Command {
             Self::Purge(c) => c.run(context).await,
             Self::Batch(c) => c.run(context).await,
             Self::Logs(c) => c.run(context).await,
+            Self::Metrics(c) => c.run(context).await,
             Self::Why(c) => c.run(context).await,
             Self::Endpoints(c) => c.run(context).await,
             Self::Workers(c) => c.run(context).await,

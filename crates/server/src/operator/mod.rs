@@ -1,9 +1,10 @@
 //! What the operator of a server calls: whether it lives and is ready, which need no key and tell nothing secret, its
-//! own examination, and backups. Everything else about running it is in `sweep` and in the command line.
+//! own examination, backups, and what Prometheus reads. Everything else about running it is in `sweep` and in the command line.
 
 mod backup;
 mod doctor;
 mod health;
+mod metrics;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use runyard_vault::{Caller, Denied};
 use tokio::sync::Mutex;
 
 use crate::config::Config;
+pub use crate::telemetry::Latest;
 
 /// What the operator's calls look at.
 #[derive(Clone)]
@@ -50,6 +52,8 @@ pub struct Options {
     pub address: Option<SocketAddr>,
     /// Files that this process may have open.
     pub files: OpenFiles,
+    /// What was measured last.
+    pub latest: Latest,
 }
 
 impl Operator {
@@ -77,6 +81,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Operator>)> {
     vec![
         ("/healthz", get(health::alive)),
         ("/readyz", get(health::ready)),
+        ("/metrics", get(metrics::show)),
         ("/api/v1/doctor", get(doctor::examine)),
         ("/api/v1/backup", post(backup::create)),
     ]

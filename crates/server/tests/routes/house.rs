@@ -191,6 +191,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
         tls: None,
         address: None,
         files: raise_open_files(),
+        latest: operator::Latest::default(),
     });
     let manage = Manage::new(runyard_manage::Options {
         engine: engine.clone(),

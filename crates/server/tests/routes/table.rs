@@ -87,6 +87,7 @@ pub const MANAGE: [(&str, &str, Opens); 78] = [
     ("/api/v1/webhooks/secret", "GET", All(Admin)),
     ("/api/v1/webhooks/secret/rotate", "POST", All(Admin)),
     ("/api/v1/logs", "GET", Any(Read)),
+    ("/api/v1/metrics", "GET", Any(Read)),
     ("/api/v1/endpoints/{ep}/env", "POST", Key(Deploy)),
     ("/api/v1/secrets", "GET", All(Read)),
     ("/api/v1/secrets/rotate-key", "POST", All(Admin)),
@@ -130,8 +131,11 @@ pub const MANAGE: [(&str, &str, Opens); 78] = [
 ];
 
 /// Of who runs the server.
-pub const OPERATOR: [(&str, &str, Opens); 2] =
-    [("/api/v1/doctor", "GET", All(Admin)), ("/api/v1/backup", "POST", All(Admin))];
+pub const OPERATOR: [(&str, &str, Opens); 3] = [
+    ("/api/v1/doctor", "GET", All(Admin)),
+    ("/api/v1/backup", "POST", All(Admin)),
+    ("/metrics", "GET", Any(Read)),
+];
 
 /// What probes ask: without a key, and answered without a word about what is there.
 pub const PROBES: [&str; 2] = ["/healthz", "/readyz"];

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 
 /// What it holds. The SDK is the version whose wire the project is held to.
-const PACKAGES: [&str; 5] = ["runpod==1.12.0", "pytest", "pytest-xdist", "aiohttp", "requests"];
+const PACKAGES: [&str; 6] =
+    ["runpod==1.12.0", "pytest", "pytest-xdist", "aiohttp", "requests", "prometheus-client"];
 
 /// The interpreter of the tests' environment; installs what is missing.
 pub fn prepare(target: &Path) -> anyhow::Result<PathBuf> {
