@@ -76,7 +76,7 @@ def compare(yard, since):
         outcome = name.removeprefix("jobs_")
         assert value(yard, "runyard_jobs_ended_total", name="work", outcome=outcome) == listed[status]
     assert found["jobs_submitted"]["whole"]["count"] == len(jobs)
-    ran = [job for job in jobs if job.get("executionTime") is not None]
+    ran = [job for job in jobs if job["endedAt"] is not None and job["executionMs"] is not None]
     assert found["execution"]["whole"]["count"] == len(ran)
     assert value(yard, "runyard_job_execution_seconds_count", name="work") == len(ran)
     return listed

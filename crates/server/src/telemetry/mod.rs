@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runyard_domain::{Timestamp, WorkerRecord};
-use runyard_engine::Engine;
+use runyard_engine::{Engine, EngineError};
 use runyard_fleet::Fleet;
 use runyard_metrics::{Grain, Interval, Key, Subject};
 use runyard_runtime::gpu::{Gpus, Load, Reading};
@@ -171,7 +171,10 @@ impl Sampler {
         seen.retain(|subject, interval| !is_at_rest(subject, interval));
         let server = seen.get(&Subject::Server).map(Interval::rising).unwrap_or_default();
         if let Err(error) = self.engine.measure(seen.into_iter().collect()).await {
-            tracing::warn!(%error, "what was measured over ten seconds is not kept");
+            // Of a full disk the log says enough elsewhere.
+            if !matches!(error, EngineError::DiskFull) {
+                tracing::warn!(%error, "what was measured over ten seconds is not kept");
+            }
             // What rises comes with the next.
             self.seen.insert(Subject::Server, server);
         }
