@@ -54,12 +54,12 @@ def scraped(yard, accept="text/plain", key=None, **headers):
     return Wire(yard.port, key).call("GET", "/metrics", headers={"accept": accept, **headers})
 
 
-def value(yard, name, **labels):
+def value(yard, series, **labels):
     """One series of `/metrics`; None where it is not there."""
     _, text = scraped(yard)
     for family in families(text):
         for sample in family.samples:
-            if sample.name == name and labels.items() <= sample.labels.items():
+            if sample.name == series and labels.items() <= sample.labels.items():
                 return sample.value
     return None
 

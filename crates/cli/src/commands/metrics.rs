@@ -162,6 +162,7 @@ impl Series {
                 of("p90"),
                 of("max")
             ),
+            "gauge" if whole["max"].is_null() => unknown(),
             "gauge" => format!("{} · max {}", of("average"), of("max")),
             _ => of("count"),
         }
@@ -182,13 +183,13 @@ fn amount(value: f64, unit: &str) -> String {
     }
 }
 
-/// Points as a row of marks, the most of them as high as it gets; where nobody looked is a space.
+/// Points as a row of marks, the most of them as high as it gets; where nobody looked is a dot.
 fn chart(points: &[Option<f64>]) -> String {
     let per_mark = points.len().div_ceil(CHART).max(1);
     let most = points.iter().flatten().copied().fold(0.0, f64::max);
     let mark = |part: &[Option<f64>]| {
         let highest = part.iter().flatten().copied().reduce(f64::max);
-        highest.map_or(' ', |value| {
+        highest.map_or('·', |value| {
             let share = if most > 0.0 { (value / most).clamp(0.0, 1.0) } else { 0.0 };
             MARKS[(share * (MARKS.len() - 1) as f64).round() as usize]
         })
@@ -202,7 +203,7 @@ mod tests {
 
     #[test]
     fn charts_are_as_wide_as_they_may_be() {
-        assert_eq!(chart(&[Some(0.0), None, Some(1.0), Some(2.0)]), "▁ ▅█");
+        assert_eq!(chart(&[Some(0.0), None, Some(1.0), Some(2.0)]), "▁·▅█");
         assert_eq!(chart(&[Some(0.0), Some(0.0)]), "▁▁");
         assert_eq!(chart(&[]), "");
         let long: Vec<Option<f64>> = (0..1_000).map(|n| Some(f64::from(n))).collect();

@@ -1,9 +1,11 @@
 //! A GPU that is not there: it gets busy, full, hot and hungry where a worker uses it, and calms down afterwards.
 
+use runyard_domain::gpu::Gpu;
+
 use super::{Load, Reading};
 
-/// Its memory: 24 GiB.
-const MEMORY: u64 = 24 << 30;
+/// Its memory in GiB where its type says nothing.
+const USUAL_GB: u32 = 24;
 
 /// What it draws at rest and at full load, in watts.
 const POWER: (f64, f64) = (30.0, 320.0);
@@ -18,14 +20,18 @@ const WARMS_IN: f64 = 20.0;
 const BUSY: f64 = 0.92;
 
 #[derive(Debug)]
-pub(super) struct Gpu {
+pub(super) struct Fake {
     index: u32,
+    name: String,
+    memory: u64,
     celsius: f64,
 }
 
-impl Gpu {
-    pub(super) fn new(index: u32) -> Self {
-        Self { index, celsius: CELSIUS.0 }
+impl Fake {
+    /// One of this type.
+    pub(super) fn new(index: u32, gpu: &Gpu) -> Self {
+        let gb = if gpu.memory_gb == 0 { USUAL_GB } else { gpu.memory_gb };
+        Self { index, name: gpu.name.clone(), memory: u64::from(gb) << 30, celsius: CELSIUS.0 }
     }
 
     pub(super) fn index(&self) -> u32 {
@@ -44,10 +50,10 @@ impl Gpu {
         self.celsius += (warm - self.celsius) * (1.0 - (-seconds.max(0.0) / WARMS_IN).exp());
         Reading {
             index: self.index,
-            name: Some("fake GPU".to_owned()),
+            name: Some(self.name.clone()),
             use_ratio: Some(use_ratio),
-            memory_used: Some((MEMORY as f64 * memory) as u64),
-            memory_total: Some(MEMORY),
+            memory_used: Some((self.memory as f64 * memory) as u64),
+            memory_total: Some(self.memory),
             power_watts: Some(POWER.0 + (POWER.1 - POWER.0) * use_ratio),
             celsius: Some(self.celsius),
         }
@@ -60,7 +66,7 @@ mod tests {
 
     #[test]
     fn it_follows_its_load() {
-        let mut gpu = Gpu::new(0);
+        let mut gpu = Fake::new(0, &Gpu::named("NVIDIA L4"));
         let rest = gpu.read(Load::default(), 2.0);
         let loaded = gpu.read(Load { held: true, busy: false }, 2.0);
         let busy = gpu.read(Load { held: true, busy: true }, 2.0);

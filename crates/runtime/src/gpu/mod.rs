@@ -5,6 +5,8 @@ mod fake;
 #[cfg(feature = "nvml")]
 mod nvml;
 
+use runyard_domain::gpu::Gpu;
+
 /// What one GPU does. What is not known is left out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reading {
@@ -42,17 +44,18 @@ enum Source {
     Nothing,
     #[cfg(feature = "nvml")]
     Nvidia(Box<nvml::Library>),
-    Fake(Vec<fake::Gpu>),
+    Fake(Vec<fake::Fake>),
 }
 
 impl Gpus {
-    /// The GPUs of a machine that has `real` ones and was told that it has `told`.
-    pub fn find(real: u32, told: u32) -> Self {
-        if real == 0 {
-            let fakes = (0..told).map(fake::Gpu::new).collect();
-            return Self(if told == 0 { Source::Nothing } else { Source::Fake(fakes) });
+    /// The GPUs of a machine that has so many `real` ones and was told that it has `told`.
+    pub fn find(real: u32, told: &[Gpu]) -> Self {
+        if real > 0 {
+            return Self(measured());
         }
-        Self(measured())
+        let fakes: Vec<fake::Fake> =
+            (0..).zip(told).map(|(index, gpu)| fake::Fake::new(index, gpu)).collect();
+        Self(if fakes.is_empty() { Source::Nothing } else { Source::Fake(fakes) })
     }
 
     /// What each does. `load` says what a fake one is used for, `seconds` how long ago this was asked last. It waits
@@ -91,7 +94,7 @@ mod tests {
 
     #[test]
     fn fake_gpus_are_there_where_no_real_ones_are() {
-        let count = |real, told| Gpus::find(real, told).read(|_| Load::default(), 1.0).len();
-        assert_eq!((count(0, 0), count(0, 2)), (0, 2));
+        let count = |told: &[Gpu]| Gpus::find(0, told).read(|_| Load::default(), 1.0).len();
+        assert_eq!((count(&[]), count(&[Gpu::named("A"), Gpu::named("B")])), (0, 2));
     }
 }

@@ -126,7 +126,7 @@ mod tests {
         fs::create_dir_all(paths.logs().join("e/older")).unwrap();
         fs::write(paths.logs().join("e/w.jsonl"), "12345").unwrap();
         fs::write(paths.logs().join("e/older/w.gz"), "123").unwrap();
-        let mut machine = Machine::new(paths, Gpus::find(0, 0));
+        let mut machine = Machine::new(paths, Gpus::find(0, &[]));
         let endpoint = EndpointId::new("e");
         machine.look_at_logs(std::slice::from_ref(&endpoint));
         let levels = machine.levels();

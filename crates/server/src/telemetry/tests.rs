@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use runyard_domain::gpu::Gpu;
 use runyard_domain::{Endpoint, EndpointId, Env, Settings, Timestamp};
 use runyard_engine::{Engine, NewJob};
 use runyard_fleet::Fleet;
@@ -50,8 +51,7 @@ async fn what_is_seen_is_brought_every_ten_seconds() {
     let fleet = Fleet::new(runyard_fleet::Options {
         engine: engine.clone(),
         runtime: Arc::new(FakeRuntime::new()),
-        gpus: 1,
-        gpu_name: String::new(),
+        gpus: vec![Gpu::named("GPU")],
         cpus: 1,
         memory_gb: 1,
         volumes: dir.path().to_owned(),
@@ -65,7 +65,7 @@ async fn what_is_seen_is_brought_every_ten_seconds() {
     let sampler = Sampler::new(Options {
         fleet,
         paths: Paths::new(dir.path()),
-        gpus: Gpus::find(0, 1),
+        gpus: Gpus::find(0, &[Gpu::named("GPU")]),
         connections: Connections::default(),
         latest: latest.clone(),
     });
@@ -92,7 +92,7 @@ async fn what_is_seen_is_brought_every_ten_seconds() {
     let server = rows(&engine, &Subject::Server, Grain::Fine);
     assert!(server.iter().all(|row| row.interval.times.contains_key(&Key::WriterCommit)), "{server:?}");
     let seen = latest.get();
-    assert_eq!(seen.gpus[&0], "fake GPU");
+    assert_eq!(seen.gpus[&0], "GPU");
     assert_eq!(seen.levels.by_subject()[&busy][&Key::QueueOldest], 79.0);
     let rests = Subject::Endpoint(EndpointId::new("rests"));
     assert_eq!(seen.levels.by_subject()[&rests][&Key::QueueWaiting], 0.0);
