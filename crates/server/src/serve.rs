@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::acme::Keeper;
 use crate::client::{self, Clients};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, count_gpus};
 use crate::edge::{self, AgentGate};
 use crate::home::Home;
 use crate::operator::{self, Operator};
