@@ -121,12 +121,12 @@ def test_a_gpus_series_follows_its_load_and_survives_a_restart(gpu_yard):
     assert kept["device_temperature"]["whole"]["max"] > 34
     of_endpoint = until(lambda: series(yard, "endpoint=work")[0]["gpu_use"]["whole"]["max"], 20)
     assert of_endpoint > 0.5
+    worker = yard.wire.workers("work")[0]["id"]
     yard.cli("cancel", job)
     until(lambda: value(yard, "runyard_gpu_use_ratio", gpu="0") == 0.0, 30)
     yard.stop()
     yard.start()
     assert stored(), "a restart keeps what was measured"
-    worker = yard.wire.workers("work")[0]["id"]
     found, answer = series(yard, f"worker={worker}&series=worker_memory")
     assert answer["worker"] == worker and found["worker_memory"]["whole"]["max"] > 0
     server, _ = series(yard, "series=writer_commit,server_memory")

@@ -143,7 +143,9 @@ pub fn line(range: &Range, steps: &[Interval], series: &Series, now: Timestamp) 
             let times: Vec<Histogram> =
                 steps.iter().map(|step| step.times.get(&key).cloned().unwrap_or_default()).collect();
             let mut sum = Histogram::default();
-            times.iter().for_each(|one| sum.merge(one));
+            for one in &times {
+                sum.merge(one);
+            }
             Line::Times(times, sum)
         }
         Kind::Gauge => {

@@ -35,7 +35,9 @@ pub fn page(entries: &[Entry], open: bool) -> String {
             if entries.iter().any(|entry| has(entry, family)) {
                 head(&mut out, series, open);
                 let of_family = ALL.iter().filter(|other| other.family == family);
-                of_family.for_each(|series| lines(&mut out, series, entries));
+                for series in of_family {
+                    lines(&mut out, series, entries);
+                }
             }
         }
     }
