@@ -13,7 +13,6 @@ use runyard_fleet::Fleet;
 use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
 use runyard_listener::raise_open_files;
 use runyard_manage::{Containers, DiskKeeper, Info, Manage, RestOptions};
-use runyard_runtime::gpu::Gpus;
 use runyard_runtime::process::ProcessRuntime;
 use runyard_runtime::{Paths, Runtime};
 use runyard_store::sqlite::SqliteStore;
@@ -24,13 +23,13 @@ use tokio::task::JoinHandle;
 
 use crate::acme::Keeper;
 use crate::client::{self, Clients};
-use crate::config::{Config, Limits, count_gpus};
+use crate::config::{Config, Limits};
 use crate::edge::{self, AgentGate};
 use crate::home::Home;
 use crate::operator::{self, Operator};
 use crate::port::Port;
 use crate::sweep::Sweeper;
-use crate::telemetry::{self, Latest, Sampler};
+use crate::telemetry::{Latest, Sampler};
 use crate::{ServerError, home, listen, tls};
 
 /// How long the last answers may take once nothing waits any more.
@@ -351,13 +350,7 @@ impl Server {
         let users = sides.public.layer(middleware::from_fn_with_state(clients, client::know));
         let reconciler = fleet.clone();
         let closing = Arc::new(Notify::new());
-        let sampler = Sampler::new(telemetry::Options {
-            fleet: fleet.clone(),
-            paths: paths.clone(),
-            gpus: Gpus::find(count_gpus(), fleet.gpus()),
-            connections: connections.clone(),
-            latest,
-        });
+        let sampler = Sampler::of(&fleet, &paths, &connections, latest);
         let bounds = limits.public.clone();
         let public = listen::serve_tcp(listener, tls.clone(), bounds, users, closing.clone(), connections);
         let mut tasks = vec![

@@ -21,6 +21,7 @@ use runyard_runtime::stats::Stats;
 use runyard_runtime::{Paths, Runtime};
 use tokio::task::JoinHandle;
 
+use crate::config::count_gpus;
 use crate::listen::Connections;
 pub use latest::Latest;
 use latest::Levels;
@@ -86,6 +87,13 @@ impl Sampler {
             workers: None,
             brought: 0,
         }
+    }
+
+    /// One that looks at the GPUs that there really are, or at those that the fleet was told of.
+    pub(crate) fn of(fleet: &Fleet, paths: &Paths, connections: &Connections, latest: Latest) -> Self {
+        let gpus = Gpus::find(count_gpus(), fleet.gpus());
+        let (fleet, paths, connections) = (fleet.clone(), paths.clone(), connections.clone());
+        Self::new(Options { fleet, paths, gpus, connections, latest })
     }
 
     /// Looks until the server ends.
