@@ -154,6 +154,22 @@ pub(super) fn workers() -> Tagged {
         .answers_as(200, "application/x-ndjson", any())
         .may_fail(&[404]),
         Operation::new(
+            "GET /api/v1/metrics",
+            "readMetrics",
+            Read,
+            by("metrics"),
+            "Series over a range of time, beside the range before it",
+        )
+        .query("endpoint", text(), "of this endpoint, by name or id; of the server where none is named")
+        .query("worker", text(), "of this worker instead")
+        .query("gpu", small(), "of this GPU instead")
+        .query("series", text(), "only these, with commas between them")
+        .query("since", time(), "from then on; an hour back where nothing is said")
+        .query("until", time(), "until then; now where nothing is said")
+        .query("step", within(1, 2_592_000), "the length of a step in seconds")
+        .answers(named("Metrics"))
+        .may_fail(&[404]),
+        Operation::new(
             "GET /api/v1/events",
             "watch",
             Read,

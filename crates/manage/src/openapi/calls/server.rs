@@ -64,6 +64,15 @@ pub(super) fn server() -> Tagged {
         .takes_bytes("application/json", backup)
         .answers_as(200, "application/x-tar", bytes())
         .conflicts(),
+        Operation::new(
+            "GET /metrics",
+            "scrape",
+            Read,
+            Door::Nowhere("Prometheus reads it; `metrics` shows the same"),
+            "Every series as Prometheus reads it; programs of this machine need no key",
+        )
+        .answers_as(200, "text/plain", text())
+        .answers_as(200, "application/openmetrics-text", text()),
         Operation::new(openapi::CALL, "getDocument", None, by("openapi"), "This document").answers(any()),
         health("GET /healthz", "isAlive", "Whether the server lives"),
         health("GET /readyz", "isReady", "Whether it can do its work").answers_as(

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::shape::{any, flag, list, named, number, object, or_null, small, text, time, whole, word};
 
-pub(super) fn all() -> [(&'static str, Value); 8] {
+pub(super) fn all() -> [(&'static str, Value); 9] {
     [
         ("Job", job([])),
         ("JobWithPayloads", job([("input", any()), ("output", any()), ("webhooks", list(named("Webhook")))])),
@@ -14,6 +14,7 @@ pub(super) fn all() -> [(&'static str, Value); 8] {
         ("Worker", worker()),
         ("Stats", stats()),
         ("Record", record()),
+        ("Metrics", metrics()),
     ]
 }
 
@@ -130,6 +131,53 @@ fn stats() -> Value {
         ("sentBytes", count()),
         ("readBytes", count()),
         ("writtenBytes", count()),
+    ])
+}
+
+fn metrics() -> Value {
+    let points = || list(or_null(number()));
+    let series = object([
+        ("name", text()),
+        ("kind", word(&["counter", "gauge", "histogram"])),
+        ("unit", text()),
+        ("help", text()),
+        ("whole", series_whole()),
+        ("before", or_null(series_whole())),
+        ("count?", list(whole())),
+        ("average?", points()),
+        ("p50?", points()),
+        ("p70?", points()),
+        ("p90?", points()),
+        ("p98?", points()),
+        ("max?", points()),
+    ]);
+    object([
+        ("of", word(&["endpoint", "worker", "gpu", "server"])),
+        ("endpoint?", text()),
+        ("endpointName?", or_null(text())),
+        ("worker?", text()),
+        ("gpu?", small()),
+        ("since", time()),
+        ("until", time()),
+        ("stepSeconds", whole()),
+        ("at", list(time())),
+        ("before", or_null(object([("since", time()), ("until", time())]))),
+        ("series", list(series)),
+    ])
+}
+
+/// A series over the whole of a range, by its kind.
+fn series_whole() -> Value {
+    let value = || or_null(number());
+    object([
+        ("count?", whole()),
+        ("sum?", number()),
+        ("average?", value()),
+        ("p50?", value()),
+        ("p70?", value()),
+        ("p90?", value()),
+        ("p98?", value()),
+        ("max?", value()),
     ])
 }
 
