@@ -228,12 +228,12 @@ mod tests {
         interval.level(Key::GpuUse, 0.5, 10.0);
         let rows = [Row { at: ago(20_000), grain: Grain::Fine, interval }];
         let steps = range.gather(&rows);
-        let line = |key: Key| super::line(&range, &steps, key.series().unwrap(), NOW);
-        assert_eq!(line(Key::JobsCompleted), Line::Counts(vec![0, 2], 2));
+        let of = |key: Key| line(&range, &steps, key.series().unwrap(), NOW);
+        assert_eq!(of(Key::JobsCompleted), Line::Counts(vec![0, 2], 2));
         assert_eq!(
-            line(Key::QueueWaiting),
+            of(Key::QueueWaiting),
             Line::Levels(vec![Some((0.0, 0.0)), Some((2.0, 4.0))], Some((1.0, 4.0)))
         );
-        assert_eq!(line(Key::GpuUse), Line::Levels(vec![None, Some((0.5, 0.5))], Some((0.5, 0.5))));
+        assert_eq!(of(Key::GpuUse), Line::Levels(vec![None, Some((0.5, 0.5))], Some((0.5, 0.5))));
     }
 }
