@@ -87,7 +87,7 @@ pub const MANAGE: [(&str, &str, Opens); 79] = [
     ("/api/v1/webhooks/secret", "GET", All(Admin)),
     ("/api/v1/webhooks/secret/rotate", "POST", All(Admin)),
     ("/api/v1/logs", "GET", Any(Read)),
-    ("/api/v1/metrics", "GET", Any(Read)),
+    ("/api/v1/metrics", "GET", All(Read)),
     ("/api/v1/endpoints/{ep}/env", "POST", Key(Deploy)),
     ("/api/v1/secrets", "GET", All(Read)),
     ("/api/v1/secrets/rotate-key", "POST", All(Admin)),

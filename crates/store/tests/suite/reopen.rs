@@ -90,7 +90,7 @@ fn the_first_schema_is_brought_up_to_date() {
         "DROP TABLE deliveries; DROP INDEX jobs_held; DROP INDEX jobs_of_batch; DROP INDEX jobs_of_batch_standing;
          ALTER TABLE jobs DROP COLUMN batch; DROP TABLE batches; DROP TABLE batch_calls; DROP TABLE connections;
          DROP TABLE registries; DROP TABLE resources; DROP TABLE secrets; DROP TABLE data_keys; DROP TABLE audit;
-         DROP TABLE members;
+         DROP TABLE members; DROP TABLE metrics;
          PRAGMA user_version = 1;",
     )
     .unwrap();
