@@ -117,6 +117,27 @@ pub(crate) async fn show(
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
+/// As much of a stream is looked at in one answer, in bytes.
+const MOST_STREAM: u64 = 256 << 10;
+
+/// What a handler that streams has said and nobody has taken yet. To look takes nothing away: the client of the job
+/// API still gets it.
+pub(crate) async fn stream(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let job = manage.find_job(&auth.0, &id)?;
+    let (chunks, more) = manage.inner.engine.reader().undelivered(&job.id, MOST_STREAM)?;
+    let mut parts = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        let output = manage.raw(Some(chunk.value)).await?;
+        parts.push(format!("{{\"index\":{},\"output\":{output}}}", chunk.index));
+    }
+    let body = format!("{{\"parts\":[{}],\"more\":{more}}}", parts.join(","));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
 pub(crate) async fn cancel(
     State(manage): State<Manage>,
     auth: Auth,

@@ -287,6 +287,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/jobs", get(jobs::list)),
         ("/api/v1/jobs/{id}", get(jobs::show)),
         ("/api/v1/jobs/{id}/why", get(why::job)),
+        ("/api/v1/jobs/{id}/stream", get(jobs::stream)),
         ("/api/v1/jobs/{id}/cancel", post(jobs::cancel)),
         ("/api/v1/jobs/{id}/retry", post(jobs::retry)),
         ("/api/v1/jobs/{id}/token", post(jobs::token)),

@@ -21,6 +21,7 @@ mod listen;
 pub mod offline;
 pub mod operator;
 mod port;
+mod reasons;
 mod serve;
 mod sweep;
 mod telemetry;

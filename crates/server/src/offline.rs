@@ -54,7 +54,7 @@ pub fn open(data: &Path) -> Result<Offline, ServerError> {
     let face =
         Face { url: &url, boundary: "no workers: offline", open: false, offline: true, mode: Mode::Up };
     let manage = manage(&engine, &fleet, &home, &config, &face, Arc::new(sweeper));
-    let sides = routes(&engine, &fleet, &manage, &operator, false, &config.limits);
+    let sides = routes(&engine, &fleet, &manage, &operator, &face, &config.limits);
     Ok(Offline { routes: sides.inside, _home: home })
 }
 

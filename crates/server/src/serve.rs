@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use axum::{Extension, Router, middleware};
 use runyard_build::environment::Confine;
-use runyard_domain::{Access, EndpointId, Env as _, Job, WaitReason};
+use runyard_console::Console;
+use runyard_domain::{Access, Env as _};
 use runyard_engine::{Deed, Engine, SystemEnv, Trail};
 use runyard_fleet::Fleet;
-use runyard_gateway::{Gateway, Reasons, Timing, WorkerCounts};
+use runyard_gateway::{Gateway, Timing};
 use runyard_listener::raise_open_files;
 use runyard_manage::{Containers, DiskKeeper, Info, Manage, RestOptions};
 use runyard_runtime::process::ProcessRuntime;
@@ -28,6 +29,7 @@ use crate::edge::{self, AgentGate};
 use crate::home::Home;
 use crate::operator::{self, Operator};
 use crate::port::Port;
+use crate::reasons::FleetReasons;
 use crate::sweep::Sweeper;
 use crate::telemetry::{Latest, Sampler};
 use crate::{ServerError, home, listen, tls};
@@ -72,6 +74,7 @@ pub struct Server {
     fleet: Fleet,
     runtime: Arc<dyn Runtime>,
     inside: Router,
+    console: Console,
     mode: Mode,
     drain_grace: Duration,
     tasks: Vec<JoinHandle<()>>,
@@ -79,27 +82,6 @@ pub struct Server {
     closing: Arc<Notify>,
     port: Port,
     _home: Home,
-}
-
-struct FleetReasons(Fleet);
-
-impl Reasons for FleetReasons {
-    fn waiting(&self, job: &Job) -> WaitReason {
-        self.0.waiting(job)
-    }
-
-    fn workers(&self, endpoint: &EndpointId) -> WorkerCounts {
-        let counts = self.0.counts(endpoint);
-        WorkerCounts {
-            idle: counts.idle,
-            initializing: counts.starting,
-            ready: counts.idle,
-            running: counts.running,
-            throttled: counts.throttled,
-            unhealthy: counts.unhealthy,
-            ready_ids: counts.ready_ids,
-        }
-    }
 }
 
 /// The parts that an opened data directory has with and without workers.
@@ -142,6 +124,8 @@ pub(crate) struct Sides {
     pub(crate) socket: Router,
     /// By this very process.
     pub(crate) inside: Router,
+    /// By people with browsers, as a part of the public one.
+    pub(crate) console: Console,
 }
 
 /// Every route, for each side.
@@ -150,12 +134,12 @@ pub(crate) fn routes(
     fleet: &Fleet,
     manage: &Manage,
     operator: &Operator,
-    open: bool,
+    face: &Face<'_>,
     limits: &Limits,
 ) -> Sides {
     let refresh = fleet.clone();
     let options = runyard_gateway::Options {
-        open,
+        open: face.open,
         in_flight_bytes: (limits.in_flight_mib << 20) as usize,
         rates: limits.rates.clone(),
         timing: Timing {
@@ -167,15 +151,20 @@ pub(crate) fn routes(
         ..runyard_gateway::Options::default()
     };
     let gateway = Gateway::new(engine.clone(), Arc::new(FleetReasons(fleet.clone())), options);
-    let public = runyard_gateway::job_routes(gateway.clone())
-        .merge(runyard_gateway::worker_routes(gateway.clone()))
-        .merge(
-            manage
-                .routes()
-                .merge(manage.rest_routes())
-                .merge(manage.doors())
-                .layer(middleware::from_fn_with_state(gateway, edge::watch_body)),
-        )
+    let watched = middleware::from_fn_with_state(gateway.clone(), edge::watch_body);
+    let jobs = runyard_gateway::job_routes(gateway.clone());
+    let calls = manage.routes().merge(manage.rest_routes()).layer(watched.clone());
+    let console = Console::new(runyard_console::Options {
+        engine: engine.clone(),
+        runtime: fleet.runtime().clone(),
+        api: jobs.clone().merge(calls.clone()),
+        url: face.url.to_owned(),
+        open: face.open,
+    });
+    let public = jobs
+        .merge(runyard_gateway::worker_routes(gateway))
+        .merge(calls)
+        .merge(manage.doors().merge(console.routes()).layer(watched))
         .merge(manage.sessions())
         .merge(manage.recorded(operator.routes()))
         .fallback(runyard_manage::nothing_there)
@@ -183,7 +172,7 @@ pub(crate) fn routes(
     let agent = AgentGate { engine: engine.clone(), key_file: operator.inner.paths.agent_key() };
     let socket = public.clone().layer(middleware::from_fn_with_state(agent, edge::admit_agent));
     let inside = public.clone().layer(Extension(engine.vault().local_caller()));
-    Sides { public, socket, inside }
+    Sides { public, socket, inside, console }
 }
 
 /// What the machine gives to workers.
@@ -340,7 +329,7 @@ impl Server {
             files,
             latest: latest.clone(),
         });
-        let sides = routes(&engine, &fleet, &manage, &operator, open, &limits);
+        let sides = routes(&engine, &fleet, &manage, &operator, &face, &limits);
         let clients = Clients {
             trusted: config.door.trusted_proxies.clone(),
             share: limits.public.per_address,
@@ -379,6 +368,7 @@ impl Server {
             fleet,
             runtime,
             inside: sides.inside,
+            console: sides.console,
             mode,
             drain_grace,
             tasks,
@@ -392,6 +382,11 @@ impl Server {
     /// The routes as the owner of the data directory reaches them, in this process.
     pub fn inside(&self) -> Router {
         self.inside.clone()
+    }
+
+    /// The address that opens the console for whoever started this server, without a key.
+    pub fn console_link(&self) -> String {
+        self.console.link()
     }
 
     /// Resolves when the store has failed for good: the server has to stop.
@@ -414,6 +409,7 @@ impl Server {
         self.fleet.end_busy().await;
         // Whoever still waits gets the state as it is, and the job's id with it.
         self.engine.end_waiting();
+        self.console.close();
         self.closing.notify_one();
         let _ = tokio::time::timeout(LAST_ANSWERS, self.public).await;
         if let Err(error) = self.engine.write_key_uses().await {
@@ -435,6 +431,7 @@ impl Server {
     pub async fn hand_over(self) -> Port {
         self.fleet.close();
         self.engine.end_waiting();
+        self.console.close();
         self.closing.notify_one();
         let _ = tokio::time::timeout(LAST_ANSWERS, self.public).await;
         for task in &self.tasks {

@@ -128,7 +128,7 @@ fn here(path: PathBuf) -> anyhow::Result<String> {
 fn banner(server: &Server, context: &Context) -> String {
     let dim = |text: &str| context.ui.out.tone(text, Tone::Dim);
     format!(
-        "runyard up · {version}\n  API      {url}\n  Data     {data}\n  Workers  {boundary}\n  {next}\n",
+        "runyard up · {version}\n  API      {url}\n  Console  {url}/   (sign in with a key)\n  Data     {data}\n  Workers  {boundary}\n  {next}\n",
         version = env!("CARGO_PKG_VERSION"),
         url = server.url,
         data = serving::short(&server.data),

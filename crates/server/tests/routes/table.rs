@@ -79,6 +79,7 @@ pub const MANAGE: [(&str, &str, Opens); 79] = [
     ("/api/v1/jobs", "GET", Any(Read)),
     ("/api/v1/jobs/{id}", "GET", OfJob(Read)),
     ("/api/v1/jobs/{id}/why", "GET", OfJob(Read)),
+    ("/api/v1/jobs/{id}/stream", "GET", OfJob(Read)),
     ("/api/v1/jobs/{id}/cancel", "POST", OfJob(Run)),
     ("/api/v1/jobs/{id}/retry", "POST", OfJob(Run)),
     ("/api/v1/jobs/{id}/token", "POST", OfJob(Run)),

@@ -201,9 +201,11 @@ fn banner(project: &Project, server: &Server, ui: Ui) -> anyhow::Result<String> 
     let base = format!("{}/v2/{ENDPOINT}", server.url);
     Ok(format!(
         "  API      {base}   (no key needed on this machine)\n  \
+         Console  {link}\n  \
          curl     curl -s {base}/runsync -H 'Content-Type: application/json' -d '{{\"input\":{input}}}'\n  \
          call     runyard run {ENDPOINT} -d '{input}' --url {url}\n  {keys}",
         url = server.url,
+        link = server.console_link(),
         keys = ui.err.tone(&format!("watching for saved files · {KEYS}"), Tone::Dim),
     ))
 }

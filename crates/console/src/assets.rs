@@ -1,0 +1,129 @@
+//! Style and scripts: in the binary, compressed once, under names that carry the hash of their content, so that browsers
+//! keep them for good. What others wrote lies in `assets/vendor` with its licence; a test holds its checksums.
+
+use std::io::Write as _;
+use std::sync::LazyLock;
+
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, StatusCode, header};
+use sha2::{Digest as _, Sha256};
+
+/// One file.
+pub(crate) struct Asset {
+    /// Its address.
+    pub(crate) href: String,
+    name: String,
+    kind: &'static str,
+    plain: &'static [u8],
+    packed: Bytes,
+}
+
+impl Asset {
+    fn new(name: &str, kind: &'static str, plain: &'static [u8]) -> Self {
+        let hash: String = Sha256::digest(plain).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("{hash}-{name}");
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        // Writing into memory does not fail.
+        let packed = encoder.write_all(plain).and_then(|()| encoder.finish()).unwrap_or_default();
+        Self { href: format!("/assets/{name}"), name, kind, plain, packed: packed.into() }
+    }
+
+    /// Its size on the wire, in bytes.
+    #[cfg(test)]
+    pub(crate) fn size(&self) -> usize {
+        self.packed.len()
+    }
+}
+
+/// All of them.
+pub(crate) struct Assets {
+    pub(crate) style: Asset,
+    pub(crate) own: Asset,
+    pub(crate) htmx: Asset,
+    pub(crate) sse: Asset,
+    pub(crate) icon: Asset,
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// The files of this binary.
+pub(crate) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
+    style: Asset::new("console.css", "text/css; charset=utf-8", include_bytes!("../assets/console.css")),
+    own: Asset::new("console.js", SCRIPT, include_bytes!("../assets/console.js")),
+    htmx: Asset::new("htmx.js", SCRIPT, include_bytes!("../assets/vendor/htmx-4.0.1.min.js")),
+    sse: Asset::new("hx-sse.js", SCRIPT, include_bytes!("../assets/vendor/hx-sse-4.0.1.min.js")),
+    icon: Asset::new("icon.svg", "image/svg+xml", include_bytes!("../assets/icon.svg")),
+});
+
+impl Assets {
+    pub(crate) fn all(&self) -> [&Asset; 5] {
+        [&self.style, &self.own, &self.htmx, &self.sse, &self.icon]
+    }
+}
+
+/// `GET /assets/{name}`.
+pub(crate) async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    match ASSETS.all().into_iter().find(|asset| asset.name == name) {
+        Some(asset) => answer(asset, &headers),
+        None => (StatusCode::NOT_FOUND, "there is no such file in this version; load the page again").into_response(),
+    }
+}
+
+/// `GET /favicon.ico`, for browsers that look for none other.
+pub(crate) async fn icon(headers: HeaderMap) -> Response {
+    answer(&ASSETS.icon, &headers)
+}
+
+fn answer(asset: &Asset, headers: &HeaderMap) -> Response {
+    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let about = [
+        (header::CONTENT_TYPE, asset.kind),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (header::VARY, "accept-encoding"),
+    ];
+    if accepted.contains("gzip") {
+        return (about, [(header::CONTENT_ENCODING, "gzip")], asset.packed.clone()).into_response();
+    }
+    (about, asset.plain).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checksums of what others wrote, as their packages have it.
+    const VENDORED: [(&str, &[u8]); 2] = [
+        ("HTMX", include_bytes!("../assets/vendor/htmx-4.0.1.min.js")),
+        ("SSE", include_bytes!("../assets/vendor/hx-sse-4.0.1.min.js")),
+    ];
+
+    #[test]
+    fn what_others_wrote_is_as_they_wrote_it() {
+        let list = include_str!("../assets/vendor/SHA256SUMS");
+        for (name, content) in VENDORED {
+            let sum: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(list.lines().any(|line| line.starts_with(&sum)), "{name} is {sum}");
+        }
+        assert_eq!(list.lines().count(), VENDORED.len(), "a file without a check, or a check without a file");
+    }
+
+    #[test]
+    fn names_change_with_the_content() {
+        let names = [Asset::new("a.js", SCRIPT, b"1"), Asset::new("a.js", SCRIPT, b"2")].map(|asset| asset.name);
+        assert_ne!(names[0], names[1]);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_served_packed_and_kept_for_good() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT_ENCODING, "br, gzip".parse().expect("a header"));
+        let answer = serve(Path(ASSETS.own.name.clone()), headers).await;
+        assert_eq!(answer.headers()[header::CONTENT_ENCODING], "gzip");
+        assert!(answer.headers()[header::CACHE_CONTROL].to_str().is_ok_and(|text| text.contains("immutable")));
+        assert_eq!(serve(Path("0-other.js".into()), HeaderMap::new()).await.status(), StatusCode::NOT_FOUND);
+    }
+}

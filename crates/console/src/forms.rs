@@ -1,0 +1,277 @@
+//! What forms send. Each becomes one call of the API; what came of it is told on the page after it. A form without the
+//! number of its page's visitor changes nothing.
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use http::{Method, StatusCode, Uri};
+use serde_json::{Map, Value, json};
+
+use crate::call::{Trouble, encoded};
+use crate::code::Mode;
+use crate::frame::Flash;
+use crate::pages::{self, Page as _, keys, settings};
+use crate::place::{Place, Query, Tab};
+use crate::session::Visit;
+use crate::show;
+use crate::views::Endpoint;
+
+/// The largest form, in bytes: as large as a request may be.
+const MOST: usize = 12 << 20;
+
+/// The fields of a form.
+#[derive(Debug, Default)]
+pub(crate) struct Form(Vec<(String, String)>);
+
+impl Form {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        Self(form_urlencoded::parse(bytes).into_owned().collect())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.pairs().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// A value that is there and not empty.
+    fn some(&self, name: &str) -> Option<&str> {
+        self.get(name).map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    fn all(&self, name: &str) -> Vec<&str> {
+        self.pairs().filter(|(found, value)| *found == name && !value.is_empty()).map(|(_, value)| value).collect()
+    }
+}
+
+/// Reads a form of at most so many bytes.
+pub(crate) async fn read(body: Body, most: usize) -> Result<Form, axum::Error> {
+    Ok(Form::parse(&axum::body::to_bytes(body, most).await?))
+}
+
+/// What comes after a form.
+enum After {
+    /// Another page, and what is told there.
+    Go(String, String),
+    /// An answer that is no other page.
+    Answer(Response),
+}
+
+/// `POST` of any page.
+pub(crate) async fn submit(visit: Visit, uri: Uri, body: Body) -> Response {
+    let Ok(form) = read(body, MOST).await else {
+        let trouble = Trouble::new(StatusCode::PAYLOAD_TOO_LARGE, "Too large", "the form is larger than 12 MiB, or broke off");
+        return pages::refused(&visit, uri.path(), &trouble);
+    };
+    if !visit.owns(&form) {
+        let detail = "this form is not one of your session's pages; open the page again and send it from there";
+        return pages::refused(&visit, uri.path(), &Trouble::new(StatusCode::FORBIDDEN, "Not sent", detail));
+    }
+    let place = match Place::parse(uri.path()) {
+        Ok(place) => place,
+        Err(trouble) => return pages::refused(&visit, uri.path(), &trouble),
+    };
+    let back = form.get("back").filter(|back| crate::session::is_own_path(back)).unwrap_or(uri.path()).to_owned();
+    let done = match &place {
+        Place::Endpoint { ep, tab } => endpoint(&visit, ep, *tab, &form).await,
+        Place::Job(id) => job(&visit, id, &form).await,
+        Place::Keys => key(&visit, &form).await,
+        Place::Secrets => secret(&visit, &form).await,
+        _ => Err(Trouble::new(StatusCode::METHOD_NOT_ALLOWED, "Not sent", "this page has no form")),
+    };
+    match done {
+        Ok(After::Go(to, text)) if text.is_empty() => axum::response::Redirect::to(&to).into_response(),
+        Ok(After::Go(to, text)) => Flash { ok: true, text }.redirect(&visit, &to),
+        Ok(After::Answer(response)) => response,
+        Err(trouble) => Flash { ok: false, text: trouble.words() }.redirect(&visit, &back),
+    }
+}
+
+/// What a form asks for.
+fn what(form: &Form) -> &str {
+    form.get("do").unwrap_or_default()
+}
+
+fn unknown() -> Trouble {
+    Trouble::new(StatusCode::BAD_REQUEST, "Not sent", "this page has no such form; open it again")
+}
+
+async fn endpoint(visit: &Visit, ep: &str, tab: Tab, form: &Form) -> Result<After, Trouble> {
+    let api = format!("/api/v1/endpoints/{ep}");
+    let here = tab.href(ep);
+    let done = match (tab, what(form)) {
+        (Tab::Requests, "send") => return send(visit, ep, form).await,
+        (Tab::Settings, "save") => return save(visit, ep, form).await,
+        (_, "restart") => {
+            let answer = visit.send(Method::POST, &format!("{api}/restart"), &json!({})).await?;
+            let count = answer["draining"].as_u64().or(answer["draining"].as_array().map(|list| list.len() as u64));
+            format!("{} end when their jobs are done; new ones take their place.", show::count(count.unwrap_or(0), "worker"))
+        }
+        (_, "purge") => {
+            let answer = visit.send(Method::POST, &format!("{api}/purge"), &json!({})).await?;
+            format!("{} removed from the queue.", show::count(answer["removed"].as_u64().unwrap_or(0), "job"))
+        }
+        (Tab::Releases, "rollback" | "promote") => {
+            let to: u32 = form.get("to").and_then(|to| to.parse().ok()).ok_or_else(unknown)?;
+            visit.follow(&format!("{api}/{}", what(form)), &json!({"to": to})).await?;
+            format!("Traffic goes to release {to}.")
+        }
+        (Tab::Settings, "variable") => {
+            let name = form.some("name").ok_or_else(|| {
+                Trouble::new(StatusCode::BAD_REQUEST, "Not sent", "a variable needs a name")
+            })?;
+            let value = if form.get("remove").is_some() { Value::Null } else { json!(form.get("value").unwrap_or_default()) };
+            let field = if form.get("secure").is_some() { "secretEnv" } else { "env" };
+            let mut one = Map::new();
+            one.insert(name.to_owned(), value);
+            visit.follow(&format!("{api}/env"), &json!({field: one})).await?;
+            format!("A release with another {name} is on its way.")
+        }
+        (Tab::Settings, "remove") => {
+            let endpoint: Endpoint = visit.get(&api).await?;
+            if form.get("name").map(str::trim) != Some(&endpoint.name) {
+                let detail = format!("nothing was removed: type the name '{}' to remove the endpoint", endpoint.name);
+                return Err(Trouble::new(StatusCode::BAD_REQUEST, "Not removed", detail));
+            }
+            visit.send(Method::DELETE, &api, &json!({})).await?;
+            return Ok(After::Go("/endpoints".into(), format!("The endpoint {} is removed.", endpoint.name)));
+        }
+        _ => return Err(unknown()),
+    };
+    Ok(After::Go(form.get("back").filter(|b| crate::session::is_own_path(b)).map_or(here, str::to_owned), done))
+}
+
+/// Sends a request; its page shows what comes of it.
+async fn send(visit: &Visit, ep: &str, form: &Form) -> Result<After, Trouble> {
+    let again = |why: String| async move {
+        let page = pages::requests_refused(visit, ep, form, why).await?;
+        Ok(After::Answer(pages::html(StatusCode::BAD_REQUEST, page.whole())))
+    };
+    let input = match pages::input_of(form) {
+        Ok(input) => input,
+        Err(why) => return again(why).await,
+    };
+    let mode = Mode::of(form.get("mode").unwrap_or_default());
+    // The page waits and not this answer; what is quick is there with it.
+    let operation = if mode == Mode::RunSync { "runsync?wait=1000" } else { "run" };
+    let sent = visit.call(Method::POST, &format!("/v2/{ep}/{operation}"), Some(format!("{{\"input\":{input}}}"))).await;
+    let answer: Value = match sent {
+        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
+        Err(trouble) => return again(trouble.words()).await,
+    };
+    let id = answer["id"].as_str().unwrap_or_default();
+    let how = if form.get("as") == Some("form") { "&as=form" } else { "" };
+    Ok(After::Go(format!("/e/{ep}/requests?job={}&mode={}{how}", encoded(id), mode.word()), String::new()))
+}
+
+/// Changes settings; a form that is refused comes back as it was typed.
+async fn save(visit: &Visit, ep: &str, form: &Form) -> Result<After, Trouble> {
+    let api = format!("/api/v1/endpoints/{ep}");
+    let endpoint: Endpoint = visit.get(&api).await?;
+    let saved = match settings::changes(form, &endpoint.settings) {
+        Ok(changes) if changes.is_empty() => {
+            return Ok(After::Go(Tab::Settings.href(ep), "Nothing was changed.".into()));
+        }
+        Ok(changes) => {
+            let names: Vec<&str> = changes.keys().map(String::as_str).collect();
+            let told = format!("Saved: {}.", names.join(", "));
+            let body = json!({"settings": changes});
+            visit.send(Method::PATCH, &api, &body).await.map(|_| told).map_err(|trouble| trouble.words())
+        }
+        Err(why) => Err(why),
+    };
+    match saved {
+        Ok(told) => Ok(After::Go(Tab::Settings.href(ep), told)),
+        Err(why) => {
+            let page = settings::load(visit, ep, &Query::default(), Some((form, why))).await?;
+            Ok(After::Answer(pages::html(StatusCode::BAD_REQUEST, page.whole())))
+        }
+    }
+}
+
+async fn job(visit: &Visit, id: &str, form: &Form) -> Result<After, Trouble> {
+    let verb = match what(form) {
+        "cancel" => "cancel",
+        "retry" => "retry",
+        _ => return Err(unknown()),
+    };
+    visit.send(Method::POST, &format!("/api/v1/jobs/{}/{verb}", encoded(id)), &json!({})).await?;
+    let told = if verb == "cancel" { "Cancelled." } else { "It is in the queue again." };
+    Ok(After::Go(format!("/jobs/{}", encoded(id)), told.into()))
+}
+
+async fn key(visit: &Visit, form: &Form) -> Result<After, Trouble> {
+    let id = form.get("id").map(encoded).unwrap_or_default();
+    let one = format!("/api/v1/keys/{id}");
+    let told = match what(form) {
+        "create" => {
+            let mut body = json!({"name": form.some("name").unwrap_or("unnamed"), "access": form.get("access").unwrap_or("run")});
+            let endpoints = form.all("endpoint");
+            if !endpoints.is_empty() {
+                body["endpoints"] = json!(endpoints);
+            }
+            if let Some(days) = form.some("days") {
+                let days: i64 = days.parse().map_err(|_| {
+                    Trouble::new(StatusCode::BAD_REQUEST, "Not made", "the days that a key is valid must be a number")
+                })?;
+                body["expiresInS"] = json!(days.saturating_mul(86_400));
+            }
+            let made = visit.send(Method::POST, "/api/v1/keys", &body).await?;
+            let made: keys::Made = serde_json::from_value(made).map_err(|_| unknown())?;
+            let page = keys::load(visit, &Query::default(), Some(made)).await?;
+            // Not another page: the key is in no address and no cookie.
+            return Ok(After::Answer(pages::html(StatusCode::OK, page.whole())));
+        }
+        "disable" | "enable" => {
+            let disabled = what(form) == "disable";
+            visit.send(Method::PATCH, &one, &json!({"disabled": disabled})).await?;
+            if disabled { "The key opens nothing until it is enabled." } else { "The key is valid again." }
+        }
+        "revoke" => {
+            visit.send(Method::DELETE, &one, &json!({})).await?;
+            "The key is revoked for good."
+        }
+        _ => return Err(unknown()),
+    };
+    Ok(After::Go("/keys".into(), told.into()))
+}
+
+async fn secret(visit: &Visit, form: &Form) -> Result<After, Trouble> {
+    let name = form.some("name").ok_or_else(|| Trouble::new(StatusCode::BAD_REQUEST, "Not set", "a secret needs a name"))?;
+    let path = format!("/api/v1/secrets/{}", encoded(name));
+    let told = match what(form) {
+        "set" => {
+            let mut body = json!({});
+            if let Some(value) = form.get("value").filter(|value| !value.is_empty()) {
+                body["value"] = json!(value);
+                body["restart"] = json!(form.get("restart").is_some());
+            }
+            if let Some(text) = form.get("description") {
+                body["description"] = json!(text);
+            }
+            let set = visit.send(Method::PUT, &path, &body).await?;
+            let restarting = set["restarting"].as_array().map_or(0, Vec::len) as u64;
+            let restart = if restarting > 0 { format!(" Workers of {} are replaced.", show::count(restarting, "endpoint")) } else { String::new() };
+            format!("The secret {name} is version {}.{restart}", set["version"])
+        }
+        "delete" => {
+            visit.send(Method::DELETE, &path, &json!({})).await?;
+            format!("The secret {name} is deleted.")
+        }
+        _ => return Err(unknown()),
+    };
+    Ok(After::Go("/secrets".into(), told))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_has_its_fields() {
+        let form = Form::parse(b"a=1&a=2&b=&c=%3Cx%3E+y");
+        assert_eq!((form.get("a"), form.some("b"), form.get("c")), (Some("1"), None, Some("<x> y")));
+        assert_eq!(form.all("a"), ["1", "2"]);
+    }
+}

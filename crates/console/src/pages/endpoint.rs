@@ -1,0 +1,123 @@
+//! An endpoint: its head, which all of its tabs have, and the tab that says how to call it and how it does.
+
+use askama::Template;
+use serde::Deserialize;
+
+use crate::call::Trouble;
+use crate::code::{self, Mode, Snippet};
+use crate::frame::Frame;
+use crate::pages::page;
+use crate::pages::pulse::{Jobs, Pulse, Series};
+use crate::place::{Query, Tab};
+use crate::session::Visit;
+use crate::views::{Endpoint, Job, Release, Why};
+
+/// As many failures are grouped.
+const FAILURES: usize = 100;
+
+#[derive(Deserialize)]
+pub(crate) struct Releases {
+    pub(crate) releases: Vec<Release>,
+}
+
+/// What all tabs begin with.
+pub(crate) struct Head {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) tab: Tab,
+}
+
+impl Head {
+    pub(crate) async fn load(visit: &Visit, ep: &str, tab: Tab, query: &Query) -> Result<(Self, Frame), Trouble> {
+        let endpoint: Endpoint = visit.get(&format!("/api/v1/endpoints/{ep}")).await?;
+        let title = if tab == Tab::Overview { endpoint.name.clone() } else { format!("{} · {}", tab.name(), endpoint.name) };
+        // Its name may have been another: the address is the one that it has now.
+        let mut frame = Frame::new(visit, "/endpoints", &title, &tab.href(&endpoint.name), query);
+        frame.crumbs = vec![("/endpoints".into(), "Endpoints".into())];
+        Ok((Self { endpoint, tab }, frame))
+    }
+
+    pub(crate) fn tabs(&self) -> [Tab; 6] {
+        Tab::ALL
+    }
+
+    /// Whether its state is one that wants a sentence.
+    pub(crate) fn says_why(&self) -> bool {
+        let wants = self.endpoint.needs_attention() || self.endpoint.state == "starting";
+        wants && !self.endpoint.message().is_empty()
+    }
+}
+
+/// Failures of one kind.
+pub(crate) struct Group {
+    pub(crate) message: String,
+    pub(crate) code: String,
+    pub(crate) count: u64,
+    pub(crate) newest: Job,
+}
+
+/// Failures by what they say, most of them first.
+fn grouped(jobs: Vec<Job>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for job in jobs {
+        let (code, message) = match &job.reason {
+            Some(reason) => (reason.code.clone(), reason.message.clone()),
+            None => ("unknown".to_owned(), "no reason was kept".to_owned()),
+        };
+        match groups.iter_mut().find(|group| group.code == code && group.message == message) {
+            Some(group) => group.count += 1,
+            None => groups.push(Group { message, code, count: 1, newest: job }),
+        }
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    groups.truncate(10);
+    groups
+}
+
+#[derive(Template)]
+#[template(path = "endpoint.html", blocks = ["head", "live"])]
+pub(crate) struct Overview {
+    head: Head,
+    frame: Frame,
+    why: Why,
+    series: Series,
+    span: String,
+    failures: Vec<Group>,
+    latest: Vec<Job>,
+    serving: Option<Release>,
+    snippets: Vec<Snippet>,
+    modes: [Mode; 3],
+    mode: Mode,
+    open: bool,
+}
+
+page!(Overview: "head" = as_head, "live" = as_live);
+
+/// Loads the first tab.
+pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Overview, Trouble> {
+    let (head, mut frame) = Head::load(visit, ep, Tab::Overview, query).await?;
+    let name = head.endpoint.name.clone();
+    frame.same.cli = vec![format!("runyard endpoints show {name}"), format!("runyard why {name}")];
+    frame.same.api = vec![format!("GET /api/v1/endpoints/{name}"), format!("GET /api/v1/endpoints/{name}/why")];
+    let why: Why = visit.get(&format!("/api/v1/endpoints/{name}/why")).await?;
+    let pulse = Pulse::load(visit, Some(&name)).await?;
+    let failed: Jobs = visit.get(&format!("/api/v1/jobs?endpoint={name}&status=FAILED&limit={FAILURES}")).await?;
+    let latest: Jobs = visit.get(&format!("/api/v1/jobs?endpoint={name}&limit=6")).await?;
+    let Releases { releases } = visit.get(&format!("/api/v1/endpoints/{name}/releases")).await?;
+    let mode = Mode::of(query.get("mode").unwrap_or("runsync"));
+    let url = visit.console.inner.url.clone();
+    let open = visit.console.inner.open;
+    Ok(Overview {
+        snippets: code::snippets(&url, &name, mode, "{\"prompt\": \"Hello\"}", open),
+        modes: Mode::ALL,
+        mode,
+        open,
+        head,
+        frame,
+        why,
+        series: pulse.endpoint(&name),
+        span: pulse.span(),
+        failures: grouped(failed.jobs),
+        latest: latest.jobs,
+        serving: releases.into_iter().find(|release| release.serving),
+    })
+}

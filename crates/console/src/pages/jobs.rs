@@ -1,0 +1,104 @@
+//! The list of jobs, newest first. What comes while somebody reads is counted above the list and moves no row.
+
+use askama::Template;
+
+use crate::call::{Trouble, encoded};
+use crate::frame::Frame;
+use crate::pages::page;
+use crate::pages::overview::Endpoints;
+use crate::pages::pulse::Jobs as Answer;
+use crate::place::Query;
+use crate::session::Visit;
+use crate::show;
+use crate::views::Job;
+
+/// Rows of a page.
+const ROWS: usize = 50;
+
+/// As many newer ones are counted.
+const NEWER: usize = 200;
+
+/// A status, and what it is called.
+const STATUSES: [(&str, &str); 6] = [
+    ("IN_QUEUE", "Queued"),
+    ("IN_PROGRESS", "Running"),
+    ("COMPLETED", "Completed"),
+    ("FAILED", "Failed"),
+    ("TIMED_OUT", "Timed out"),
+    ("CANCELLED", "Cancelled"),
+];
+
+#[derive(Template)]
+#[template(path = "jobs.html", blocks = ["live"])]
+pub(crate) struct Jobs {
+    frame: Frame,
+    jobs: Vec<Job>,
+    /// How many came since the page was opened.
+    newer: usize,
+    /// The address without its place in the list.
+    fresh: String,
+    /// The next page.
+    older: Option<String>,
+    endpoint: String,
+    status: String,
+    endpoints: Vec<String>,
+    statuses: [(&'static str, &'static str); 6],
+}
+
+page!(Jobs: "live" = as_live);
+
+impl Jobs {
+    fn is_filtered(&self) -> bool {
+        !self.endpoint.is_empty() || !self.status.is_empty()
+    }
+
+    fn newer_words(&self) -> String {
+        if self.newer >= NEWER { format!("{NEWER} or more new jobs") } else { show::count(self.newer as u64, "new job") }
+    }
+}
+
+/// Loads it.
+pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Jobs, Trouble> {
+    let (endpoint, status) = (query.get("endpoint").unwrap_or_default(), query.get("status").unwrap_or_default());
+    let mut filter = String::new();
+    for (key, value) in [("endpoint", endpoint), ("status", status)] {
+        if !value.is_empty() {
+            filter.push_str(&format!("&{key}={}", encoded(value)));
+        }
+    }
+    let before = query.get("before").map_or_else(String::new, |id| format!("&before={}", encoded(id)));
+    // The stream knows which was the first row: what came after it is counted and not shown.
+    let top = query.get("top").unwrap_or_default();
+    let limit = if top.is_empty() { ROWS } else { ROWS + NEWER };
+    let Answer { mut jobs } = visit.get(&format!("/api/v1/jobs?limit={limit}{filter}{before}")).await?;
+    let newer = if top.is_empty() { 0 } else { jobs.iter().position(|job| job.id == top).unwrap_or(0) };
+    jobs.drain(..newer);
+    let more = jobs.len() >= ROWS;
+    jobs.truncate(ROWS);
+
+    let mut frame = Frame::new(visit, "/jobs", "Jobs", "/jobs", query);
+    if top.is_empty() && let Some(first) = jobs.first() {
+        let page = format!("/jobs?{}", query.with("top", &first.id));
+        frame.stream = Some(format!("/ui/events?page={}", encoded(&page)));
+    }
+    let flags = format!(
+        "{}{}",
+        if endpoint.is_empty() { String::new() } else { format!(" {endpoint}") },
+        if status.is_empty() { String::new() } else { format!(" --status {status}") },
+    );
+    frame.same.cli = vec![format!("runyard jobs{flags}")];
+    frame.same.api = vec![format!("GET /api/v1/jobs?limit={ROWS}{filter}")];
+    let Endpoints { endpoints } = visit.get("/api/v1/endpoints").await?;
+    let without = Query::parse(&query.with("top", ""));
+    Ok(Jobs {
+        older: jobs.last().filter(|_| more).map(|last| format!("/jobs?{}", without.with("before", &last.id))),
+        fresh: format!("/jobs?{}", Query::parse(&without.with("before", "")).text()),
+        endpoint: endpoint.to_owned(),
+        status: status.to_owned(),
+        endpoints: endpoints.into_iter().map(|endpoint| endpoint.name).collect(),
+        statuses: STATUSES,
+        frame,
+        jobs,
+        newer,
+    })
+}

@@ -1,0 +1,113 @@
+//! The first page: what needs attention, how much goes on, and what was done last.
+
+use askama::Template;
+use serde::Deserialize;
+
+use crate::call::Trouble;
+use crate::frame::Frame;
+use crate::pages::page;
+use crate::pages::pulse::{Jobs, Pulse};
+use crate::place::Query;
+use crate::session::Visit;
+use crate::show;
+use crate::views::{Audit, Endpoint, Job, Worker};
+
+#[derive(Deserialize)]
+pub(crate) struct Endpoints {
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Workers {
+    pub(crate) workers: Vec<Worker>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Records {
+    pub(crate) records: Vec<Audit>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Info {
+    version: String,
+    gpus: u32,
+    boundary: String,
+    draining: bool,
+    disk: Disk,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Disk {
+    full: bool,
+    free_bytes: Option<u64>,
+}
+
+impl Disk {
+    fn free(&self) -> Option<String> {
+        self.free_bytes.map(show::bytes)
+    }
+}
+
+/// A GPU, and who has it.
+struct Gpu {
+    index: u32,
+    holder: Option<(String, String)>,
+}
+
+#[derive(Template)]
+#[template(path = "overview.html", blocks = ["live"])]
+pub(crate) struct Overview {
+    frame: Frame,
+    info: Info,
+    endpoints: Vec<Endpoint>,
+    attention: Vec<Endpoint>,
+    failures: Vec<Job>,
+    records: Vec<Audit>,
+    pulse: Pulse,
+    gpus: Vec<Gpu>,
+    busy: u32,
+    idle: u32,
+    starting: u32,
+    waiting: u64,
+    running: u64,
+}
+
+page!(Overview: "live" = as_live);
+
+/// Loads it.
+pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Overview, Trouble> {
+    let mut frame = Frame::new(visit, "/", "Overview", "/", query);
+    frame.same.cli = vec!["runyard status".into(), "runyard endpoints list".into()];
+    frame.same.api = vec!["GET /api/v1/info".into(), "GET /api/v1/endpoints".into()];
+    let info: Info = visit.get("/api/v1/info").await?;
+    let Endpoints { endpoints } = visit.get("/api/v1/endpoints").await?;
+    let Workers { workers } = visit.get("/api/v1/workers").await?;
+    let Jobs { jobs: failures } = visit.get("/api/v1/jobs?status=FAILED&limit=6").await?;
+    // Who may not read the audit log sees the rest.
+    let records = match visit.get::<Records>("/api/v1/audit?limit=8").await {
+        Ok(list) => list.records,
+        Err(_) => Vec::new(),
+    };
+    let holder = |index: u32| {
+        let worker = workers.iter().find(|worker| !worker.is_gone() && worker.gpus.contains(&index))?;
+        Some((worker.endpoint_name.clone().unwrap_or_default(), worker.id.clone()))
+    };
+    let sum = |of: fn(&Endpoint) -> u32| endpoints.iter().map(of).sum::<u32>();
+    Ok(Overview {
+        busy: sum(|e| e.workers.running),
+        idle: sum(|e| e.workers.idle),
+        starting: sum(|e| e.workers.starting),
+        waiting: endpoints.iter().map(|e| e.jobs.waiting).sum(),
+        running: endpoints.iter().map(|e| e.jobs.running).sum(),
+        attention: endpoints.iter().filter(|e| e.needs_attention()).cloned().collect(),
+        gpus: (0..info.gpus.min(64)).map(|index| Gpu { index, holder: holder(index) }).collect(),
+        pulse: Pulse::load(visit, None).await?,
+        frame,
+        info,
+        endpoints,
+        failures,
+        records,
+    })
+}
