@@ -69,7 +69,8 @@ impl Assets {
 pub(crate) async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Response {
     match ASSETS.all().into_iter().find(|asset| asset.name == name) {
         Some(asset) => answer(asset, &headers),
-        None => (StatusCode::NOT_FOUND, "there is no such file in this version; load the page again").into_response(),
+        None => (StatusCode::NOT_FOUND, "there is no such file in this version; load the page again")
+            .into_response(),
     }
 }
 
@@ -79,7 +80,8 @@ pub(crate) async fn icon(headers: HeaderMap) -> Response {
 }
 
 fn answer(asset: &Asset, headers: &HeaderMap) -> Response {
-    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accepted =
+        headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let about = [
         (header::CONTENT_TYPE, asset.kind),
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
@@ -113,7 +115,8 @@ mod tests {
 
     #[test]
     fn names_change_with_the_content() {
-        let names = [Asset::new("a.js", SCRIPT, b"1"), Asset::new("a.js", SCRIPT, b"2")].map(|asset| asset.name);
+        let names =
+            [Asset::new("a.js", SCRIPT, b"1"), Asset::new("a.js", SCRIPT, b"2")].map(|asset| asset.name);
         assert_ne!(names[0], names[1]);
     }
 
@@ -123,7 +126,9 @@ mod tests {
         headers.insert(header::ACCEPT_ENCODING, "br, gzip".parse().expect("a header"));
         let answer = serve(Path(ASSETS.own.name.clone()), headers).await;
         assert_eq!(answer.headers()[header::CONTENT_ENCODING], "gzip");
-        assert!(answer.headers()[header::CACHE_CONTROL].to_str().is_ok_and(|text| text.contains("immutable")));
+        assert!(
+            answer.headers()[header::CACHE_CONTROL].to_str().is_ok_and(|text| text.contains("immutable"))
+        );
         assert_eq!(serve(Path("0-other.js".into()), HeaderMap::new()).await.status(), StatusCode::NOT_FOUND);
     }
 }

@@ -77,12 +77,21 @@ impl Visit {
     }
 
     /// A call with a body that came as it is.
-    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<String>) -> Result<Bytes, Trouble> {
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Bytes, Trouble> {
         let response = self.answer(method, path, body).await;
         let status = response.status();
         let read = Limited::new(response.into_body(), MOST).collect().await;
         let bytes = read.map(http_body_util::Collected::to_bytes).map_err(|error| {
-            Trouble::new(StatusCode::BAD_GATEWAY, "Too large", format!("{path} could not be read whole: {error}"))
+            Trouble::new(
+                StatusCode::BAD_GATEWAY,
+                "Too large",
+                format!("{path} could not be read whole: {error}"),
+            )
         })?;
         if status.is_success() { Ok(bytes) } else { Err(trouble(status, &bytes)) }
     }
@@ -158,10 +167,17 @@ mod tests {
 
     #[test]
     fn troubles_have_the_words_of_either_dialect() {
-        let ours = trouble(StatusCode::CONFLICT, br#"{"title":"Conflict","detail":"there is one","hint":"do this"}"#);
+        let ours = trouble(
+            StatusCode::CONFLICT,
+            br#"{"title":"Conflict","detail":"there is one","hint":"do this"}"#,
+        );
         assert_eq!(ours.words(), "there is one (do this)");
-        let theirs = trouble(StatusCode::TOO_MANY_REQUESTS, br#"{"error":"the queue is full","code":"queue_full"}"#);
-        assert_eq!((theirs.title.as_str(), theirs.words().as_str()), ("Too Many Requests", "the queue is full"));
+        let theirs =
+            trouble(StatusCode::TOO_MANY_REQUESTS, br#"{"error":"the queue is full","code":"queue_full"}"#);
+        assert_eq!(
+            (theirs.title.as_str(), theirs.words().as_str()),
+            ("Too Many Requests", "the queue is full")
+        );
         assert_eq!(trouble(StatusCode::BAD_GATEWAY, b"<html>").detail, "the server answered 502 Bad Gateway");
     }
 

@@ -68,8 +68,12 @@ fn curl(url: &str, name: &str, mode: Mode, body: &str, open: bool) -> String {
     );
     match mode {
         Mode::RunSync => post,
-        Mode::Run => format!("{post}\n\n# then, with the id of the answer\ncurl -s{get_key} {url}/v2/{name}/status/ID"),
-        Mode::Stream => format!("{post}\n\n# then, until the status is an end\ncurl -s{get_key} {url}/v2/{name}/stream/ID"),
+        Mode::Run => {
+            format!("{post}\n\n# then, with the id of the answer\ncurl -s{get_key} {url}/v2/{name}/status/ID")
+        }
+        Mode::Stream => format!(
+            "{post}\n\n# then, until the status is an end\ncurl -s{get_key} {url}/v2/{name}/stream/ID"
+        ),
     }
 }
 
@@ -95,7 +99,9 @@ fn literal(value: &Value) -> String {
         Value::Bool(false) => "False".to_owned(),
         Value::Array(items) => format!("[{}]", items.iter().map(literal).collect::<Vec<_>>().join(", ")),
         Value::Object(fields) => {
-            let one = |(name, value): (&String, &Value)| format!("{}: {}", Value::from(name.as_str()), literal(value));
+            let one = |(name, value): (&String, &Value)| {
+                format!("{}: {}", Value::from(name.as_str()), literal(value))
+            };
             format!("{{{}}}", fields.iter().map(one).collect::<Vec<_>>().join(", "))
         }
         // Strings and numbers of JSON are Python's too.
@@ -108,8 +114,12 @@ fn javascript(url: &str, name: &str, mode: Mode, body: &str, open: bool) -> Stri
     let key = if open { "" } else { "    Authorization: `Bearer ${process.env.RUNYARD_API_KEY}`,\n" };
     let rest = match mode {
         Mode::RunSync => "console.log(await answer.json());".to_owned(),
-        Mode::Run => format!("const {{ id }} = await answer.json();\n// then: GET {url}/v2/{name}/status/${{id}}"),
-        Mode::Stream => format!("const {{ id }} = await answer.json();\n// then, until it ends: GET {url}/v2/{name}/stream/${{id}}"),
+        Mode::Run => {
+            format!("const {{ id }} = await answer.json();\n// then: GET {url}/v2/{name}/status/${{id}}")
+        }
+        Mode::Stream => format!(
+            "const {{ id }} = await answer.json();\n// then, until it ends: GET {url}/v2/{name}/stream/${{id}}"
+        ),
     };
     format!(
         "const answer = await fetch(\"{url}/v2/{name}/{submit}\", {{\n  method: \"POST\",\n  headers: {{\n{key}    \
@@ -136,7 +146,11 @@ mod tests {
         let all = snippets("http://h:1", "llm", Mode::RunSync, input, false);
         assert_eq!(all.len(), 4);
         assert!(all[0].code.contains(r"it'\''s <b>"), "{}", all[0].code);
-        assert!(all[1].code.contains(r#""none": None"#) && all[1].code.contains("\"ok\": True"), "{}", all[1].code);
+        assert!(
+            all[1].code.contains(r#""none": None"#) && all[1].code.contains("\"ok\": True"),
+            "{}",
+            all[1].code
+        );
         assert!(all.iter().all(|snippet| !snippet.code.contains("ry_")));
         let open = snippets("http://h:1", "llm", Mode::Stream, "{}", true);
         assert!(!open[0].code.contains("Authorization"), "{}", open[0].code);

@@ -19,7 +19,12 @@ pub(crate) fn bars(counts: &[u32], class: &str, alt: &str) -> String {
         // What is there is seen, however little it is.
         let height = if *count == 0 { 1.0 } else { (f64::from(*count) / f64::from(most) * 26.0).max(3.0) };
         let class = if *count == 0 { " class=\"nil\"" } else { "" };
-        let _ = write!(out, "<rect{class} x=\"{}\" y=\"{:.1}\" width=\"3\" height=\"{height:.1}\"/>", at * 4, 28.0 - height);
+        let _ = write!(
+            out,
+            "<rect{class} x=\"{}\" y=\"{:.1}\" width=\"3\" height=\"{height:.1}\"/>",
+            at * 4,
+            28.0 - height
+        );
     }
     out.push_str("</svg>");
     out
@@ -63,7 +68,11 @@ mod tests {
     fn bars_are_as_high_as_their_counts() {
         let svg = bars(&[0, 1, 1000], "", "jobs <b>");
         assert_eq!(svg.matches("<rect").count(), 3);
-        assert!(svg.contains("height=\"26.0\"") && svg.contains("height=\"3.0\"") && svg.contains("height=\"1.0\""));
+        assert!(
+            svg.contains("height=\"26.0\"")
+                && svg.contains("height=\"3.0\"")
+                && svg.contains("height=\"1.0\"")
+        );
         assert!(svg.contains("aria-label=\"jobs &lt;b&gt;\""));
         assert!(bars(&[], "", "none").ends_with("</svg>"));
     }
@@ -72,7 +81,10 @@ mod tests {
     fn a_phase_stays_on_its_axis() {
         let phase = |from, to| Phase { name: String::new(), from, to, tone: Tone::Busy, open: false };
         assert!(phase(50, 100).bar(&0, &100).contains("x=\"50.00%\" y=\"3\" width=\"50.00%\""));
-        assert!(phase(100, 100).bar(&0, &100).contains("x=\"99.60%\""), "one that took no time is still seen");
+        assert!(
+            phase(100, 100).bar(&0, &100).contains("x=\"99.60%\""),
+            "one that took no time is still seen"
+        );
         assert!(phase(-10, 500).bar(&0, &100).contains("width=\"100.00%\""));
     }
 }

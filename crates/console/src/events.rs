@@ -61,7 +61,8 @@ pub(crate) async fn stream(visit: Visit, RawQuery(query): RawQuery) -> Response 
     };
     let inner = &visit.console.inner;
     let Ok(permit) = inner.streams.clone().try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many pages are open; this one stays as it is").into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many pages are open; this one stays as it is")
+            .into_response();
     };
     let endpoint = match &place {
         Place::Endpoint { ep, .. } => inner.engine.endpoint(ep).map(|endpoint| endpoint.id.clone()),

@@ -41,7 +41,10 @@ impl Form {
     }
 
     fn all(&self, name: &str) -> Vec<&str> {
-        self.pairs().filter(|(found, value)| *found == name && !value.is_empty()).map(|(_, value)| value).collect()
+        self.pairs()
+            .filter(|(found, value)| *found == name && !value.is_empty())
+            .map(|(_, value)| value)
+            .collect()
     }
 }
 
@@ -61,18 +64,24 @@ enum After {
 /// `POST` of any page.
 pub(crate) async fn submit(visit: Visit, uri: Uri, body: Body) -> Response {
     let Ok(form) = read(body, MOST).await else {
-        let trouble = Trouble::new(StatusCode::PAYLOAD_TOO_LARGE, "Too large", "the form is larger than 12 MiB, or broke off");
+        let trouble = Trouble::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Too large",
+            "the form is larger than 12 MiB, or broke off",
+        );
         return pages::refused(&visit, uri.path(), &trouble);
     };
     if !visit.owns(&form) {
-        let detail = "this form is not one of your session's pages; open the page again and send it from there";
+        let detail =
+            "this form is not one of your session's pages; open the page again and send it from there";
         return pages::refused(&visit, uri.path(), &Trouble::new(StatusCode::FORBIDDEN, "Not sent", detail));
     }
     let place = match Place::parse(uri.path()) {
         Ok(place) => place,
         Err(trouble) => return pages::refused(&visit, uri.path(), &trouble),
     };
-    let back = form.get("back").filter(|back| crate::session::is_own_path(back)).unwrap_or(uri.path()).to_owned();
+    let back =
+        form.get("back").filter(|back| crate::session::is_own_path(back)).unwrap_or(uri.path()).to_owned();
     let done = match &place {
         Place::Endpoint { ep, tab } => endpoint(&visit, ep, *tab, &form).await,
         Place::Job(id) => job(&visit, id, &form).await,
@@ -105,8 +114,12 @@ async fn endpoint(visit: &Visit, ep: &str, tab: Tab, form: &Form) -> Result<Afte
         (Tab::Settings, "save") => return save(visit, ep, form).await,
         (_, "restart") => {
             let answer = visit.send(Method::POST, &format!("{api}/restart"), &json!({})).await?;
-            let count = answer["draining"].as_u64().or(answer["draining"].as_array().map(|list| list.len() as u64));
-            format!("{} end when their jobs are done; new ones take their place.", show::count(count.unwrap_or(0), "worker"))
+            let count =
+                answer["draining"].as_u64().or(answer["draining"].as_array().map(|list| list.len() as u64));
+            format!(
+                "{} end when their jobs are done; new ones take their place.",
+                show::count(count.unwrap_or(0), "worker")
+            )
         }
         (_, "purge") => {
             let answer = visit.send(Method::POST, &format!("{api}/purge"), &json!({})).await?;
@@ -121,7 +134,11 @@ async fn endpoint(visit: &Visit, ep: &str, tab: Tab, form: &Form) -> Result<Afte
             let name = form.some("name").ok_or_else(|| {
                 Trouble::new(StatusCode::BAD_REQUEST, "Not sent", "a variable needs a name")
             })?;
-            let value = if form.get("remove").is_some() { Value::Null } else { json!(form.get("value").unwrap_or_default()) };
+            let value = if form.get("remove").is_some() {
+                Value::Null
+            } else {
+                json!(form.get("value").unwrap_or_default())
+            };
             let field = if form.get("secure").is_some() { "secretEnv" } else { "env" };
             let mut one = Map::new();
             one.insert(name.to_owned(), value);
@@ -131,7 +148,8 @@ async fn endpoint(visit: &Visit, ep: &str, tab: Tab, form: &Form) -> Result<Afte
         (Tab::Settings, "remove") => {
             let endpoint: Endpoint = visit.get(&api).await?;
             if form.get("name").map(str::trim) != Some(&endpoint.name) {
-                let detail = format!("nothing was removed: type the name '{}' to remove the endpoint", endpoint.name);
+                let detail =
+                    format!("nothing was removed: type the name '{}' to remove the endpoint", endpoint.name);
                 return Err(Trouble::new(StatusCode::BAD_REQUEST, "Not removed", detail));
             }
             visit.send(Method::DELETE, &api, &json!({})).await?;
@@ -139,7 +157,10 @@ async fn endpoint(visit: &Visit, ep: &str, tab: Tab, form: &Form) -> Result<Afte
         }
         _ => return Err(unknown()),
     };
-    Ok(After::Go(form.get("back").filter(|b| crate::session::is_own_path(b)).map_or(here, str::to_owned), done))
+    Ok(After::Go(
+        form.get("back").filter(|b| crate::session::is_own_path(b)).map_or(here, str::to_owned),
+        done,
+    ))
 }
 
 /// Sends a request; its page shows what comes of it.
@@ -155,7 +176,9 @@ async fn send(visit: &Visit, ep: &str, form: &Form) -> Result<After, Trouble> {
     let mode = Mode::of(form.get("mode").unwrap_or_default());
     // The page waits and not this answer; what is quick is there with it.
     let operation = if mode == Mode::RunSync { "runsync?wait=1000" } else { "run" };
-    let sent = visit.call(Method::POST, &format!("/v2/{ep}/{operation}"), Some(format!("{{\"input\":{input}}}"))).await;
+    let sent = visit
+        .call(Method::POST, &format!("/v2/{ep}/{operation}"), Some(format!("{{\"input\":{input}}}")))
+        .await;
     let answer: Value = match sent {
         Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
         Err(trouble) => return again(trouble.words()).await,
@@ -213,7 +236,11 @@ async fn key(visit: &Visit, form: &Form) -> Result<After, Trouble> {
             }
             if let Some(days) = form.some("days") {
                 let days: i64 = days.parse().map_err(|_| {
-                    Trouble::new(StatusCode::BAD_REQUEST, "Not made", "the days that a key is valid must be a number")
+                    Trouble::new(
+                        StatusCode::BAD_REQUEST,
+                        "Not made",
+                        "the days that a key is valid must be a number",
+                    )
                 })?;
                 body["expiresInS"] = json!(days.saturating_mul(86_400));
             }
@@ -238,7 +265,9 @@ async fn key(visit: &Visit, form: &Form) -> Result<After, Trouble> {
 }
 
 async fn secret(visit: &Visit, form: &Form) -> Result<After, Trouble> {
-    let name = form.some("name").ok_or_else(|| Trouble::new(StatusCode::BAD_REQUEST, "Not set", "a secret needs a name"))?;
+    let name = form
+        .some("name")
+        .ok_or_else(|| Trouble::new(StatusCode::BAD_REQUEST, "Not set", "a secret needs a name"))?;
     let path = format!("/api/v1/secrets/{}", encoded(name));
     let told = match what(form) {
         "set" => {
@@ -252,7 +281,11 @@ async fn secret(visit: &Visit, form: &Form) -> Result<After, Trouble> {
             }
             let set = visit.send(Method::PUT, &path, &body).await?;
             let restarting = set["restarting"].as_array().map_or(0, Vec::len) as u64;
-            let restart = if restarting > 0 { format!(" Workers of {} are replaced.", show::count(restarting, "endpoint")) } else { String::new() };
+            let restart = if restarting > 0 {
+                format!(" Workers of {} are replaced.", show::count(restarting, "endpoint"))
+            } else {
+                String::new()
+            };
             format!("The secret {name} is version {}.{restart}", set["version"])
         }
         "delete" => {

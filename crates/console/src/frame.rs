@@ -156,7 +156,9 @@ pub(crate) async fn set_theme(visit: Visit, body: Body) -> Response {
             let theme = Theme::ALL.into_iter().find(|theme| theme.word() == word).unwrap_or(Theme::System);
             let back = form.get("back").filter(|back| is_own_path(back)).unwrap_or("/");
             let mut response = Redirect::to(back).into_response();
-            response.headers_mut().append(header::SET_COOKIE, visit.console.cookie(THEME, theme.word(), YEAR_S));
+            response
+                .headers_mut()
+                .append(header::SET_COOKIE, visit.console.cookie(THEME, theme.word(), YEAR_S));
             response
         }
         _ => (StatusCode::FORBIDDEN, "this form is not one of this server's pages").into_response(),

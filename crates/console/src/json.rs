@@ -25,7 +25,8 @@ pub(crate) fn indented(raw: &str) -> String {
 }
 
 fn written(raw: &str, html: bool) -> (String, bool) {
-    let mut writer = Writer { out: String::with_capacity(raw.len().min(MOST) * 2), depth: 0, cut: false, html };
+    let mut writer =
+        Writer { out: String::with_capacity(raw.len().min(MOST) * 2), depth: 0, cut: false, html };
     let mut rest = raw.trim();
     let whole = rest.len();
     let mut after_key = false;
@@ -113,7 +114,12 @@ impl Writer {
         } else if text.chars().nth(LONGEST).is_some() {
             self.cut = true;
             let head: String = text.chars().take(120).collect();
-            let _ = write!(self.out, "<span class=\"{class}\">{}…\"</span> <i>({})</i>", esc(&head), bytes(text.len() as u64));
+            let _ = write!(
+                self.out,
+                "<span class=\"{class}\">{}…\"</span> <i>({})</i>",
+                esc(&head),
+                bytes(text.len() as u64)
+            );
         } else {
             let _ = write!(self.out, "<span class=\"{class}\">{}</span>", esc(text));
         }
@@ -121,7 +127,8 @@ impl Writer {
     }
 
     fn word(&mut self, rest: &str) -> usize {
-        let end = rest.find(|c: char| c.is_whitespace() || ",:{}[]\"".contains(c)).unwrap_or(rest.len()).max(1);
+        let end =
+            rest.find(|c: char| c.is_whitespace() || ",:{}[]\"".contains(c)).unwrap_or(rest.len()).max(1);
         let end = (end..=rest.len()).find(|at| rest.is_char_boundary(*at)).unwrap_or(rest.len());
         if self.html {
             let _ = write!(self.out, "<span class=\"n\">{}</span>", esc(&rest[..end]));

@@ -112,17 +112,8 @@ impl Console {
 }
 
 /// The addresses of pages; the forms of a page are sent to its own address.
-const PAGES: [&str; 9] = [
-    "/",
-    "/endpoints",
-    "/e/{ep}",
-    "/e/{ep}/{tab}",
-    "/jobs",
-    "/jobs/{id}",
-    "/keys",
-    "/secrets",
-    "/activity",
-];
+const PAGES: [&str; 9] =
+    ["/", "/endpoints", "/e/{ep}", "/e/{ep}/{tab}", "/jobs", "/jobs/{id}", "/keys", "/secrets", "/activity"];
 
 /// Every path of the console, for tests that go over all of them.
 pub fn paths() -> Vec<&'static str> {

@@ -74,15 +74,30 @@ mod tests {
 
     #[test]
     fn it_renders_and_cannot_do_anything() {
-        let html = render("# Head\n\n**b** [go](https://a.example/?q=1) `x`\n\n| a | b |\n|---|---|\n| 1 | 2 |\n");
-        for part in ["<p>Head</p>", "<strong>b</strong>", "<a href=\"https://a.example/?q=1\">", "<table>", "<code>x</code>"] {
+        let html =
+            render("# Head\n\n**b** [go](https://a.example/?q=1) `x`\n\n| a | b |\n|---|---|\n| 1 | 2 |\n");
+        for part in [
+            "<p>Head</p>",
+            "<strong>b</strong>",
+            "<a href=\"https://a.example/?q=1\">",
+            "<table>",
+            "<code>x</code>",
+        ] {
             assert!(html.contains(part), "{part} in {html}");
         }
         let hostile = "<script>alert(1)</script>\n\na <img src=x onerror=alert(1)> b\n\n[x](javascript:alert(1)) \
                        [y](data:text/html,z) <javascript:alert(2)>\n\n![pic](https://tracker.example/a.png)\n\n\
                        <iframe\nsrc=x>\n\n[z](JaVaScRiPt:alert(3))";
         let html = render(hostile);
-        for gone in ["<script", "<img", "<iframe", "href=\"javascript", "href=\"data", "href=\"JaVa", "tracker.example"] {
+        for gone in [
+            "<script",
+            "<img",
+            "<iframe",
+            "href=\"javascript",
+            "href=\"data",
+            "href=\"JaVa",
+            "tracker.example",
+        ] {
             assert!(!html.contains(gone), "{gone} in {html}");
         }
     }

@@ -53,7 +53,8 @@ fn base64_of(text: &str) -> Option<&str> {
 }
 
 fn decode(text: &str) -> Option<Vec<u8>> {
-    let decoded = STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).or_else(|_| STANDARD_NO_PAD.decode(text));
+    let decoded =
+        STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).or_else(|_| STANDARD_NO_PAD.decode(text));
     decoded.or_else(|_| STANDARD.decode(text.split_ascii_whitespace().collect::<String>())).ok()
 }
 
@@ -84,7 +85,11 @@ pub(crate) async fn serve(visit: Visit, Path(id): Path<String>, RawQuery(query):
     let text = output.output.pointer(query.get("at").unwrap_or_default()).and_then(Value::as_str);
     let file = text.and_then(base64_of).and_then(decode);
     let Some((file, (_, media))) = file.and_then(|file| sniff(&file).map(|kind| (file, kind))) else {
-        return plain(&Trouble::new(StatusCode::NOT_FOUND, "Not found", "the output has no picture, sound or film there"));
+        return plain(&Trouble::new(
+            StatusCode::NOT_FOUND,
+            "Not found",
+            "the output has no picture, sound or film there",
+        ));
     };
     let headers = [
         (header::CONTENT_TYPE, media),
@@ -131,7 +136,8 @@ mod tests {
         let lies = format!("data:text/html;base64,{png}");
         assert_eq!(glance(&lies).map(|found| found.1), Some("image/png"), "what is claimed is not believed");
         let html = STANDARD.encode("<html><script>alert(1)</script></html>".repeat(4));
-        let svg = format!("data:image/svg+xml;base64,{}", STANDARD.encode("<svg onload='alert(1)'/>".repeat(8)));
+        let svg =
+            format!("data:image/svg+xml;base64,{}", STANDARD.encode("<svg onload='alert(1)'/>".repeat(8)));
         for other in ["", "a", "data:", "data:;base64,", &html, &svg, &"é".repeat(60), &"A".repeat(100)] {
             assert_eq!(glance(other), None, "{other}");
         }

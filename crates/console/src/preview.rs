@@ -37,7 +37,9 @@ impl Parts<'_> {
         match value {
             Value::String(text) => self.text(text, at),
             Value::Array(rows) if is_table(rows) => self.table(rows, at),
-            Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_string) && !has_media(items) => {
+            Value::Array(items)
+                if !items.is_empty() && items.iter().all(Value::is_string) && !has_media(items) =>
+            {
                 self.stream(items, at);
             }
             Value::Array(items) => {
@@ -47,7 +49,11 @@ impl Parts<'_> {
             }
             Value::Object(fields) => {
                 for (name, item) in fields {
-                    self.walk(item, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), depth + 1);
+                    self.walk(
+                        item,
+                        &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")),
+                        depth + 1,
+                    );
                 }
             }
             _ => {}
@@ -75,10 +81,18 @@ impl Parts<'_> {
             let alt = if label.is_empty() { "the output".to_owned() } else { esc(&label) };
             let _ = match kind {
                 Kind::Image => write!(self.html, "<img src=\"{href}\" alt=\"Picture: {alt}\">"),
-                Kind::Audio => write!(self.html, "<audio controls preload=\"metadata\" src=\"{href}\"></audio>"),
-                Kind::Video => write!(self.html, "<video controls preload=\"metadata\" src=\"{href}\"></video>"),
+                Kind::Audio => {
+                    write!(self.html, "<audio controls preload=\"metadata\" src=\"{href}\"></audio>")
+                }
+                Kind::Video => {
+                    write!(self.html, "<video controls preload=\"metadata\" src=\"{href}\"></video>")
+                }
             };
-            let _ = write!(self.html, "<p class=\"muted\"><a href=\"{href}\" download>Download</a> · {media} · {}</p>", bytes(size));
+            let _ = write!(
+                self.html,
+                "<p class=\"muted\"><a href=\"{href}\" download>Download</a> · {media} · {}</p>",
+                bytes(size)
+            );
             self.end();
         } else if markdown::is_web(text) && !text.contains(char::is_whitespace) && text.len() < 2_000 {
             self.begin(at);
@@ -181,7 +195,10 @@ mod tests {
         assert_eq!(html.matches("<img").count(), 2);
         assert!(html.contains("/jobs/j1/media?at=%2Fimages%2F0"), "{html}");
         let html = render("j1", &json!([{"word": "a", "score": 0.5}, {"word": "b", "more": true}]));
-        assert!(html.contains("<th scope=\"col\">score</th>") && html.contains("<td class=\"num\">0.5</td>"), "{html}");
+        assert!(
+            html.contains("<th scope=\"col\">score</th>") && html.contains("<td class=\"num\">0.5</td>"),
+            "{html}"
+        );
         assert!(render("j1", &json!(["Hello", " wor", "ld"])).contains("Hello world"));
         assert!(render("j1", &json!({"text": "Steps:\n\n- one\n- two"})).contains("<li>one</li>"));
         assert_eq!(render("j1", &json!({"ok": true, "n": 3, "id": "abc"})), "");
@@ -205,11 +222,13 @@ mod tests {
 
     #[test]
     fn what_is_large_is_bounded() {
-        let deep = (0..200).fold(json!("some words that are long enough to be shown"), |inner, _| json!({"a": inner}));
+        let deep = (0..200)
+            .fold(json!("some words that are long enough to be shown"), |inner, _| json!({"a": inner}));
         assert_eq!(render("j", &deep), "");
         let rows: Vec<Value> = (0..50_000).map(|n| json!({"n": n})).collect();
         assert!(render("j", &rows.into()).len() < 10_000);
-        let many: Vec<Value> = (0..5_000).map(|n| json!([format!("text number {n} with many words in it")])).collect();
+        let many: Vec<Value> =
+            (0..5_000).map(|n| json!([format!("text number {n} with many words in it")])).collect();
         assert!(render("j", &many.into()).matches("<figure").count() <= MOST_PARTS);
     }
 }

@@ -84,7 +84,9 @@ impl Visit {
     /// What the visitor is called: the name of the key.
     pub(crate) fn name(&self) -> String {
         let key = self.console.inner.engine.vault().key(&KeyId::new(self.caller.name()));
-        key.map(|key| key.name).filter(|name| !name.is_empty()).unwrap_or_else(|| self.caller.name().to_owned())
+        key.map(|key| key.name)
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| self.caller.name().to_owned())
     }
 
     /// Whether a form is one of our own pages, for this visitor.
@@ -120,7 +122,8 @@ impl Console {
             }
             Err(error) => {
                 tracing::error!(%error, "a session could not be sealed");
-                (StatusCode::INTERNAL_SERVER_ERROR, "the session could not be sealed; see the server's log").into_response()
+                (StatusCode::INTERNAL_SERVER_ERROR, "the session could not be sealed; see the server's log")
+                    .into_response()
             }
         }
     }
@@ -172,7 +175,8 @@ fn not_signed_in(parts: &Parts) -> Response {
     let here = parts.uri.path_and_query().map_or("/", |here| here.as_str());
     // A form that was sent is gone; its page is not.
     let next: String = form_urlencoded::byte_serialize(here.as_bytes()).collect();
-    Redirect::to(&if here == "/" { "/sign-in".to_owned() } else { format!("/sign-in?next={next}") }).into_response()
+    Redirect::to(&if here == "/" { "/sign-in".to_owned() } else { format!("/sign-in?next={next}") })
+        .into_response()
 }
 
 #[derive(Template)]
@@ -187,12 +191,22 @@ struct SignIn<'a> {
 }
 
 /// `GET /sign-in`.
-pub(crate) async fn page(State(console): State<Console>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+pub(crate) async fn page(
+    State(console): State<Console>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     let query = Query::parse(query.as_deref().unwrap_or_default());
     sign_in_page(&console, &headers, query.get("next").unwrap_or("/"), None, StatusCode::OK)
 }
 
-fn sign_in_page(console: &Console, headers: &HeaderMap, next: &str, wrong: Option<String>, status: StatusCode) -> Response {
+fn sign_in_page(
+    console: &Console,
+    headers: &HeaderMap,
+    next: &str,
+    wrong: Option<String>,
+    status: StatusCode,
+) -> Response {
     let (style, icon) = (&*ASSETS.style.href, &*ASSETS.icon.href);
     let page = SignIn { theme: Theme::of(headers), style, icon, next, wrong, open: console.inner.open };
     crate::pages::html(status, page.render())
@@ -204,24 +218,36 @@ pub(crate) async fn sign_in(State(console): State<Console>, headers: HeaderMap, 
         return (StatusCode::FORBIDDEN, "this form is not one of this server's pages").into_response();
     }
     let Ok(form) = read(body, MOST).await else {
-        return (StatusCode::PAYLOAD_TOO_LARGE, "the form is larger than 16 KiB, or broke off").into_response();
+        return (StatusCode::PAYLOAD_TOO_LARGE, "the form is larger than 16 KiB, or broke off")
+            .into_response();
     };
     let (key, next) = (form.get("key").unwrap_or_default().trim(), form.get("next").unwrap_or("/"));
     match console.inner.engine.vault().key_caller(key) {
-        Ok(caller) if caller.name() != runyard_vault::OWNER => console.begin(Some(key.to_owned()), None, next),
+        Ok(caller) if caller.name() != runyard_vault::OWNER => {
+            console.begin(Some(key.to_owned()), None, next)
+        }
         Ok(_) => {
-            let wrong = "The owner's key is for the command line of this machine. Sign in with an API key.".to_owned();
+            let wrong = "The owner's key is for the command line of this machine. Sign in with an API key."
+                .to_owned();
             sign_in_page(&console, &headers, next, Some(wrong), StatusCode::FORBIDDEN)
         }
         Err(denied) => {
-            let wrong = if key.is_empty() { "Enter a key.".to_owned() } else { format!("That did not work: {denied}.") };
+            let wrong = if key.is_empty() {
+                "Enter a key.".to_owned()
+            } else {
+                format!("That did not work: {denied}.")
+            };
             sign_in_page(&console, &headers, next, Some(wrong), StatusCode::UNAUTHORIZED)
         }
     }
 }
 
 /// `GET /open/{token}`: the link of whoever started the server.
-pub(crate) async fn open(State(console): State<Console>, Path(token): Path<String>, headers: HeaderMap) -> Response {
+pub(crate) async fn open(
+    State(console): State<Console>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     if hash(&token) == hash(&console.inner.link) {
         return console.begin(None, Some(token), "/");
     }
@@ -267,7 +293,9 @@ mod tests {
         for own in ["/", "/jobs?status=FAILED", "/e/llm/requests"] {
             assert!(is_own_path(own), "{own}");
         }
-        for other in ["", "//evil.example", "/\\evil.example", "https://evil.example", "jobs", "/a b", "/\u{e9}"] {
+        for other in
+            ["", "//evil.example", "/\\evil.example", "https://evil.example", "jobs", "/a b", "/\u{e9}"]
+        {
             assert!(!is_own_path(other), "{other}");
         }
     }

@@ -132,12 +132,14 @@ fn ago(at: i64, now: i64) -> String {
 
 /// A moment of the calendar, in UTC.
 pub(crate) fn moment(at: i64) -> String {
-    Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+    Timestamp::from_millisecond(at)
+        .map_or_else(|_| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 /// The time of a log line: `14:03:59.120`.
 pub(crate) fn clock(at: i64) -> String {
-    Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |at| at.strftime("%H:%M:%S%.3f").to_string())
+    Timestamp::from_millisecond(at)
+        .map_or_else(|_| at.to_string(), |at| at.strftime("%H:%M:%S%.3f").to_string())
 }
 
 /// A moment as HTML: how long ago, and exactly when one looks closer.
@@ -201,7 +203,10 @@ mod tests {
 
     #[test]
     fn what_is_hostile_is_shown_and_not_done() {
-        assert_eq!(esc("<b a='\"'>&\u{1b}[31m\u{0}"), "&lt;b a=&#39;&quot;&#39;&gt;&amp;\u{fffd}[31m\u{fffd}");
+        assert_eq!(
+            esc("<b a='\"'>&\u{1b}[31m\u{0}"),
+            "&lt;b a=&#39;&quot;&#39;&gt;&amp;\u{fffd}[31m\u{fffd}"
+        );
         assert!(State::new(Tone::Bad, "<i>").pill().contains("&lt;i&gt;"));
     }
 

@@ -27,9 +27,18 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(crate) async fn load(visit: &Visit, ep: &str, tab: Tab, query: &Query) -> Result<(Self, Frame), Trouble> {
+    pub(crate) async fn load(
+        visit: &Visit,
+        ep: &str,
+        tab: Tab,
+        query: &Query,
+    ) -> Result<(Self, Frame), Trouble> {
         let endpoint: Endpoint = visit.get(&format!("/api/v1/endpoints/{ep}")).await?;
-        let title = if tab == Tab::Overview { endpoint.name.clone() } else { format!("{} · {}", tab.name(), endpoint.name) };
+        let title = if tab == Tab::Overview {
+            endpoint.name.clone()
+        } else {
+            format!("{} · {}", tab.name(), endpoint.name)
+        };
         // Its name may have been another: the address is the one that it has now.
         let mut frame = Frame::new(visit, "/endpoints", &title, &tab.href(&endpoint.name), query);
         frame.crumbs = vec![("/endpoints".into(), "Endpoints".into())];
@@ -97,10 +106,12 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Overv
     let (head, mut frame) = Head::load(visit, ep, Tab::Overview, query).await?;
     let name = head.endpoint.name.clone();
     frame.same.cli = vec![format!("runyard endpoints show {name}"), format!("runyard why {name}")];
-    frame.same.api = vec![format!("GET /api/v1/endpoints/{name}"), format!("GET /api/v1/endpoints/{name}/why")];
+    frame.same.api =
+        vec![format!("GET /api/v1/endpoints/{name}"), format!("GET /api/v1/endpoints/{name}/why")];
     let why: Why = visit.get(&format!("/api/v1/endpoints/{name}/why")).await?;
     let pulse = Pulse::load(visit, Some(&name)).await?;
-    let failed: Jobs = visit.get(&format!("/api/v1/jobs?endpoint={name}&status=FAILED&limit={FAILURES}")).await?;
+    let failed: Jobs =
+        visit.get(&format!("/api/v1/jobs?endpoint={name}&status=FAILED&limit={FAILURES}")).await?;
     let latest: Jobs = visit.get(&format!("/api/v1/jobs?endpoint={name}&limit=6")).await?;
     let Releases { releases } = visit.get(&format!("/api/v1/endpoints/{name}/releases")).await?;
     let mode = Mode::of(query.get("mode").unwrap_or("runsync"));

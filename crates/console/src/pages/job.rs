@@ -67,7 +67,11 @@ impl Sheet {
     pub(crate) async fn load(visit: &Visit, id: &str) -> Result<Self, Trouble> {
         let bytes = visit.bytes(&format!("/api/v1/jobs/{}", encoded(id))).await?;
         let unreadable = |error: serde_json::Error| {
-            Trouble::new(http::StatusCode::INTERNAL_SERVER_ERROR, "Internal error", format!("the job cannot be read: {error}"))
+            Trouble::new(
+                http::StatusCode::INTERNAL_SERVER_ERROR,
+                "Internal error",
+                format!("the job cannot be read: {error}"),
+            )
         };
         let job: Job = serde_json::from_slice(&bytes).map_err(unreadable)?;
         let payloads: Payloads<'_> = serde_json::from_slice(&bytes).map_err(unreadable)?;
@@ -130,7 +134,8 @@ async fn parts(visit: &Visit, job: &Job) -> Result<String, Trouble> {
     if parts.is_empty() {
         return Ok(String::new());
     }
-    let values: Vec<Value> = parts.iter().map(|part| serde_json::from_str(part.output.get()).unwrap_or_default()).collect();
+    let values: Vec<Value> =
+        parts.iter().map(|part| serde_json::from_str(part.output.get()).unwrap_or_default()).collect();
     if values.iter().all(Value::is_string) {
         let mut text: String = values.iter().filter_map(Value::as_str).collect();
         if more {
@@ -161,7 +166,13 @@ fn phases(job: &Job, worker: Option<&Worker>, now: i64) -> (Vec<Phase>, i64, i64
     let mut add = |name: &str, start: i64, to: Option<i64>, tone: Tone| {
         let (start, stop) = (start.max(from), to.unwrap_or(end).min(end));
         if stop >= start {
-            phases.push(Phase { name: name.to_owned(), from: start, to: stop, tone, open: to.is_none() && !job.is_over() });
+            phases.push(Phase {
+                name: name.to_owned(),
+                from: start,
+                to: stop,
+                tone,
+                open: to.is_none() && !job.is_over(),
+            });
         }
     };
     let taken = job.started_at.or(job.ended_at);
@@ -202,11 +213,8 @@ pub(crate) async fn load(visit: &Visit, id: &str, query: &Query) -> Result<Page,
     let job = &sheet.job;
     let mut frame = Frame::new(visit, "/jobs", &format!("Job {}", job.short()), &job.href(), query);
     frame.crumbs = vec![("/jobs".into(), "Jobs".into())];
-    frame.same.cli = vec![
-        format!("runyard status {id}"),
-        format!("runyard why {id}"),
-        format!("runyard logs --job {id}"),
-    ];
+    frame.same.cli =
+        vec![format!("runyard status {id}"), format!("runyard why {id}"), format!("runyard logs --job {id}")];
     frame.same.api = vec![
         format!("GET /api/v1/jobs/{id}"),
         format!("GET /api/v1/jobs/{id}/why"),
@@ -241,7 +249,8 @@ mod tests {
         }))
         .expect("a worker");
         let (phases_of, from, to) = phases(&job, Some(&worker), 9000);
-        let named: Vec<(&str, i64, i64)> = phases_of.iter().map(|p| (p.name.as_str(), p.from, p.to)).collect();
+        let named: Vec<(&str, i64, i64)> =
+            phases_of.iter().map(|p| (p.name.as_str(), p.from, p.to)).collect();
         let expected = [
             ("In the queue", 1000, 4000),
             ("Worker: process", 1100, 1500),

@@ -4,8 +4,8 @@ use askama::Template;
 
 use crate::call::{Trouble, encoded};
 use crate::frame::Frame;
-use crate::pages::page;
 use crate::pages::overview::Endpoints;
+use crate::pages::page;
 use crate::pages::pulse::Jobs as Answer;
 use crate::place::Query;
 use crate::session::Visit;
@@ -53,13 +53,18 @@ impl Jobs {
     }
 
     fn newer_words(&self) -> String {
-        if self.newer >= NEWER { format!("{NEWER} or more new jobs") } else { show::count(self.newer as u64, "new job") }
+        if self.newer >= NEWER {
+            format!("{NEWER} or more new jobs")
+        } else {
+            show::count(self.newer as u64, "new job")
+        }
     }
 }
 
 /// Loads it.
 pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Jobs, Trouble> {
-    let (endpoint, status) = (query.get("endpoint").unwrap_or_default(), query.get("status").unwrap_or_default());
+    let (endpoint, status) =
+        (query.get("endpoint").unwrap_or_default(), query.get("status").unwrap_or_default());
     let mut filter = String::new();
     for (key, value) in [("endpoint", endpoint), ("status", status)] {
         if !value.is_empty() {
@@ -77,7 +82,9 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Jobs, Trouble> 
     jobs.truncate(ROWS);
 
     let mut frame = Frame::new(visit, "/jobs", "Jobs", "/jobs", query);
-    if top.is_empty() && let Some(first) = jobs.first() {
+    if top.is_empty()
+        && let Some(first) = jobs.first()
+    {
         let page = format!("/jobs?{}", query.with("top", &first.id));
         frame.stream = Some(format!("/ui/events?page={}", encoded(&page)));
     }

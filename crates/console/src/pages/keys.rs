@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::call::Trouble;
 use crate::frame::Frame;
-use crate::pages::page;
 use crate::pages::overview::Endpoints;
+use crate::pages::page;
 use crate::place::Query;
 use crate::session::Visit;
 use crate::views::Key;
@@ -46,8 +46,10 @@ page!(Keys: );
 pub(crate) async fn load(visit: &Visit, query: &Query, made: Option<Made>) -> Result<Keys, Trouble> {
     let mut frame = Frame::new(visit, "/keys", "Keys", "/keys", query);
     frame.stream = None;
-    frame.same.cli = vec!["runyard keys list".into(), "runyard keys create --endpoint EP --access run".into()];
-    frame.same.api = vec!["GET /api/v1/keys".into(), "POST /api/v1/keys {\"name\": …, \"access\": \"run\"}".into()];
+    frame.same.cli =
+        vec!["runyard keys list".into(), "runyard keys create --endpoint EP --access run".into()];
+    frame.same.api =
+        vec!["GET /api/v1/keys".into(), "POST /api/v1/keys {\"name\": …, \"access\": \"run\"}".into()];
     let List { mut keys } = visit.get("/api/v1/keys").await?;
     keys.sort_by_key(|key| std::cmp::Reverse(key.created_at));
     let (keys, mut ended): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(Key::is_live);

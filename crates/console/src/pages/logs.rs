@@ -46,7 +46,8 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Logs,
     let (head, mut frame) = Head::load(visit, ep, Tab::Logs, query).await?;
     let name = &head.endpoint.name;
     let value = |key: &str| query.get(key).unwrap_or_default().to_owned();
-    let (text, level, worker, job, build) = (value("q"), value("level"), value("worker"), value("job"), value("build"));
+    let (text, level, worker, job, build) =
+        (value("q"), value("level"), value("worker"), value("job"), value("build"));
     let mut path = format!("/api/v1/logs?endpoint={name}&limit={LINES}");
     let mut command = format!("runyard logs {name}");
     for (key, flag, value) in [
@@ -64,5 +65,15 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Logs,
     frame.same.cli = vec![format!("{command} -f")];
     frame.same.api = vec![format!("GET {path}&follow=true")];
     let Records { records } = visit.get(&path).await?;
-    Ok(Logs { head, frame, records, text, level, worker, job, build, levels: ["debug", "info", "warn", "error"] })
+    Ok(Logs {
+        head,
+        frame,
+        records,
+        text,
+        level,
+        worker,
+        job,
+        build,
+        levels: ["debug", "info", "warn", "error"],
+    })
 }

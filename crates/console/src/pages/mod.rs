@@ -110,7 +110,8 @@ pub(crate) fn html(status: StatusCode, rendered: askama::Result<String>) -> Resp
         }
         Err(error) => {
             tracing::error!(%error, "a page could not be rendered");
-            (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be rendered; see the server's log").into_response()
+            (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be rendered; see the server's log")
+                .into_response()
         }
     }
 }

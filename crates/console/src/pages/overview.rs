@@ -31,7 +31,6 @@ pub(crate) struct Records {
 #[serde(rename_all = "camelCase")]
 struct Info {
     version: String,
-    gpus: u32,
     boundary: String,
     draining: bool,
     disk: Disk,
@@ -51,9 +50,20 @@ impl Disk {
 }
 
 /// A GPU, and who has it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Gpu {
     index: u32,
-    holder: Option<(String, String)>,
+    #[serde(rename = "type")]
+    kind: String,
+    free: bool,
+    worker: Option<String>,
+    endpoint_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Gpus {
+    gpus: Vec<Gpu>,
 }
 
 #[derive(Template)]
@@ -83,16 +93,13 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Overview, Troub
     frame.same.api = vec!["GET /api/v1/info".into(), "GET /api/v1/endpoints".into()];
     let info: Info = visit.get("/api/v1/info").await?;
     let Endpoints { endpoints } = visit.get("/api/v1/endpoints").await?;
-    let Workers { workers } = visit.get("/api/v1/workers").await?;
+    let Gpus { mut gpus } = visit.get("/api/v1/gpus").await?;
+    gpus.truncate(64);
     let Jobs { jobs: failures } = visit.get("/api/v1/jobs?status=FAILED&limit=6").await?;
     // Who may not read the audit log sees the rest.
     let records = match visit.get::<Records>("/api/v1/audit?limit=8").await {
         Ok(list) => list.records,
         Err(_) => Vec::new(),
-    };
-    let holder = |index: u32| {
-        let worker = workers.iter().find(|worker| !worker.is_gone() && worker.gpus.contains(&index))?;
-        Some((worker.endpoint_name.clone().unwrap_or_default(), worker.id.clone()))
     };
     let sum = |of: fn(&Endpoint) -> u32| endpoints.iter().map(of).sum::<u32>();
     Ok(Overview {
@@ -102,7 +109,7 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Overview, Troub
         waiting: endpoints.iter().map(|e| e.jobs.waiting).sum(),
         running: endpoints.iter().map(|e| e.jobs.running).sum(),
         attention: endpoints.iter().filter(|e| e.needs_attention()).cloned().collect(),
-        gpus: (0..info.gpus.min(64)).map(|index| Gpu { index, holder: holder(index) }).collect(),
+        gpus,
         pulse: Pulse::load(visit, None).await?,
         frame,
         info,

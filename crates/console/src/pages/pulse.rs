@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn jobs_are_counted_in_their_minute() {
-        let jobs = [job("a", "COMPLETED", 60_000), job("a", "FAILED", 119_999), job("b", "IN_QUEUE", 120_000)];
+        let jobs =
+            [job("a", "COMPLETED", 60_000), job("a", "FAILED", 119_999), job("b", "IN_QUEUE", 120_000)];
         let pulse = Pulse::of(&jobs, 60_000);
         assert_eq!((pulse.all.submitted[0], pulse.all.submitted[1], pulse.all.failures()), (2, 1, 1));
         assert_eq!((pulse.endpoint("a").jobs(), pulse.endpoint("none").jobs()), (2, 0));

@@ -64,10 +64,12 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Relea
         format!("GET /api/v1/endpoints/{name}/diff?from=&to="),
         format!("POST /api/v1/endpoints/{name}/rollback {{\"to\": N}}"),
     ];
-    let endpoint::Releases { mut releases } = visit.get(&format!("/api/v1/endpoints/{name}/releases")).await?;
+    let endpoint::Releases { mut releases } =
+        visit.get(&format!("/api/v1/endpoints/{name}/releases")).await?;
     releases.sort_by_key(|release| std::cmp::Reverse(release.number));
     let number = |key: &str| query.get(key).and_then(|text| text.parse::<u32>().ok());
-    let to = number("to").or_else(|| releases.first().filter(|_| releases.len() > 1).map(|release| release.number));
+    let to = number("to")
+        .or_else(|| releases.first().filter(|_| releases.len() > 1).map(|release| release.number));
     let diff = match to {
         Some(to) => {
             let from = number("from").map_or_else(String::new, |from| format!("&from={from}"));

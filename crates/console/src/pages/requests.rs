@@ -68,7 +68,12 @@ pub(crate) async fn refused(visit: &Visit, ep: &str, form: &Form, why: String) -
     build(visit, ep, &Query::default(), Some((form, why))).await
 }
 
-async fn build(visit: &Visit, ep: &str, query: &Query, refused: Option<(&Form, String)>) -> Result<Requests, Trouble> {
+async fn build(
+    visit: &Visit,
+    ep: &str,
+    query: &Query,
+    refused: Option<(&Form, String)>,
+) -> Result<Requests, Trouble> {
     let (head, mut frame) = Head::load(visit, ep, Tab::Requests, query).await?;
     let name = &head.endpoint.name;
     let mode = refused.as_ref().and_then(|(form, _)| form.get("mode")).or(query.get("mode"));
@@ -81,13 +86,17 @@ async fn build(visit: &Visit, ep: &str, query: &Query, refused: Option<(&Form, S
     let typed = refused.as_ref().and_then(|(form, _)| form.get("input")).map(str::to_owned);
     let sent = sheet.as_ref().map(|sheet| sheet.raw_input.clone()).filter(|raw| raw.len() < MOST_INPUT);
     let newest = match (&typed, &sent, recent.first()) {
-        (None, None, Some(job)) => Some(Sheet::load(visit, &job.id).await?.raw_input).filter(|raw| raw.len() < MOST_INPUT),
+        (None, None, Some(job)) => {
+            Some(Sheet::load(visit, &job.id).await?.raw_input).filter(|raw| raw.len() < MOST_INPUT)
+        }
         _ => None,
     };
-    let input = typed.or_else(|| sent.or(newest).map(|raw| json::indented(&raw))).unwrap_or_else(|| FIRST.to_owned());
+    let input =
+        typed.or_else(|| sent.or(newest).map(|raw| json::indented(&raw))).unwrap_or_else(|| FIRST.to_owned());
     let inner = &visit.console.inner;
     let snippets = code::snippets(&inner.url, name, mode, &input, inner.open);
-    frame.same.cli = snippets.iter().filter(|snippet| snippet.id == "cli").map(|snippet| snippet.code.clone()).collect();
+    frame.same.cli =
+        snippets.iter().filter(|snippet| snippet.id == "cli").map(|snippet| snippet.code.clone()).collect();
     let word = if mode == Mode::RunSync { "runsync" } else { "run" };
     frame.same.api = vec![format!("POST /v2/{name}/{word} {{\"input\": …}}")];
     let fields = fields(&input);
@@ -140,7 +149,8 @@ pub(crate) fn input_of(form: &Form) -> Result<String, String> {
         };
     }
     let mut object = serde_json::Map::new();
-    for (name, value) in form.pairs().filter_map(|(name, value)| Some((name.strip_prefix("field.")?, value))) {
+    for (name, value) in form.pairs().filter_map(|(name, value)| Some((name.strip_prefix("field.")?, value)))
+    {
         let (kind, name) = name.split_once('.').unwrap_or(("text", name));
         let value = match kind {
             "number" => serde_json::from_str::<serde_json::Number>(value.trim())
@@ -163,7 +173,8 @@ mod tests {
         let input = r#"{"prompt":"a & b","steps":12,"fast":true}"#;
         let kinds: Vec<&str> = fields(input).iter().map(|field| field.kind).collect();
         assert_eq!(kinds, ["bool", "text", "number"]);
-        let form = Form::parse(b"as=form&field.text.prompt=a+%26+b&field.number.steps=12&field.bool.fast=true");
+        let form =
+            Form::parse(b"as=form&field.text.prompt=a+%26+b&field.number.steps=12&field.bool.fast=true");
         let made: serde_json::Value = serde_json::from_str(&input_of(&form).expect("a form")).expect("JSON");
         assert_eq!(made, serde_json::from_str::<serde_json::Value>(input).expect("JSON"));
         let why = input_of(&Form::parse(b"as=form&field.number.steps=x")).expect_err("no number");

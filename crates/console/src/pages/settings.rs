@@ -10,7 +10,7 @@ use crate::pages::endpoint::{self, Head};
 use crate::pages::page;
 use crate::place::{Query, Tab};
 use crate::session::Visit;
-use crate::views::Release;
+use crate::views::{Release, wish};
 
 /// A setting as people read it. Times are shown in `unit` and kept in milliseconds where `scale` says so.
 struct Known {
@@ -21,7 +21,13 @@ struct Known {
     help: &'static str,
 }
 
-const fn known(name: &'static str, label: &'static str, unit: &'static str, scale: i64, help: &'static str) -> Known {
+const fn known(
+    name: &'static str,
+    label: &'static str,
+    unit: &'static str,
+    scale: i64,
+    help: &'static str,
+) -> Known {
     Known { name, label, unit, scale, help }
 }
 
@@ -30,27 +36,69 @@ const GROUPS: [(&str, &[Known]); 4] = [
     (
         "Workers",
         &[
-            known("workers_min", "Always kept", "workers", 1, "Kept also without jobs; 0 lets the endpoint sleep."),
+            known(
+                "workers_min",
+                "Always kept",
+                "workers",
+                1,
+                "Kept also without jobs; 0 lets the endpoint sleep.",
+            ),
             known("workers_max", "At most", "workers", 1, "0 stops the endpoint: jobs wait."),
-            known("gpus", "GPUs of each", "GPUs", 1, "Another number replaces the workers."),
-            known("concurrency", "Jobs at once", "a worker", 1, "How many jobs one worker is expected to run at once."),
+            known(
+                "gpus",
+                "GPUs of each",
+                "",
+                1,
+                "How many, or kinds in order of preference: 24GB, A100. Another wish replaces the workers.",
+            ),
+            known(
+                "concurrency",
+                "Jobs at once",
+                "a worker",
+                1,
+                "How many jobs one worker is expected to run at once.",
+            ),
             known("idle_timeout_s", "Idle before it stops", "s", 1, "1 to 3600 seconds."),
-            known("start_timeout_s", "Longest start", "s", 1, "A worker that has not asked for a job by then has failed to start."),
+            known(
+                "start_timeout_s",
+                "Longest start",
+                "s",
+                1,
+                "A worker that has not asked for a job by then has failed to start.",
+            ),
         ],
     ),
     (
         "Jobs",
         &[
-            known("execution_timeout_ms", "Longest run", "s", 1000, "Of the handler, for one job; 0 is no limit."),
+            known(
+                "execution_timeout_ms",
+                "Longest run",
+                "s",
+                1000,
+                "Of the handler, for one job; 0 is no limit.",
+            ),
             known("ttl_ms", "Longest life", "s", 1000, "Queue and run together, from submission."),
-            known("requeues", "Requeued", "times", 1, "How often a job goes back to the queue after its worker was lost."),
+            known(
+                "requeues",
+                "Requeued",
+                "times",
+                1,
+                "How often a job goes back to the queue after its worker was lost.",
+            ),
             known("retention_ms", "Results are kept", "s", 1000, "From the end of the job."),
             known("queue_limit", "Most in the queue", "jobs", 1, "More are refused; 0 is no limit."),
         ],
     ),
     (
         "Scaling",
-        &[known("scaler", "Value of the scaler", "", 1, "Seconds that a job may wait, or jobs for each worker.")],
+        &[known(
+            "scaler",
+            "Value of the scaler",
+            "",
+            1,
+            "Seconds that a job may wait, or jobs for each worker.",
+        )],
     ),
     (
         "Ending jobs",
@@ -151,6 +199,7 @@ fn variables(release: &Release) -> Vec<Variable> {
 fn shown(field: &Known, settings: &Map<String, Value>) -> String {
     let value = settings.get(field.name).unwrap_or(&Value::Null);
     match (field.name, value) {
+        ("gpus", value) => wish(value),
         ("scaler", value) => value["value"].to_string().trim_end_matches(".0").to_owned(),
         (_, Value::Number(number)) if field.scale > 1 => {
             let ms = number.as_f64().unwrap_or_default();
@@ -158,6 +207,19 @@ fn shown(field: &Known, settings: &Map<String, Value>) -> String {
         }
         (_, value) => value.to_string(),
     }
+}
+
+/// A wish for GPUs that is another than now, as the API takes it: what is no number is kinds, and the API knows them.
+fn gpus(text: &str, now: &Map<String, Value>) -> Option<Value> {
+    if now.get("gpus").map(wish).as_deref() == Some(text) {
+        return None;
+    }
+    let kinds: Vec<&str> = text.split(',').map(str::trim).filter(|kind| !kind.is_empty()).collect();
+    Some(match (text.parse::<u32>(), kinds.as_slice()) {
+        (Ok(count), _) => json!(count),
+        (_, [one]) => json!(one),
+        (_, kinds) => json!(kinds),
+    })
 }
 
 /// The most important settings as the file says them.
@@ -176,7 +238,13 @@ pub(crate) fn changes(form: &Form, now: &Map<String, Value>) -> Result<Map<Strin
     let mut changed = Map::new();
     for field in GROUPS.iter().flat_map(|(_, fields)| fields.iter()) {
         let Some(text) = form.get(field.name).map(str::trim) else { continue };
-        let wrong = || format!("{} is '{}': it must be a number", field.label, text.chars().take(40).collect::<String>());
+        if field.name == "gpus" {
+            changed.extend(gpus(text, now).map(|wish| ("gpus".to_owned(), wish)));
+            continue;
+        }
+        let wrong = || {
+            format!("{} is '{}': it must be a number", field.label, text.chars().take(40).collect::<String>())
+        };
         let number: f64 = text.parse().map_err(|_| wrong())?;
         if !number.is_finite() {
             return Err(wrong());
@@ -212,6 +280,9 @@ mod tests {
         let form = Form::parse(b"execution_timeout_ms=1.5&scaler=2&scaler_type=REQUEST_COUNT");
         let expected = json!({"execution_timeout_ms": 1500, "scaler": {"type": "REQUEST_COUNT", "value": 2}});
         assert_eq!(Value::Object(changes(&form, &now).expect("numbers")), expected);
+        let gpus = |text: &str| Value::Object(changes(&Form::parse(text.as_bytes()), &now).expect("a wish"));
+        assert_eq!(gpus("gpus=2"), json!({"gpus": 2}));
+        assert_eq!(gpus("gpus=24GB%2C+A100"), json!({"gpus": ["24GB", "A100"]}));
         for bad in ["workers_max=many", "workers_max=", "workers_max=inf"] {
             let why = changes(&Form::parse(bad.as_bytes()), &now).expect_err("not a number");
             assert!(why.starts_with("At most is"), "{why}");
@@ -220,10 +291,13 @@ mod tests {
 
     #[test]
     fn times_are_shown_in_their_unit() {
-        let Value::Object(now) = json!({"execution_timeout_ms": 1500, "scaler": {"type": "QUEUE_DELAY", "value": 4.0}}) else {
+        let Value::Object(now) =
+            json!({"execution_timeout_ms": 1500, "scaler": {"type": "QUEUE_DELAY", "value": 4.0}})
+        else {
             return;
         };
-        let find = |name: &str| GROUPS.iter().flat_map(|(_, fields)| fields.iter()).find(|field| field.name == name);
+        let find =
+            |name: &str| GROUPS.iter().flat_map(|(_, fields)| fields.iter()).find(|field| field.name == name);
         assert_eq!(find("execution_timeout_ms").map(|field| shown(field, &now)).as_deref(), Some("1.5"));
         assert_eq!(find("scaler").map(|field| shown(field, &now)).as_deref(), Some("4"));
     }

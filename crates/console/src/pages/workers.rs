@@ -32,7 +32,8 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Worke
     frame.same.cli = vec![format!("runyard workers {name}"), format!("runyard restart {name}")];
     frame.same.api = vec![format!("GET /api/v1/workers?endpoint={name}")];
     let list: overview::Workers = visit.get(&format!("/api/v1/workers?endpoint={name}")).await?;
-    let (mut gone, mut live): (Vec<Worker>, Vec<Worker>) = list.workers.into_iter().partition(Worker::is_gone);
+    let (mut gone, mut live): (Vec<Worker>, Vec<Worker>) =
+        list.workers.into_iter().partition(Worker::is_gone);
     // In the order in which they came, so that no row jumps when another changes.
     live.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     gone.sort_by_key(|worker| std::cmp::Reverse(worker.ended_at));

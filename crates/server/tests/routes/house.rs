@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response};
+use runyard_console::Console;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
     Access, Endpoint, EndpointId, Job, KeyRecord, Settings, Timestamp, WaitReason, WorkerId, WorkerRecord,
@@ -218,9 +219,18 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
         rest: runyard_manage::RestOptions::default(),
         sign_in: runyard_manage::SignInOptions::default(),
     });
-    runyard_gateway::job_routes(gateway.clone())
-        .merge(runyard_gateway::worker_routes(gateway))
-        .merge(manage.routes())
+    let jobs = runyard_gateway::job_routes(gateway.clone());
+    let calls = manage.routes();
+    let console = Console::new(runyard_console::Options {
+        engine: engine.clone(),
+        runtime: Arc::new(FakeRuntime::new()),
+        api: jobs.clone().merge(calls.clone()),
+        url: "http://runyard.test".to_owned(),
+        open: false,
+    });
+    jobs.merge(runyard_gateway::worker_routes(gateway))
+        .merge(calls)
+        .merge(console.routes())
         .merge(manage.sessions())
         .merge(manage.rest_routes())
         .merge(manage.doors())

@@ -3,6 +3,7 @@
 //! here fails the test.
 
 mod document;
+mod console;
 mod doors;
 mod house;
 mod table;

@@ -1,5 +1,5 @@
-//! What the tests need of the machine: Linux, Python, strace, a container engine. What is missing is installed where that can be
-//! done, else named with the command that does it.
+//! What the tests need of the machine: Linux, Python, strace, a container engine, a browser. What is missing is
+//! installed where that can be done, else named with the command that does it.
 
 use std::process::{Command, Stdio};
 
@@ -36,6 +36,12 @@ pub fn prepare(optional: bool) -> anyhow::Result<()> {
     }
     if !succeeds("pebble", &["-h"]) {
         missing.push("pebble");
+    }
+    if !succeeds("chromium", &["--version"]) {
+        missing.push("chromium");
+    }
+    if !succeeds("npm", &["--version"]) {
+        missing.push("npm");
     }
     if !succeeds("ip", &["-V"]) {
         missing.push("iproute2");
