@@ -94,7 +94,7 @@ def test_a_request_is_sent_and_its_result_job_and_logs_are_seen(page, house):
     job = re.search(r"job=([\w-]+)", page.path).group(1)
 
     page.go(f"{page.base}/jobs/{job}")
-    page.shows("it completed", ".why")
+    page.shows("It completed", ".why")
     page.shows("prompt is a small cat", ".log")
     assert house.wire.job(job)["status"] == "COMPLETED"
     page.go(f"{page.base}/e/pictures/logs?q=small")

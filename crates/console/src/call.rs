@@ -141,7 +141,8 @@ impl Visit {
     }
 }
 
-fn trouble(status: StatusCode, body: &[u8]) -> Trouble {
+/// An error of the API, read.
+pub(crate) fn trouble(status: StatusCode, body: &[u8]) -> Trouble {
     let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
     let title = problem.title.unwrap_or_else(|| status.canonical_reason().unwrap_or("Error").to_owned());
     let detail = problem.detail.or(problem.error).unwrap_or_else(|| format!("the server answered {status}"));

@@ -200,7 +200,7 @@ mod tests {
             "{html}"
         );
         assert!(render("j1", &json!(["Hello", " wor", "ld"])).contains("Hello world"));
-        assert!(render("j1", &json!({"text": "Steps:\n\n- one\n- two"})).contains("<li>one</li>"));
+        assert!(render("j1", &json!({"text": "Steps:\n\n- one\n- two of them"})).contains("<li>one</li>"));
         assert_eq!(render("j1", &json!({"ok": true, "n": 3, "id": "abc"})), "");
     }
 

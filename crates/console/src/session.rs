@@ -1,20 +1,23 @@
-//! Who looks. A person signs in with an API key and gets a cookie, in which that key is sealed: so a session opens what
-//! its key opens and ends with it, and nothing is kept here. Whoever started the server may follow its link instead.
+//! Who looks. A person signs in with an API key, or at the identity provider, and gets the cookie of a session that the
+//! API keeps (`/auth/session`); nothing is kept here. Whoever started the server may follow its link instead.
 //! Forms carry a number that belongs to the cookie and that pages of others cannot know.
 
 use askama::Template;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use runyard_domain::KeyId;
 use runyard_manage::Peer;
 use runyard_vault::{Caller, hash};
 use serde::{Deserialize, Serialize};
+use tower::ServiceExt as _;
 
 use crate::Console;
 use crate::assets::ASSETS;
+use crate::call::{Trouble, trouble};
 use crate::forms::{Form, read};
 use crate::frame::{Flash, Theme};
 use crate::place::Query;
@@ -34,15 +37,15 @@ const LASTS_S: i64 = 12 * 3600;
 /// The largest form that signs in, in bytes.
 const MOST: usize = 16 << 10;
 
-/// What is sealed in the cookie.
+/// What is sealed in the cookie of whoever followed the link: it holds as long as the server runs.
 #[derive(Serialize, Deserialize)]
 struct Sealed {
-    /// The key that opened it; none where the link did.
-    key: Option<String>,
-    /// The link, where that opened it: it holds as long as the server runs.
-    link: Option<String>,
+    link: String,
     until: i64,
 }
+
+/// A session that began, as the API tells it: in cookies.
+struct Begun(Vec<HeaderValue>);
 
 /// A request of somebody who is signed in.
 #[derive(Clone)]
@@ -97,35 +100,48 @@ impl Visit {
 }
 
 impl Console {
+    /// Whose cookie it is: a session of `/auth/session` or of the identity provider, or that of the link.
     fn caller(&self, cookie: &str) -> Option<Caller> {
         let vault = self.inner.engine.vault();
-        let sealed: Sealed = serde_json::from_str(&vault.open_text(PLACE, cookie).ok()?).ok()?;
-        if sealed.until <= self.inner.engine.now().0 {
-            return None;
+        if let Ok(caller) = vault.key_caller(cookie) {
+            return caller.is_session().then_some(caller);
         }
-        match (sealed.key, sealed.link) {
-            (Some(key), _) => vault.key_caller(&key).ok(),
-            (None, Some(link)) => (hash(&link) == hash(&self.inner.link)).then(|| vault.local_caller()),
-            (None, None) => None,
+        let sealed: Sealed = serde_json::from_str(&vault.open_text(PLACE, cookie).ok()?).ok()?;
+        let holds = sealed.until > self.inner.engine.now().0 && hash(&sealed.link) == hash(&self.inner.link);
+        holds.then(|| vault.local_caller())
+    }
+
+    /// The cookie of whoever followed the link.
+    fn begin(&self, link: String) -> Response {
+        let until = self.inner.engine.now().0 + LASTS_S * 1_000;
+        let text = serde_json::to_string(&Sealed { link, until }).unwrap_or_default();
+        match self.inner.engine.vault().seal_text(PLACE, &text) {
+            Ok(sealed) => go_on(vec![self.cookie(COOKIE, &sealed, LASTS_S)], "/"),
+            Err(error) => {
+                tracing::error!(%error, "a session could not be sealed");
+                let words = "the session could not be sealed; see the server's log";
+                (StatusCode::INTERNAL_SERVER_ERROR, words).into_response()
+            }
         }
     }
 
-    fn begin(&self, key: Option<String>, link: Option<String>, next: &str) -> Response {
-        let until = self.inner.engine.now().0 + LASTS_S * 1_000;
-        let text = serde_json::to_string(&Sealed { key, link, until }).unwrap_or_default();
-        match self.inner.engine.vault().seal_text(PLACE, &text) {
-            Ok(sealed) => {
-                let next = if is_own_path(next) { next } else { "/" };
-                let mut response = Redirect::to(next).into_response();
-                response.headers_mut().append(header::SET_COOKIE, self.cookie(COOKIE, &sealed, LASTS_S));
-                response
-            }
-            Err(error) => {
-                tracing::error!(%error, "a session could not be sealed");
-                (StatusCode::INTERNAL_SERVER_ERROR, "the session could not be sealed; see the server's log")
-                    .into_response()
-            }
+    /// Begins a session with a key, as the API does.
+    async fn with_key(&self, key: &str, peer: Option<Peer>) -> Result<Begun, Trouble> {
+        let body = Body::from(serde_json::json!({"key": key}).to_string());
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from_static("/auth/session");
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
         }
+        let Ok(response) = self.inner.api.clone().oneshot(request).await;
+        let cookies = response.headers().get_all(header::SET_COOKIE).iter().cloned().collect();
+        if response.status().is_success() {
+            return Ok(Begun(cookies));
+        }
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), MOST).await.unwrap_or_default();
+        Err(trouble(status, &body))
     }
 
     /// A cookie for pages of this server, kept for so many seconds.
@@ -213,7 +229,7 @@ fn sign_in_page(
 }
 
 /// `POST /sign-in`: a key becomes a session.
-pub(crate) async fn sign_in(State(console): State<Console>, headers: HeaderMap, body: Body) -> Response {
+pub(crate) async fn sign_in(State(console): State<Console>, peer: Option<Extension<Peer>>, headers: HeaderMap, body: Body) -> Response {
     if !console.is_own_page(&headers) {
         return (StatusCode::FORBIDDEN, "this form is not one of this server's pages").into_response();
     }
@@ -222,24 +238,25 @@ pub(crate) async fn sign_in(State(console): State<Console>, headers: HeaderMap, 
             .into_response();
     };
     let (key, next) = (form.get("key").unwrap_or_default().trim(), form.get("next").unwrap_or("/"));
-    match console.inner.engine.vault().key_caller(key) {
-        Ok(caller) if caller.name() != runyard_vault::OWNER => {
-            console.begin(Some(key.to_owned()), None, next)
-        }
-        Ok(_) => {
-            let wrong = "The owner's key is for the command line of this machine. Sign in with an API key."
-                .to_owned();
-            sign_in_page(&console, &headers, next, Some(wrong), StatusCode::FORBIDDEN)
-        }
-        Err(denied) => {
-            let wrong = if key.is_empty() {
-                "Enter a key.".to_owned()
-            } else {
-                format!("That did not work: {denied}.")
-            };
-            sign_in_page(&console, &headers, next, Some(wrong), StatusCode::UNAUTHORIZED)
+    if key.is_empty() {
+        return sign_in_page(&console, &headers, next, Some("Enter a key.".to_owned()), StatusCode::BAD_REQUEST);
+    }
+    match console.with_key(key, peer.map(|peer| peer.0)).await {
+        Ok(Begun(cookies)) => go_on(cookies, next),
+        Err(trouble) => {
+            let wrong = format!("That did not work: {}.", trouble.detail);
+            sign_in_page(&console, &headers, next, Some(wrong), trouble.status)
         }
     }
+}
+
+/// Goes on to a page of this server, with cookies.
+fn go_on(cookies: Vec<HeaderValue>, next: &str) -> Response {
+    let mut response = Redirect::to(if is_own_path(next) { next } else { "/" }).into_response();
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
 }
 
 /// `GET /open/{token}`: the link of whoever started the server.
@@ -249,7 +266,7 @@ pub(crate) async fn open(
     headers: HeaderMap,
 ) -> Response {
     if hash(&token) == hash(&console.inner.link) {
-        return console.begin(None, Some(token), "/");
+        return console.begin(token);
     }
     let wrong = "This link is of a server that has ended. The running one printed another.".to_owned();
     sign_in_page(&console, &headers, "/", Some(wrong), StatusCode::UNAUTHORIZED)
@@ -259,9 +276,9 @@ pub(crate) async fn open(
 pub(crate) async fn sign_out(State(console): State<Console>, visit: Visit, body: Body) -> Response {
     match read(body, MOST).await {
         Ok(form) if visit.owns(&form) => {
-            let mut response = Redirect::to("/sign-in").into_response();
-            response.headers_mut().append(header::SET_COOKIE, console.cookie(COOKIE, "", 0));
-            response
+            // The session ends in the store; whoever came by the link has none there.
+            let _ = visit.call(Method::POST, "/auth/logout", None).await;
+            go_on(vec![console.cookie(COOKIE, "", 0)], "/sign-in")
         }
         _ => (StatusCode::FORBIDDEN, "this form is not one of this server's pages").into_response(),
     }

@@ -157,7 +157,7 @@ pub(crate) fn routes(
     let console = Console::new(runyard_console::Options {
         engine: engine.clone(),
         runtime: fleet.runtime().clone(),
-        api: jobs.clone().merge(calls.clone()),
+        api: jobs.clone().merge(calls.clone()).merge(manage.doors()),
         url: face.url.to_owned(),
         open: face.open,
     });

@@ -224,7 +224,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
     let console = Console::new(runyard_console::Options {
         engine: engine.clone(),
         runtime: Arc::new(FakeRuntime::new()),
-        api: jobs.clone().merge(calls.clone()),
+        api: jobs.clone().merge(calls.clone()).merge(manage.doors()),
         url: "http://runyard.test".to_owned(),
         open: false,
     });
