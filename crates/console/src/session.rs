@@ -229,7 +229,12 @@ fn sign_in_page(
 }
 
 /// `POST /sign-in`: a key becomes a session.
-pub(crate) async fn sign_in(State(console): State<Console>, peer: Option<Extension<Peer>>, headers: HeaderMap, body: Body) -> Response {
+pub(crate) async fn sign_in(
+    State(console): State<Console>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     if !console.is_own_page(&headers) {
         return (StatusCode::FORBIDDEN, "this form is not one of this server's pages").into_response();
     }
@@ -239,7 +244,13 @@ pub(crate) async fn sign_in(State(console): State<Console>, peer: Option<Extensi
     };
     let (key, next) = (form.get("key").unwrap_or_default().trim(), form.get("next").unwrap_or("/"));
     if key.is_empty() {
-        return sign_in_page(&console, &headers, next, Some("Enter a key.".to_owned()), StatusCode::BAD_REQUEST);
+        return sign_in_page(
+            &console,
+            &headers,
+            next,
+            Some("Enter a key.".to_owned()),
+            StatusCode::BAD_REQUEST,
+        );
     }
     match console.with_key(key, peer.map(|peer| peer.0)).await {
         Ok(Begun(cookies)) => go_on(cookies, next),
