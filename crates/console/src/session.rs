@@ -84,12 +84,12 @@ impl Visit {
         Some(Self { caller, flash: None, ..self.clone() })
     }
 
-    /// What the visitor is called: the name of the key.
+    /// What the visitor is called: the name of the key, or the member's address.
     pub(crate) fn name(&self) -> String {
         let key = self.console.inner.engine.vault().key(&KeyId::new(self.caller.name()));
-        key.map(|key| key.name)
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| self.caller.name().to_owned())
+        let name = key.map(|key| key.name).filter(|name| !name.is_empty());
+        let name = name.unwrap_or_else(|| self.caller.name().to_owned());
+        name.strip_prefix("session of ").map(str::to_owned).unwrap_or(name)
     }
 
     /// Whether a form is one of our own pages, for this visitor.
