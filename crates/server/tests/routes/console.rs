@@ -95,7 +95,7 @@ async fn every_page_is_strict_and_shows_hostile_names_as_text() {
     let endpoint = engine.endpoint(OWN).expect("there");
     let input = serde_json::to_string(&serde_json::json!({HOSTILE: HOSTILE})).expect("JSON");
     let job = engine
-        .submit(&engine.vault().local_caller(), NewJob::new(endpoint, &input))
+        .submit(&engine.vault().local_caller(), NewJob::new(endpoint, input))
         .await
         .expect("accepted")
         .job
