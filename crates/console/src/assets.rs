@@ -31,12 +31,6 @@ impl Asset {
         let packed = encoder.write_all(plain).and_then(|()| encoder.finish()).unwrap_or_default();
         Self { href: format!("/assets/{name}"), name, kind, plain, packed: packed.into() }
     }
-
-    /// Its size on the wire, in bytes.
-    #[cfg(test)]
-    pub(crate) fn size(&self) -> usize {
-        self.packed.len()
-    }
 }
 
 /// All of them.

@@ -2,8 +2,8 @@
 //! and cannot tell what is there from what is not. The routes come from the routers themselves: one without a row
 //! here fails the test.
 
-mod document;
 mod console;
+mod document;
 mod doors;
 mod house;
 mod table;

@@ -2,10 +2,10 @@
 
 use runyard_domain::Access::{Admin, Deploy, Read, Run};
 
-use super::super::operation::Operation;
+use super::super::operation::{Door, Operation};
 use super::super::shape::{
     about, any, bytes, either, flag, list, named, object, or_null, request, small, text, text_to, time,
-    within, word,
+    whole, within, word,
 };
 use super::{Tagged, by, page, whole_list};
 use crate::webhooks;
@@ -28,6 +28,17 @@ pub(super) fn jobs() -> Tagged {
             "A job with its input and output",
         )
         .answers(named("JobWithPayloads")),
+        Operation::new(
+            "GET /api/v1/jobs/{id}/stream",
+            "lookAtStream",
+            Read,
+            Door::Nowhere("runyard run --stream takes the parts as they come"),
+            "What a handler that streams has said and nobody has taken yet; to look takes nothing away",
+        )
+        .answers(object([
+            ("parts", list(object([("index", whole()), ("output", any())]))),
+            ("more", flag()),
+        ])),
         Operation::new(
             "GET /api/v1/jobs/{id}/why",
             "explainJob",
