@@ -43,6 +43,7 @@ pub(crate) struct Phase {
 
 impl Phase {
     /// Its bar, on an axis from `from` to `to`.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
     pub(crate) fn bar(&self, from: &i64, to: &i64) -> String {
         let whole = (to - from).max(1) as f64;
         let x = ((self.from - from) as f64 / whole * 100.0).clamp(0.0, 100.0);

@@ -132,6 +132,7 @@ impl Frame {
     }
 
     /// The entries of the sidebar.
+    #[expect(clippy::unused_self, reason = "templates ask the page")]
     pub(crate) fn navigation(&self) -> [(&'static str, &'static str); 6] {
         [
             ("/", "Overview"),
@@ -143,6 +144,7 @@ impl Frame {
         ]
     }
 
+    #[expect(clippy::unused_self, reason = "templates ask the page")]
     pub(crate) fn themes(&self) -> [Theme; 3] {
         Theme::ALL
     }

@@ -19,8 +19,6 @@ pub(crate) fn render(text: &str) -> String {
 fn tame(event: Event<'_>) -> Option<Event<'_>> {
     let event = match event {
         Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
-        Event::Start(Tag::HtmlBlock) => Event::Start(Tag::Paragraph),
-        Event::End(TagEnd::HtmlBlock) => Event::End(TagEnd::Paragraph),
         Event::Start(Tag::Image { .. }) => Event::Start(Tag::Emphasis),
         Event::End(TagEnd::Image) => Event::End(TagEnd::Emphasis),
         Event::Start(Tag::Link { dest_url, .. }) if is_web(&dest_url) => Event::Start(Tag::Link {
@@ -36,8 +34,8 @@ fn tame(event: Event<'_>) -> Option<Event<'_>> {
             id: CowStr::Borrowed(""),
         }),
         // A heading here stands below the page's own.
-        Event::Start(Tag::Heading { .. }) => Event::Start(Tag::Paragraph),
-        Event::End(TagEnd::Heading(_)) => Event::End(TagEnd::Paragraph),
+        Event::Start(Tag::Heading { .. } | Tag::HtmlBlock) => Event::Start(Tag::Paragraph),
+        Event::End(TagEnd::Heading(_) | TagEnd::HtmlBlock) => Event::End(TagEnd::Paragraph),
         Event::Start(Tag::MetadataBlock(_)) | Event::End(TagEnd::MetadataBlock(_)) => return None,
         other => other,
     };

@@ -148,6 +148,6 @@ mod tests {
         assert_eq!(query.get("q"), Some("a&b"));
         assert_eq!(query.get("empty"), None);
         assert_eq!(query.with("status", ""), "q=a%26b");
-        assert_eq!(query.with("before", "j1"), "status=FAILED&q=a%26b&before=j1");
+        assert_eq!(query.with("cursor", "j1"), "status=FAILED&q=a%26b&cursor=j1");
     }
 }

@@ -279,6 +279,7 @@ impl Worker {
     }
 
     /// How long it has been there, or was.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
     pub(crate) fn lived(&self, now: &i64) -> String {
         show::span(self.ended_at.unwrap_or(*now) - self.created_at)
     }

@@ -14,9 +14,10 @@ use crate::views::Audit;
 const ROWS: usize = 100;
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct List {
     records: Vec<Audit>,
-    next: Option<u64>,
+    next_cursor: Option<String>,
 }
 
 #[derive(Template)]
@@ -35,16 +36,16 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Activity, Troub
     let mut frame = Frame::new(visit, "/activity", "Activity", "/activity", query);
     frame.stream = None;
     let mut path = format!("/api/v1/audit?limit={ROWS}");
-    for key in ["endpoint", "before"] {
+    for key in ["endpoint", "cursor"] {
         if let Some(value) = query.get(key) {
-            path.push_str(&format!("&{key}={}", encoded(value)));
+            path.extend(["&", key, "=", &encoded(value)]);
         }
     }
     frame.same.cli = vec!["runyard audit".into()];
     frame.same.api = vec![format!("GET {path}")];
-    let List { records, next } = visit.get(&path).await?;
+    let List { records, next_cursor } = visit.get(&path).await?;
     Ok(Activity {
-        older: next.map(|next| format!("/activity?{}", query.with("before", &next.to_string()))),
+        older: next_cursor.map(|cursor| format!("/activity?{}", query.with("cursor", &cursor))),
         endpoint: query.get("endpoint").unwrap_or_default().to_owned(),
         frame,
         records,

@@ -45,6 +45,7 @@ impl Head {
         Ok((Self { endpoint, tab }, frame))
     }
 
+    #[expect(clippy::unused_self, reason = "templates ask the page")]
     pub(crate) fn tabs(&self) -> [Tab; 6] {
         Tab::ALL
     }

@@ -28,7 +28,7 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<List, Trouble> 
     let mut frame = Frame::new(visit, "/endpoints", "Endpoints", "/endpoints", query);
     frame.same.cli = vec!["runyard endpoints list".into()];
     frame.same.api = vec!["GET /api/v1/endpoints".into()];
-    let Endpoints { mut endpoints } = visit.get("/api/v1/endpoints").await?;
+    let Endpoints { mut endpoints } = visit.get("/api/v1/endpoints?limit=1000").await?;
     let all = endpoints.len();
     let filter = query.get("q").unwrap_or_default().to_owned();
     let lower = filter.to_lowercase();

@@ -30,6 +30,7 @@ const STATUSES: [(&str, &str); 6] = [
 
 #[derive(Template)]
 #[template(path = "jobs.html", blocks = ["live"])]
+#[expect(clippy::struct_field_names, reason = "the list has the name of its page")]
 pub(crate) struct Jobs {
     frame: Frame,
     jobs: Vec<Job>,
@@ -68,24 +69,27 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Jobs, Trouble> 
     let mut filter = String::new();
     for (key, value) in [("endpoint", endpoint), ("status", status)] {
         if !value.is_empty() {
-            filter.push_str(&format!("&{key}={}", encoded(value)));
+            filter.extend(["&", key, "=", &encoded(value)]);
         }
     }
-    let before = query.get("before").map_or_else(String::new, |id| format!("&before={}", encoded(id)));
+    let after = query.get("cursor").map_or_else(String::new, |cursor| format!("&cursor={}", encoded(cursor)));
     // The stream knows which was the first row: what came after it is counted and not shown.
     let top = query.get("top").unwrap_or_default();
     let limit = if top.is_empty() { ROWS } else { ROWS + NEWER };
-    let Answer { mut jobs } = visit.get(&format!("/api/v1/jobs?limit={limit}{filter}{before}")).await?;
+    let path = format!("/api/v1/jobs?limit={limit}{filter}{after}");
+    let Answer { mut jobs, next_cursor } = visit.get(&path).await?;
     let newer = if top.is_empty() { 0 } else { jobs.iter().position(|job| job.id == top).unwrap_or(0) };
     jobs.drain(..newer);
-    let more = jobs.len() >= ROWS;
     jobs.truncate(ROWS);
+    // A look of the stream reaches further than the page, which ends where it did.
+    let older = if top.is_empty() { next_cursor } else { query.get("older").map(str::to_owned) };
 
     let mut frame = Frame::new(visit, "/jobs", "Jobs", "/jobs", query);
     if top.is_empty()
         && let Some(first) = jobs.first()
     {
-        let page = format!("/jobs?{}", query.with("top", &first.id));
+        let end = query.with("older", older.as_deref().unwrap_or_default());
+        let page = format!("/jobs?{}", Query::parse(&end).with("top", &first.id));
         frame.stream = Some(format!("/ui/events?page={}", encoded(&page)));
     }
     let flags = format!(
@@ -95,11 +99,11 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Jobs, Trouble> 
     );
     frame.same.cli = vec![format!("runyard jobs{flags}")];
     frame.same.api = vec![format!("GET /api/v1/jobs?limit={ROWS}{filter}")];
-    let Endpoints { endpoints } = visit.get("/api/v1/endpoints").await?;
-    let without = Query::parse(&query.with("top", ""));
+    let Endpoints { endpoints } = visit.get("/api/v1/endpoints?limit=1000").await?;
+    let without = Query::parse(&Query::parse(&query.with("top", "")).with("older", ""));
     Ok(Jobs {
-        older: jobs.last().filter(|_| more).map(|last| format!("/jobs?{}", without.with("before", &last.id))),
-        fresh: format!("/jobs?{}", Query::parse(&without.with("before", "")).text()),
+        older: older.map(|cursor| format!("/jobs?{}", without.with("cursor", &cursor))),
+        fresh: format!("/jobs?{}", Query::parse(&without.with("cursor", "")).text()),
         endpoint: endpoint.to_owned(),
         status: status.to_owned(),
         endpoints: endpoints.into_iter().map(|endpoint| endpoint.name).collect(),

@@ -28,6 +28,7 @@ pub(crate) struct Made {
 
 #[derive(Template)]
 #[template(path = "keys.html")]
+#[expect(clippy::struct_field_names, reason = "the list has the name of its page")]
 pub(crate) struct Keys {
     frame: Frame,
     keys: Vec<Key>,
@@ -50,11 +51,11 @@ pub(crate) async fn load(visit: &Visit, query: &Query, made: Option<Made>) -> Re
         vec!["runyard keys list".into(), "runyard keys create --endpoint EP --access run".into()];
     frame.same.api =
         vec!["GET /api/v1/keys".into(), "POST /api/v1/keys {\"name\": …, \"access\": \"run\"}".into()];
-    let List { mut keys } = visit.get("/api/v1/keys").await?;
+    let List { mut keys } = visit.get("/api/v1/keys?limit=1000").await?;
     keys.sort_by_key(|key| std::cmp::Reverse(key.created_at));
     let (keys, mut ended): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(Key::is_live);
     ended.truncate(50);
-    let Endpoints { endpoints } = visit.get("/api/v1/endpoints").await?;
+    let Endpoints { endpoints } = visit.get("/api/v1/endpoints?limit=1000").await?;
     let url = &visit.console.inner.url;
     let try_it = made.as_ref().map_or_else(String::new, |made| {
         let call = match made.endpoints.first() {

@@ -58,8 +58,8 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Logs,
         ("build", "--build", &build),
     ] {
         if !value.is_empty() {
-            path.push_str(&format!("&{key}={}", encoded(value)));
-            command.push_str(&format!(" {flag} {}", crate::code::quoted(value)));
+            path.extend(["&", key, "=", &encoded(value)]);
+            command.extend([" ", flag, " ", &crate::code::quoted(value)]);
         }
     }
     frame.same.cli = vec![format!("{command} -f")];

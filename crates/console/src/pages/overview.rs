@@ -92,10 +92,10 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Overview, Troub
     frame.same.cli = vec!["runyard status".into(), "runyard endpoints list".into()];
     frame.same.api = vec!["GET /api/v1/info".into(), "GET /api/v1/endpoints".into()];
     let info: Info = visit.get("/api/v1/info").await?;
-    let Endpoints { endpoints } = visit.get("/api/v1/endpoints").await?;
+    let Endpoints { endpoints } = visit.get("/api/v1/endpoints?limit=1000").await?;
     let Gpus { mut gpus } = visit.get("/api/v1/gpus").await?;
     gpus.truncate(64);
-    let Jobs { jobs: failures } = visit.get("/api/v1/jobs?status=FAILED&limit=6").await?;
+    let Jobs { jobs: failures, .. } = visit.get("/api/v1/jobs?status=FAILED&limit=6").await?;
     // Who may not read the audit log sees the rest.
     let records = match visit.get::<Records>("/api/v1/audit?limit=8").await {
         Ok(list) => list.records,

@@ -14,8 +14,10 @@ const MINUTES: i64 = 30;
 const MOST: usize = 1000;
 
 #[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Jobs {
     pub(crate) jobs: Vec<Job>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// Counts by minute, oldest first.

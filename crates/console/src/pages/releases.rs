@@ -12,6 +12,7 @@ use crate::session::Visit;
 use crate::views::{Change, Release};
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the name is the API's")]
 struct Diff {
     from: Option<u32>,
     to: u32,
@@ -41,6 +42,7 @@ impl Files {
 
 #[derive(Template)]
 #[template(path = "releases.html", blocks = ["head", "live"])]
+#[expect(clippy::struct_field_names, reason = "the list has the name of its page")]
 pub(crate) struct Releases {
     head: Head,
     frame: Frame,

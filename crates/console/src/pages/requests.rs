@@ -82,7 +82,7 @@ async fn build(
         Some(id) => Some(Sheet::load(visit, id).await?).filter(|sheet| sheet.job.endpoint() == name),
         None => None,
     };
-    let Jobs { jobs: recent } = visit.get(&format!("/api/v1/jobs?endpoint={name}&limit=8")).await?;
+    let Jobs { jobs: recent, .. } = visit.get(&format!("/api/v1/jobs?endpoint={name}&limit=8")).await?;
     let typed = refused.as_ref().and_then(|(form, _)| form.get("input")).map(str::to_owned);
     let sent = sheet.as_ref().map(|sheet| sheet.raw_input.clone()).filter(|raw| raw.len() < MOST_INPUT);
     let newest = match (&typed, &sent, recent.first()) {

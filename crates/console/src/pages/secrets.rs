@@ -17,6 +17,7 @@ struct List {
 
 #[derive(Template)]
 #[template(path = "secrets.html")]
+#[expect(clippy::struct_field_names, reason = "the list has the name of its page")]
 pub(crate) struct Secrets {
     frame: Frame,
     secrets: Vec<Secret>,
@@ -33,6 +34,6 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Secrets, Troubl
     frame.same.cli = vec!["runyard secret list".into(), "runyard secret set NAME".into()];
     frame.same.api = vec!["GET /api/v1/secrets".into(), "PUT /api/v1/secrets/NAME {\"value\": …}".into()];
     frame.same.toml = Some("[env]\nTOKEN = { secret = \"NAME\" }\n".into());
-    let List { secrets } = visit.get("/api/v1/secrets").await?;
+    let List { secrets } = visit.get("/api/v1/secrets?limit=1000").await?;
     Ok(Secrets { frame, secrets, chosen: query.get("set").unwrap_or_default().to_owned() })
 }
