@@ -71,7 +71,7 @@ mod tests {
     fn what_was_taken_is_not_taken_again() {
         let meter = Meter::default();
         meter.note(Duration::from_millis(3), 5);
-        meter.note(Duration::from_secs(9_000), 1);
+        meter.note(Duration::from_mins(150), 1);
         let load = meter.take();
         assert_eq!((load.commits.count(), load.commits.max(), load.commands), (2, 9_000.0, 6));
         assert_eq!(meter.take(), WriterLoad::default());
