@@ -115,7 +115,8 @@ pub fn email(text: &str) -> Option<String> {
     let (local, domain) = text.rsplit_once('@')?;
     let plain = |c: char| !c.is_whitespace() && !c.is_control() && !"<>(),;:\"\\@[]".contains(c);
     let label = |label: &str| {
-        !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-') && label.len() <= 63
+        let inside = label.chars().all(|c| c.is_alphanumeric() || c == '-');
+        !label.is_empty() && label.len() <= 63 && inside && !label.starts_with('-') && !label.ends_with('-')
     };
     let is_one = text.len() <= LONGEST_EMAIL
         && !local.is_empty()

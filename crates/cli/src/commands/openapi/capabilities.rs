@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// Commands that call nothing of the management API, and what they do instead.
-const OTHERS: [(&str, &str); 26] = [
+const OTHERS: [(&str, &str); 27] = [
     ("run", "`POST /v2/{endpoint}/run`, `/runsync`, `GET /stream/{id}`"),
     ("batch create", "`POST /v2/{endpoint}/batch`"),
     ("batch add", "`POST /v2/{endpoint}/batch/{batch}/requests`"),
@@ -22,6 +22,7 @@ const OTHERS: [(&str, &str); 26] = [
     ("export", "`getEndpoint` and `listReleases`, as a file"),
     ("destroy", "`removeEndpoint`, of the file's endpoint"),
     ("keys enable", "`changeKey`"),
+    ("logout", "`POST /auth/logout`, and forgets the key here"),
     ("ssh-keys remove", "`replaceSshKeys`"),
     ("login", "keeps a key on this machine"),
     ("backup verify", "reads an archive"),

@@ -120,7 +120,7 @@ fn members() -> Vec<Operation> {
         .takes::<members::Add>(added)
         .answers(named("Member"))
         .conflicts(),
-        Operation::new("GET /api/v1/members/{member}", "getMember", Admin, by("members list"), "A member")
+        Operation::new("GET /api/v1/members/{member}", "getMember", Admin, by("members show"), "A member")
             .answers(named("Member")),
         Operation::new(
             "PATCH /api/v1/members/{member}",
