@@ -135,6 +135,7 @@ mod tests {
             {"row": "prefetch", "one": {"perSecond": 1.0}, "lists": {"perSecond": 40.0}},
             {"row": "queue", "ours": {"aloneFirst": {"p50Us": 300.0}, "aloneLast": {"p50Us": 310.0}}},
             {"row": "start", "endpoints100": {"readyMs": 50.0, "residentMib": 16.0}},
+            {"row": "logs", "searches": [{"ours": {"s": 0.1}, "zgrep": {"s": 4.0}}]},
         ]})
     }
 
