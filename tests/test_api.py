@@ -298,5 +298,5 @@ def test_what_endpoints_share_is_kept_by_commands(yard, tmp_path):
     cli("volumes", "rm", "models", "--yes")
     assert cli("volumes", "show", "models", code=5)
     actions = [record["action"] for record in yard.wire.api("/audit?limit=20")["records"]]
-    assert {"template.create", "volume.change", "ssh-keys.replace", "volume.remove"} <= set(actions), actions
+    assert {"template.create", "volume.change", "ssh-keys.set", "volume.remove"} <= set(actions), actions
     assert not folder.exists()

@@ -171,7 +171,8 @@ fn keys() -> Vec<Operation> {
             .query("member", text(), "only those of this member, by address or id")
             .query("sessions", flag(), "those of people who signed in, too")
             .paged()
-            .answers(page("keys", "Key")),
+            .answers(page("keys", "Key"))
+            .may_fail(&[404]),
         Operation::new(
             "POST /api/v1/keys",
             "createKey",
