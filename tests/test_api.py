@@ -94,6 +94,7 @@ def test_every_operation_keeps_to_the_document(yard, environment, tmp_path):
         wire.run("waiting", {"n": n})
     template = wire.call("POST", "/api/v1/templates", {"name": "seed", "image": "me/echo:1"})[1]
     volume = wire.call("POST", "/api/v1/volumes", {"name": "seed", "size": 10, "dataCenter": "LOCAL-1"})[1]
+    member, leaves = (wire.api("/members", "POST", {"email": f"{name}@example.org", "role": "dev"}) for name in ("ann", "bob"))
     made = wire.api("/keys", "POST", {"name": "seed", "access": "read"})
     packed = bundle()
     sha = hashlib.sha256(packed).hexdigest()
@@ -111,6 +112,7 @@ def test_every_operation_keeps_to_the_document(yard, environment, tmp_path):
                 "/api/v1/workers/": {"worker": [worker]},
                 "/api/v1/secrets/": {"name": ["SEED"]},
                 "/api/v1/keys/": {"id": [made["id"]]},
+                "/api/v1/members/": {"member": [member["id"]]},
                 "/api/v1/registries/": {"name": ["gh"]},
                 "/api/v1/templates/": {"id": [template["id"]]},
                 "/api/v1/volumes/": {"id": [volume["id"]]},
@@ -131,6 +133,9 @@ def test_every_operation_keeps_to_the_document(yard, environment, tmp_path):
                 "POST /api/v1/endpoints/{ep}/git/sync": [{"path": {"ep": "app"}}],
                 "DELETE /api/v1/endpoints/{ep}/git": [{"path": {"ep": "app"}}],
                 "DELETE /api/v1/endpoints/{ep}": [{"path": {"ep": waiting["id"]}}],
+                "POST /api/v1/members": [{"body": {"email": "carl@example.org", "role": "basic", "key": True}}],
+                "PATCH /api/v1/members/{member}": [{"body": {"role": "basic"}}],
+                "DELETE /api/v1/members/{member}": [{"path": {"member": leaves["id"]}}],
                 "PUT /api/v1/bundles/{sha}": [{"bytes": base64.b64encode(packed).decode()}],
                 "POST /api/v1/workers/{worker}/exec": [{"bytes": frames(["true"])}],
                 "POST /api/v1/jobs/{id}/cancel": [{"path": {"id": wire.run("waiting", {})}}],

@@ -102,7 +102,7 @@ def learn(case, response):
     if case.method == "POST" and response.status_code in (200, 201):
         for name, ids in seeds["there"].get(f"{case.path}/", {}).items():
             made = response.json()
-            ids.append(made.get("id") if name in ("id", "ep") else made.get("name"))
+            ids.append(made.get("id") if name in ("id", "ep", "member") else made.get("name"))
     if case.method == "PUT" and case.path == "/api/v1/secrets/{name}" and response.status_code == 200:
         seeds["there"]["/api/v1/secrets/"]["name"].append(response.json()["name"])
 
