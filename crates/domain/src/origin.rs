@@ -80,6 +80,7 @@ mod tests {
             ("https://Example.com/", "https://example.com"),
             ("https://example.com:443", "https://example.com"),
             ("http://localhost:3000", "http://localhost:3000"),
+            ("http://[::1]:80", "http://[::1]"),
             ("*", "*"),
         ] {
             let origin: Origin = text.parse().unwrap_or_else(|why| panic!("{why}"));

@@ -274,7 +274,12 @@ fn between(key: &str, value: u64, least: u64, most: u64) -> Result<(), ServerErr
         return Ok(());
     }
     let message = format!("{key} is {value}; it must be {least} to {most}");
-    Err(ServerError::Config { origin: "configuration".to_owned(), message })
+    Err(wrong(message))
+}
+
+/// A value that cannot be, wherever it was set.
+fn wrong(message: String) -> ServerError {
+    ServerError::Config { origin: "configuration".to_owned(), message }
 }
 
 /// Where a server listens unless told otherwise.

@@ -1,6 +1,6 @@
 //! The part of the configuration that has an authority give the server its certificate, by ACME (RFC 8555).
 
-use super::{File, Flags, Layers};
+use super::{File, Flags, Layers, wrong};
 use crate::ServerError;
 
 /// The authority that is asked unless another is named: Let's Encrypt.
@@ -39,17 +39,14 @@ impl Acme {
             names.push(name);
         }
         if names.len() > MOST_DOMAINS {
-            return Err(refused(format!(
-                "acme_domains names {} domains; at most {MOST_DOMAINS}",
-                names.len()
-            )));
+            return Err(wrong(format!("acme_domains names {} domains; at most {MOST_DOMAINS}", names.len())));
         }
         if !directory.starts_with("https://") {
-            return Err(refused(format!("acme_directory is '{directory}'; it must be an https address")));
+            return Err(wrong(format!("acme_directory is '{directory}'; it must be an https address")));
         }
         let email = email.filter(|email| !email.is_empty());
         if let Some(email) = email.as_deref().filter(|email| !email.contains('@')) {
-            return Err(refused(format!("acme_email is '{email}'; it must be a mail address")));
+            return Err(wrong(format!("acme_email is '{email}'; it must be a mail address")));
         }
         Ok((!names.is_empty()).then_some(Self { domains: names, email, directory }))
     }
@@ -67,7 +64,7 @@ fn judge(name: &str) -> Result<(), ServerError> {
     } else {
         return Ok(());
     };
-    Err(refused(format!("acme_domains: '{name}': {why}")))
+    Err(wrong(format!("acme_domains: '{name}': {why}")))
 }
 
 fn is_label(label: &str) -> bool {
@@ -76,10 +73,6 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(inside)
         && !label.starts_with('-')
         && !label.ends_with('-')
-}
-
-fn refused(message: String) -> ServerError {
-    ServerError::Config { origin: "configuration".to_owned(), message }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use runyard_listener::Networks;
 
 use super::acme::Acme;
-use super::{File, Flags, Layers};
+use super::{File, Flags, Layers, wrong};
 use crate::ServerError;
 
 /// How users come in.
@@ -38,21 +38,21 @@ impl Door {
             (cert, _) => {
                 let (there, away) =
                     if cert.is_some() { ("tls_cert", "tls_key") } else { ("tls_key", "tls_cert") };
-                return Err(config(format!(
+                return Err(wrong(format!(
                     "{there} is set and {away} is not: TLS needs the certificate and its key"
                 )));
             }
         };
         let acme = Acme::pick(layers, file, flags)?;
         if acme.is_some() && tls.is_some() {
-            return Err(config(
+            return Err(wrong(
                 "acme_domains and tls_cert are both set: the certificate comes from one of them".to_owned(),
             ));
         }
         let trusted_proxies = trusted
             .unwrap_or_default()
             .parse()
-            .map_err(|error| config(format!("trusted_proxies: {error}")))?;
+            .map_err(|error| wrong(format!("trusted_proxies: {error}")))?;
         Ok(Self { tls, acme, trusted_proxies })
     }
 
@@ -65,10 +65,6 @@ impl Door {
     pub fn url(&self) -> Option<String> {
         Some(format!("https://{}", self.acme.as_ref()?.domains.first()?))
     }
-}
-
-fn config(message: String) -> ServerError {
-    ServerError::Config { origin: "configuration".to_owned(), message }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use runyard_manage::{ConfigValue, LocalImage, RestOptions};
 use serde::Deserialize;
 
-use super::{File, Layers, between};
+use super::{File, Layers, between, wrong};
 use crate::ServerError;
 
 /// An entry of `[images]`.
@@ -90,10 +90,6 @@ fn read(name: &str, image: &Image) -> Result<LocalImage, ServerError> {
             .ok_or_else(|| of(format!("command is '{text}'; it must be a program and its arguments")))?,
     };
     Ok(LocalImage { command, path: image.path.clone() })
-}
-
-fn wrong(message: String) -> ServerError {
-    ServerError::Config { origin: "configuration".to_owned(), message }
 }
 
 #[cfg(test)]

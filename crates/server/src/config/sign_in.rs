@@ -7,7 +7,7 @@ use std::path::Path;
 use runyard_domain::Role;
 use runyard_manage::{ConfigValue, Oidc, SignInOptions};
 
-use super::{File, Layers, between};
+use super::{File, Layers, between, wrong};
 use crate::ServerError;
 
 /// The longest session, in seconds: thirty days.
@@ -99,10 +99,6 @@ fn role(key: &str, text: &str) -> Result<Role, ServerError> {
 fn split(text: &str) -> Vec<String> {
     let parts = text.split(',').map(|part| part.trim().trim_start_matches('@').to_lowercase());
     parts.filter(|part| !part.is_empty()).collect()
-}
-
-fn wrong(message: String) -> ServerError {
-    ServerError::Config { origin: "configuration".to_owned(), message }
 }
 
 #[cfg(test)]
