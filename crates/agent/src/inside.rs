@@ -5,6 +5,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use runyard_domain::Timestamp;
+use runyard_domain::start::Seen;
 use runyard_runtime::{StartPhase, Stop};
 use tokio::sync::watch;
 
@@ -15,6 +17,7 @@ use crate::worker::locked;
 pub struct Inside {
     pid: AtomicU32,
     phase: Mutex<Option<StartPhase>>,
+    seen: Mutex<Seen>,
     orders: watch::Sender<Option<Stop>>,
     engine: String,
 }
@@ -24,7 +27,7 @@ impl Inside {
     pub fn new(engine: String) -> (Self, watch::Receiver<Option<Stop>>) {
         let (orders, told) = watch::channel(None);
         let phase = Mutex::new(Some(StartPhase::Resolving));
-        (Self { pid: AtomicU32::new(0), phase, orders, engine }, told)
+        (Self { pid: AtomicU32::new(0), phase, seen: Mutex::default(), orders, engine }, told)
     }
 
     /// Where its engine listens.
@@ -53,9 +56,22 @@ impl Inside {
         });
     }
 
+    /// What was seen of its start.
+    pub fn seen(&self) -> Seen {
+        *locked(&self.seen)
+    }
+
     /// Its start is so far.
     pub fn set_phase(&self, phase: Option<StartPhase>) {
+        if let Some(StartPhase::Pulling { .. }) = phase {
+            locked(&self.seen).pulled = true;
+        }
         *locked(&self.phase) = phase;
+    }
+
+    /// Its image is there.
+    pub fn set_image(&self, at: Timestamp) {
+        locked(&self.seen).image_at = Some(at);
     }
 
     /// Its main process is there.

@@ -21,6 +21,7 @@ mod delivery;
 mod events;
 mod exec;
 mod forward;
+mod halted;
 mod held;
 mod inside;
 mod launch;

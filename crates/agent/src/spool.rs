@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use runyard_domain::start::Seen;
 use runyard_domain::{JobId, Timestamp, WorkerId};
 use runyard_runtime::Observed;
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
@@ -145,6 +146,8 @@ impl Spool {
                 holds: Vec::new(),
                 spooled: Vec::new(),
                 phase: None,
+                start: Seen::default(),
+                halted: false,
             });
             if entry.last {
                 ghost.spooled.push(entry.job.clone());

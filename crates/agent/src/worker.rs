@@ -10,6 +10,7 @@ use runyard_runtime::{Observed, Stop};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
+use crate::halted;
 use crate::inside::Inside;
 use crate::launch::Plan;
 use crate::oom::Kills;
@@ -220,6 +221,14 @@ impl Worker {
         }
     }
 
+    /// Whether its main process is stopped, or its container paused.
+    fn is_halted(&self) -> bool {
+        match &self.container {
+            Some(container) => halted::is_frozen(container.pid()),
+            None => halted::is_stopped(self.pid),
+        }
+    }
+
     /// Whether its main process is gone.
     pub fn is_dead(&self) -> bool {
         locked(&self.life).dead
@@ -252,6 +261,8 @@ impl Worker {
             exit,
             holds: life.holds.keys().cloned().collect(),
             spooled,
+            start: self.container.as_ref().map(Inside::seen).unwrap_or_default(),
+            halted: !life.dead && self.is_halted(),
         }
     }
 }

@@ -75,6 +75,7 @@ fn submit(id: &str, input: Payload) -> Command {
         attempt: 0,
         losses: 0,
         lost_by: vec![],
+        attempts: vec![],
         phase: Phase::Waiting { since: Timestamp(1) },
     };
     Command::Submit(Box::new(Submission { job, input, s3: None, idempotency_key: None }))

@@ -16,8 +16,8 @@ const GROUPS: [(&str, &[&str]); 7] = [
     (
         "See",
         &[
-            "logs", "metrics", "why", "workers", "gpus", "exec", "webhooks", "audit", "events", "catalog",
-            "billing",
+            "logs", "metrics", "why", "failures", "top", "workers", "gpus", "exec", "webhooks", "audit",
+            "events", "catalog", "billing",
         ],
     ),
     (

@@ -11,6 +11,8 @@ mod errors;
 mod files;
 mod help;
 mod hidden;
+#[cfg(test)]
+mod hints;
 mod job_ids;
 mod last;
 mod offline;

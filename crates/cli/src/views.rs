@@ -140,7 +140,25 @@ view!(
 view!(
     /// An explanation.
     Why { about: Option<String>, status: Option<String>, sentence: String, code: Option<String>,
-        causes: Vec<Cause>, hints: Vec<String>, waiting_ms: Option<i64>, }
+        causes: Vec<Cause>, hints: Vec<String>, waiting_ms: Option<i64>, like: Option<Like>, }
+);
+view!(
+    /// How many failed like it.
+    Like { sentence: String, }
+);
+view!(
+    /// A job's life.
+    Timeline { from: i64, to: Option<i64>, now: i64, spans: Vec<Span>, }
+);
+view!(
+    /// A part of it; what goes on has no end.
+    Span { name: String, start: i64, end: Option<i64>, state: String, attempt: Option<u32>,
+        worker: Option<String>, note: Option<String>, usual_ms: Option<i64>, }
+);
+view!(
+    /// Failures with one fingerprint.
+    FailureGroup { fingerprint: String, code: String, title: String, count: u64, first_at: i64, last_at: i64,
+        first_release: Option<u32>, job: String, }
 );
 view!(
     /// One of its causes.

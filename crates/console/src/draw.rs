@@ -39,6 +39,8 @@ pub(crate) struct Phase {
     pub(crate) tone: Tone,
     /// It goes on.
     pub(crate) open: bool,
+    /// What came of it, or how long it usually takes.
+    pub(crate) remark: String,
 }
 
 impl Phase {
@@ -80,7 +82,14 @@ mod tests {
 
     #[test]
     fn a_phase_stays_on_its_axis() {
-        let phase = |from, to| Phase { name: String::new(), from, to, tone: Tone::Busy, open: false };
+        let phase = |from, to| Phase {
+            name: String::new(),
+            from,
+            to,
+            tone: Tone::Busy,
+            open: false,
+            remark: String::new(),
+        };
         assert!(phase(50, 100).bar(&0, &100).contains("x=\"50.00%\" y=\"3\" width=\"50.00%\""));
         assert!(
             phase(100, 100).bar(&0, &100).contains("x=\"99.60%\""),

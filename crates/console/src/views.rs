@@ -189,6 +189,26 @@ pub(crate) struct Why {
     pub(crate) sentence: Option<String>,
     pub(crate) causes: Vec<Cause>,
     pub(crate) hints: Vec<String>,
+    pub(crate) like: Option<Like>,
+}
+
+/// How many jobs failed like one.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Like {
+    pub(crate) sentence: String,
+}
+
+/// Failures with one fingerprint.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FailureGroup {
+    pub(crate) code: String,
+    pub(crate) title: String,
+    pub(crate) sentence: String,
+    pub(crate) count: u64,
+    pub(crate) last_at: i64,
+    pub(crate) first_release: Option<u32>,
+    pub(crate) job: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -276,6 +296,17 @@ impl Worker {
     /// From the decision to start it until it asked for its first job.
     pub(crate) fn start(&self) -> String {
         self.ready_at.map_or_else(|| "–".to_owned(), |ready| show::span(ready - self.created_at))
+    }
+
+    /// Its start by its parts.
+    pub(crate) fn start_split(&self) -> String {
+        match (self.started_at, self.ready_at) {
+            (Some(started), Some(ready)) => {
+                let (made, loaded) = (show::span(started - self.created_at), show::span(ready - started));
+                format!("made in {made}, loaded in {loaded}")
+            }
+            _ => String::new(),
+        }
     }
 
     /// How long it has been there, or was.

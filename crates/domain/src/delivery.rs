@@ -208,6 +208,7 @@ mod tests {
             attempt: 1,
             losses: 0,
             lost_by: vec![],
+            attempts: vec![],
             phase: Phase::Done {
                 at: Timestamp(100),
                 outcome: Outcome::Completed,

@@ -55,8 +55,32 @@ pub struct Job {
     pub losses: u32,
     /// Incarnations that lost it, oldest first.
     pub lost_by: Vec<WorkerId>,
+    /// Its attempts before the one that its phase tells of, oldest first: those that were lost, and those that ended
+    /// before a retry. At most [`ATTEMPTS_KEPT`]: of more, the first and the newest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
     /// Where it is.
     pub phase: Phase,
+}
+
+/// How many earlier attempts of a job are kept.
+pub const ATTEMPTS_KEPT: usize = 10;
+
+/// An attempt that is over while its job went on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The incarnation that ran it.
+    pub worker: WorkerId,
+    /// Its release.
+    pub release: u32,
+    /// Since when the job had waited for it.
+    pub queued_at: Timestamp,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it was over.
+    pub ended: Timestamp,
+    /// The code of why it failed: `worker_lost`, `handler_exception`, ….
+    pub code: String,
 }
 
 /// Where a job is.
@@ -128,7 +152,7 @@ pub enum Outcome {
     },
     /// Somebody cancelled it.
     Cancelled {
-        /// A key's id, `local`, or `purge by …`.
+        /// A key's id or `local`, with ` over /v2` behind it where that was the door; or `purge by …`.
         by: String,
     },
     /// A time limit ended it.

@@ -15,7 +15,8 @@
 //! - [`resource`] is what endpoints are described by and share: templates, network volumes, keys.
 //! - [`keep`] says which releases keep their code.
 //! - [`secret`] is what is kept of secrets, and how variables refer to them.
-//! - [`reason`] enumerates why a job waits or why it failed.
+//! - [`reason`] enumerates why a job waits, how it runs, or why it failed.
+//! - [`start`] is a worker's start by its phases, and how long they usually take.
 //! - [`env`] is the seam for time, ids and randomness.
 
 pub mod audit;
@@ -43,6 +44,7 @@ pub mod resource;
 pub mod rollout;
 pub mod scaling;
 pub mod secret;
+pub mod start;
 pub mod time;
 pub mod worker;
 
@@ -53,14 +55,15 @@ pub use endpoint::{Endpoint, LogLevel, Scaler, Settings};
 pub use env::Env;
 pub use gpu::{Gpu, Gpus};
 pub use id::{BatchId, ConnectionId, DeliveryId, EndpointId, JobId, KeyId, MemberId, ResourceId, WorkerId};
-pub use job::{Job, Outcome, Phase, Policy};
+pub use job::{Attempt, Job, Outcome, Phase, Policy};
 pub use key::{Access, KeyRecord, Operation, PageUse, Session};
 pub use lists::Prefetch;
 pub use member::{Member, Role};
 pub use origin::Origin;
 pub use payload::Payload;
 pub use rates::Rates;
-pub use reason::{FailReason, WaitReason};
+pub use reason::fingerprint::FailureGroup;
+pub use reason::{FailReason, RunReason, WaitReason};
 pub use release::{PythonWish, Release, ReleaseState};
 pub use resource::{Blueprint, FlashBoot, Resource};
 pub use rollout::{Rollout, RolloutSettings};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::image::Fault;
+use crate::start::Seen;
 use crate::{EndpointId, Timestamp, WorkerId};
 
 /// How a worker's process ended.
@@ -101,6 +102,9 @@ pub struct WorkerRecord {
     pub started_at: Option<Timestamp>,
     /// When it first asked for a job.
     pub ready_at: Option<Timestamp>,
+    /// What else was seen of its start.
+    #[serde(default)]
+    pub start: Seen,
     /// When its process was gone.
     pub ended_at: Option<Timestamp>,
     /// Its process id, for people.

@@ -262,6 +262,13 @@ impl Engine {
         self.commit_job(job, Command::Cancel { job: job.clone(), by: caller.name().to_owned() }).await
     }
 
+    /// Ends a job for a client of the job API.
+    pub async fn cancel_over_jobs(&self, caller: &Caller, job: &JobId) -> Result<Job, EngineError> {
+        self.check(caller, job)?;
+        let by = format!("{} over /v2", caller.name());
+        self.commit_job(job, Command::Cancel { job: job.clone(), by }).await
+    }
+
     /// From failed or timed out back to the queue.
     pub async fn retry(&self, caller: &Caller, job: &JobId) -> Result<Job, EngineError> {
         self.check(caller, job)?;

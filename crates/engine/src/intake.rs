@@ -158,6 +158,7 @@ impl Engine {
             attempt: 0,
             losses: 0,
             lost_by: Vec::new(),
+            attempts: Vec::new(),
             phase: Phase::Waiting { since: now },
         }
     }

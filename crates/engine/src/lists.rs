@@ -204,7 +204,9 @@ impl Engine {
 
     /// A worker speaks of a job of its list: it has come to it, also where nobody saw how.
     pub(crate) fn note_start(&self, worker: &WorkerId, job: &JobId) {
+        let now = self.now();
         let mut memory = lock(&self.shared.memory);
+        memory.live.heard(worker, now);
         if !memory.index.is_held_by(job, worker) {
             return;
         }

@@ -46,6 +46,10 @@ pub struct LiveWorker {
     pub unfit: Option<String>,
     /// Whether it has answered a job yet.
     pub answered: bool,
+    /// When it was heard last: it asked, pinged, or said something of a job. At first, since when it is expected.
+    pub heard_at: Timestamp,
+    /// Whether it pings: the silence of one that never did says nothing.
+    pub pings: bool,
 }
 
 #[derive(Debug)]
@@ -134,6 +138,8 @@ impl Live {
             sdk: None,
             unfit: None,
             answered: false,
+            heard_at: now,
+            pings: false,
         };
         self.next_rank += 1;
         let entry = Entry {
@@ -154,9 +160,17 @@ impl Live {
         self.workers.insert(worker.clone(), entry);
     }
 
+    /// Notes a sign of life.
+    pub(crate) fn heard(&mut self, worker: &WorkerId, now: Timestamp) {
+        if let Some(entry) = self.workers.get_mut(worker) {
+            entry.view.heard_at = now;
+        }
+    }
+
     /// Notes that a worker asks; true where it is the first time.
     pub(crate) fn asked(&mut self, worker: &WorkerId, sdk: Option<&str>, now: Timestamp) -> bool {
         let Some(entry) = self.workers.get_mut(worker) else { return false };
+        entry.view.heard_at = now;
         if let Some(sdk) = sdk
             && entry.view.sdk.as_deref() != Some(sdk)
         {

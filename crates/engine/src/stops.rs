@@ -132,8 +132,11 @@ impl Engine {
     /// A worker's sign of life, with the jobs it has where it told them.
     pub fn ping(&self, who: &WorkerCaller, jobs: &[JobId], sdk: Option<&str>) {
         let mut unnamed: Option<HashSet<JobId>> = None;
+        let at = self.now();
         let mut memory = lock(&self.shared.memory);
         if let Some(entry) = memory.live.workers.get_mut(who.worker()) {
+            entry.view.heard_at = at;
+            entry.view.pings = true;
             if let Some(sdk) = sdk {
                 entry.view.sdk.get_or_insert_with(|| sdk.to_owned());
                 entry.pinged_sdk = Some(sdk.to_owned());
@@ -147,8 +150,7 @@ impl Engine {
             });
         }
         let Some(named) = unnamed else { return };
-        let now = self.now();
-        let old = |at: &Timestamp| now.since(*at) >= UNNAMED_AFTER_MS;
+        let old = |since: &Timestamp| at.since(*since) >= UNNAMED_AFTER_MS;
         // What it has not come to, no SDK names.
         let held = memory.index.leases(who.worker()).filter(|lease| lease.started && old(&lease.since));
         let forgotten: Vec<JobId> = held.map(|lease| lease.job).filter(|id| !named.contains(id)).collect();

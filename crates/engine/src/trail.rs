@@ -254,6 +254,35 @@ impl Engine {
         }
     }
 
+    /// `cancelled by …`, or how it was purged: what a job keeps of who ended it, with what people call the key, and whose
+    /// it is.
+    pub fn cancelled_by(&self, kept: &str) -> String {
+        if let Some(who) = kept.strip_prefix("purge by ") {
+            return format!("removed from the queue when {} purged it", self.who_is(who));
+        }
+        let (who, door) = kept.split_once(" over ").unwrap_or((kept, ""));
+        let who = self.who_is(who);
+        if door.is_empty() {
+            format!("cancelled by {who}")
+        } else {
+            format!("cancelled by its client over {door} with {who}")
+        }
+    }
+
+    /// Who a caller's name means, for people.
+    fn who_is(&self, name: &str) -> String {
+        if name == runyard_vault::OWNER {
+            return "the key of this server's owner (local)".to_owned();
+        }
+        let Some(key) = self.vault().key(&KeyId::new(name)) else { return name.to_owned() };
+        let member = key.member.as_ref().and_then(|id| self.vault().member(id)).map(|member| member.email);
+        match member {
+            Some(email) if key.session.is_some() => format!("a session of {email} ({name})"),
+            Some(email) => format!("the key '{}' of {email} ({name})", key.name),
+            None => format!("the key '{}' ({name})", key.name),
+        }
+    }
+
     /// What people call a key.
     fn known_as(&self, key: &str) -> Option<String> {
         self.vault().key(&KeyId::new(key)).map(|key| key.name)

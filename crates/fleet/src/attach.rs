@@ -23,6 +23,10 @@ impl Fleet {
         let engine = &self.inner.engine;
         let observed = self.inner.runtime.list().await?;
         let records = engine.reader().workers(None, REMEMBERED).map_err(EngineError::from)?;
+        for record in records.iter().rev().filter(|record| engine.endpoint_by_id(&record.endpoint).is_some())
+        {
+            self.state().yard(&record.endpoint).starts.note(record);
+        }
         let mut known: HashSet<WorkerId> = HashSet::new();
         for record in records {
             engine.vault().admit_worker(&record);

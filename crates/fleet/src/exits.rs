@@ -1,6 +1,7 @@
 //! Workers that end: what the runtime saw, what it means for their jobs, their endpoint and their record.
 
 use runyard_domain::job::Loss;
+use runyard_domain::start::Seen;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{Exit, FailReason, JobId, ReleaseState, WorkerId};
 use runyard_runtime::{Observed, StartPhase, Stop};
@@ -67,9 +68,15 @@ impl Fleet {
             managed.began = awake;
         }
         managed.phase = seen.phase;
+        let is_news = managed.record.start != seen.start && seen.start != Seen::default();
+        if is_news {
+            managed.record.start = seen.start;
+        }
         if seen.pid != 0 && managed.record.started_at.is_none() {
             managed.record.pid = Some(seen.pid);
             managed.record.started_at = Some(now);
+            self.save(managed.record.clone());
+        } else if is_news {
             self.save(managed.record.clone());
         }
     }

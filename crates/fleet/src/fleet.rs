@@ -335,10 +335,8 @@ impl Fleet {
                 managed.record.state = WorkerState::Ready;
             }
             let (record, test) = (managed.record.clone(), managed.test);
-            let took = now.since(record.created_at) as f64;
             let yard = state.yard(&record.endpoint);
-            let usual = yard.usual_start_ms.get_or_insert(took);
-            *usual += (took - *usual) * 0.3;
+            yard.starts.note(&record);
             let endpoint = self.inner.engine.endpoint_by_id(&record.endpoint);
             // A test that comes up says nothing of the release that serves.
             match endpoint.filter(|_| !test) {

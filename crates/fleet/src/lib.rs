@@ -23,7 +23,7 @@ mod traffic;
 
 pub use error::FleetError;
 pub use fleet::{Fleet, Options};
-pub use reasons::{EndpointState, WorkerCounts};
+pub use reasons::{EndpointState, StartView, WorkerCounts};
 pub use rollout::{Expected, TestRequest, TestRun};
 pub use secrets::secrets_of;
 pub use traffic::{Followed, Progress};

@@ -1,7 +1,8 @@
 //! Why a job waits, and how an endpoint does, from what the fleet and the engine know at this moment.
 
+use runyard_domain::start::{Level, Part, Usual};
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{Endpoint, EndpointId, Job, Phase, WaitReason, WorkerId};
+use runyard_domain::{Endpoint, EndpointId, Job, Phase, ReleaseState, WaitReason, WorkerId, WorkerRecord};
 use runyard_engine::Presence;
 use runyard_runtime::StartPhase;
 
@@ -36,6 +37,25 @@ pub struct EndpointState {
     pub sentence: String,
     /// The enumerated reason, where jobs would have to wait.
     pub reason: Option<WaitReason>,
+}
+
+/// The start of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartView {
+    /// What was there when it began.
+    pub level: Level,
+    /// Its parts that have begun, each with how long it usually takes.
+    pub parts: Vec<(Part, Option<Usual>)>,
+    /// How long starts like it usually take.
+    pub usual: Option<Usual>,
+}
+
+/// What was there when a worker was started, as far as it is seen yet.
+fn level_of(worker: &Managed) -> Level {
+    match worker.phase {
+        Some(StartPhase::Pulling { .. }) => Level::Cold,
+        _ => worker.record.level(),
+    }
 }
 
 impl Fleet {
@@ -158,12 +178,52 @@ impl Fleet {
             None if first.record.started_at.is_some() => "load".to_owned(),
             None => "process".to_owned(),
         };
+        let record = &first.record;
+        let part = record.start_parts(first.phase.is_some()).pop()?;
+        let level = level_of(first);
+        let usual = |step| yard.and_then(|yard| yard.starts.usual(step, record.release, level));
         Some(WaitReason::Starting {
-            worker: first.record.id.to_string(),
+            worker: record.id.to_string(),
             phase,
-            for_ms: now.since(first.record.created_at),
-            usual_ms: yard.and_then(|y| y.usual_start_ms).map(|ms| ms as i64),
+            phase_ms: now.since(part.from),
+            phase_usual: usual(Some(part.step)),
+            for_ms: now.since(record.created_at),
+            usual: usual(None),
         })
+    }
+
+    /// The start of a worker by its parts, each with how long it usually takes, and the whole start.
+    pub fn start_of(&self, record: &WorkerRecord) -> StartView {
+        let release = self.release(&record.endpoint, record.release);
+        let launch = release.as_ref().and_then(|release| release.launch.as_ref());
+        let has_image = launch.is_some_and(|launch| launch.image.is_some());
+        let state = self.state();
+        let level = state.workers.get(&record.id).map_or_else(|| record.level(), level_of);
+        let starts = state.yards.get(&record.endpoint).map(|yard| &yard.starts);
+        let usual = |step| starts.and_then(|starts| starts.usual(step, record.release, level));
+        let parts = record.start_parts(has_image);
+        StartView {
+            level,
+            parts: parts.into_iter().map(|part| (part, usual(Some(part.step)))).collect(),
+            usual: usual(None),
+        }
+    }
+
+    /// The worker of an endpoint that has been starting longest, which takes what waits.
+    pub fn first_starting(&self, endpoint: &EndpointId) -> Option<WorkerRecord> {
+        let state = self.state();
+        let starting = state.of(endpoint).filter(|w| w.record.state == WorkerState::Starting && !w.test);
+        starting.min_by_key(|w| w.record.created_at).map(|w| w.record.clone())
+    }
+
+    /// The release that served before, where it could again: where a rollback goes.
+    pub fn may_go_back_to(&self, endpoint: &Endpoint) -> Option<u32> {
+        let previous = endpoint.previous?;
+        let ready = |number| {
+            let release = self.release(&endpoint.id, number);
+            release.is_some_and(|release| release.state == ReleaseState::Ready && release.launch.is_some())
+        };
+        (endpoint.serving != Some(previous) && ready(previous)).then_some(previous)
     }
 
     /// How an endpoint does.

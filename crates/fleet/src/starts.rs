@@ -1,6 +1,7 @@
 //! New workers: where there is room, one at a time after failures, and what becomes of a start that fails.
 
 use runyard_domain::placement::{Placement, place};
+use runyard_domain::start::Seen;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
     Endpoint, EndpointId, Gpus, Release, Timestamp, WaitReason, WorkerId, WorkerRecord, gpu,
@@ -171,6 +172,7 @@ impl Fleet {
             created_at: now,
             started_at: None,
             ready_at: None,
+            start: Seen::default(),
             ended_at: None,
             pid: None,
             exit: None,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use runyard_domain::job::Loss;
 use runyard_domain::placement::Held;
 use runyard_domain::rollout::Health;
+use runyard_domain::start::Starts;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
     EndpointId, Exit, FlashBoot, JobId, Rollout, Timestamp, WaitReason, WorkerId, WorkerRecord,
@@ -110,8 +111,8 @@ pub(crate) struct Yard {
     pub(crate) crashed: BTreeMap<u32, u64>,
     /// How the releases of a rollout did before this server looked.
     pub(crate) watch: Option<Watch>,
-    /// How long starts usually take.
-    pub(crate) usual_start_ms: Option<f64>,
+    /// Starts that came up.
+    pub(crate) starts: Starts,
     /// Why no GPU could be had at the last try.
     pub(crate) no_gpu: Option<WaitReason>,
     /// When to look again.

@@ -9,6 +9,7 @@ mod deploy;
 mod disk;
 mod endpoints;
 mod events;
+mod failures;
 mod fields;
 mod git;
 mod gpus;
@@ -35,6 +36,7 @@ mod secrets;
 mod sessions;
 mod sign_in;
 mod stream;
+mod timeline;
 mod version;
 mod views;
 mod webhooks;
@@ -264,6 +266,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
             get(endpoints::show).patch(endpoints::change::change).delete(endpoints::remove),
         ),
         ("/api/v1/endpoints/{ep}/why", get(why::endpoint)),
+        ("/api/v1/endpoints/{ep}/failures", get(failures::list)),
         ("/api/v1/endpoints/{ep}/purge", post(endpoints::purge)),
         ("/api/v1/endpoints/{ep}/restart", post(endpoints::restart)),
         ("/api/v1/endpoints/{ep}/plan", post(plan::plan)),
@@ -287,6 +290,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/jobs", get(jobs::list)),
         ("/api/v1/jobs/{id}", get(jobs::show)),
         ("/api/v1/jobs/{id}/why", get(why::job)),
+        ("/api/v1/jobs/{id}/timeline", get(timeline::job)),
         ("/api/v1/jobs/{id}/stream", get(jobs::stream)),
         ("/api/v1/jobs/{id}/cancel", post(jobs::cancel)),
         ("/api/v1/jobs/{id}/retry", post(jobs::retry)),

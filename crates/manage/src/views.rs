@@ -6,9 +6,11 @@ use runyard_domain::git::Commit;
 use runyard_domain::release::ReleaseState;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
-    Endpoint, Exit, FailReason, Job, KeyRecord, Outcome, Phase, Release, Timestamp, WorkerRecord, secret,
+    Endpoint, Exit, FailReason, Job, KeyRecord, Outcome, Phase, Release, RunReason, Timestamp, WaitReason,
+    WorkerRecord, secret,
 };
 use runyard_engine::Presence;
+use runyard_fleet::StartView;
 use serde_json::{Value, json};
 
 use crate::Manage;
@@ -108,13 +110,24 @@ impl Manage {
         match &job.phase {
             Phase::Draft { .. } | Phase::Waiting { .. } | Phase::Held { .. } => {
                 let reason = self.inner.fleet.waiting(job);
-                Some(json!({"code": reason.code(), "message": reason.sentence(self.inner.engine.now())}))
+                let mut view =
+                    json!({"code": reason.code(), "message": reason.sentence(self.inner.engine.now())});
+                if let WaitReason::Starting { usual: Some(usual), .. } = reason {
+                    view["usualMs"] = json!(usual.ms);
+                    view["usualStarts"] = json!(usual.starts);
+                }
+                Some(view)
+            }
+            Phase::Running { .. } => {
+                let reason =
+                    self.running(job, false).filter(|reason| matches!(reason, RunReason::Silent { .. }))?;
+                Some(json!({"code": reason.code(), "message": reason.sentence()}))
             }
             Phase::Done {
                 outcome: Outcome::Failed { reason, .. } | Outcome::TimedOut { reason }, ..
             } => Some(fail_reason(reason)),
             Phase::Done { outcome: Outcome::Cancelled { by }, .. } => {
-                Some(json!({"code": "cancelled", "message": format!("cancelled by {by}")}))
+                Some(json!({"code": "cancelled", "message": self.inner.engine.cancelled_by(by)}))
             }
             _ => None,
         }
@@ -181,10 +194,33 @@ impl Manage {
             "createdAt": record.created_at.0,
             "startedAt": record.started_at.map(|t| t.0),
             "readyAt": record.ready_at.map(|t| t.0),
+            "start": self.start(record),
             "idleSince": idle_since,
             "endedAt": record.ended_at.map(|t| t.0),
             "exit": record.exit.as_ref().map(exit),
             "stopCause": record.stop_cause,
+        })
+    }
+}
+
+impl Manage {
+    /// `Start`: how a worker started, by parts, beside what is usual.
+    fn start(&self, record: &WorkerRecord) -> Value {
+        let StartView { level, parts, usual } = self.inner.fleet.start_of(record);
+        let parts: Vec<Value> = parts
+            .iter()
+            .map(|(part, usual)| {
+                json!({
+                    "phase": part.step.word(), "from": part.from.0, "to": part.to.map(|to| to.0),
+                    "usualMs": usual.map(|usual| usual.ms),
+                })
+            })
+            .collect();
+        json!({
+            "level": level.word(),
+            "phases": parts,
+            "usualMs": usual.map(|usual| usual.ms),
+            "usualStarts": usual.map(|usual| usual.starts),
         })
     }
 }

@@ -2,6 +2,7 @@
 //! that what is counted and what is there are never two things, whatever is killed in between.
 
 use runyard_domain::delivery::DeliveryState;
+use runyard_domain::start::{Level, Step};
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{Delivery, Job, Outcome, Phase, WorkerRecord};
 
@@ -50,10 +51,22 @@ pub fn worker(into: &mut Interval, before: Option<&WorkerRecord>, next: &WorkerR
     let was_ready = before.and_then(|record| record.ready_at);
     if let (None, Some(ready)) = (was_ready, next.ready_at) {
         into.count(Key::StartsReady, 1);
-        into.time_ms(Key::Start, ready.since(next.created_at));
-        if let Some(started) = next.started_at {
-            into.time_ms(Key::StartLaunch, started.since(next.created_at));
-            into.time_ms(Key::StartLoad, ready.since(started));
+        let whole = ready.since(next.created_at);
+        into.time_ms(Key::Start, whole);
+        into.time_ms(
+            match next.level() {
+                Level::Cold => Key::StartCold,
+                Level::Prepared => Key::StartPrepared,
+            },
+            whole,
+        );
+        for part in next.start_parts(false).iter().filter(|_| next.started_at.is_some()) {
+            let key = match part.step {
+                Step::Image => Key::StartImage,
+                Step::Launch => Key::StartLaunch,
+                Step::Load => Key::StartLoad,
+            };
+            into.time_ms(key, part.to.unwrap_or(ready).since(part.from));
         }
     }
     let was_gone = before.is_some_and(|record| record.state == WorkerState::Gone);

@@ -97,7 +97,7 @@ pub struct Series {
     pub kind: Kind,
     /// What it is measured in.
     pub unit: Unit,
-    /// How Prometheus calls the family that it is of.
+    /// How Prometheus calls the family that it is of; empty where it is the sum of others there.
     pub family: &'static str,
     /// The labels that tell it from others of its family.
     pub labels: &'static [(&'static str, &'static str)],
@@ -157,14 +157,18 @@ series! {
         "Workers that were started and asked for a job";
     StartsFailed "starts_failed": Endpoint Counter Count "runyard_worker_starts_total" [("result", "failed")],
         "Workers that ended before they asked for a job";
-    Start "start": Endpoint Histogram Seconds "runyard_worker_start_seconds" [("level", "cold")],
-        "From the decision to start a worker to its first question for a job";
-    StartLaunch "start_launch": Endpoint Histogram Seconds "runyard_worker_start_phase_seconds"
-        [("level", "cold"), ("phase", "launch")],
-        "The part of it before the worker's process existed; a container's image is pulled in it";
-    StartLoad "start_load": Endpoint Histogram Seconds "runyard_worker_start_phase_seconds"
-        [("level", "cold"), ("phase", "load")],
-        "The part of it in which the process loaded its code and its models";
+    Start "start": Endpoint Histogram Seconds "" [],
+        "From the decision to start a worker to its first question for a job, at any level";
+    StartCold "start_cold": Endpoint Histogram Seconds "runyard_worker_start_seconds" [("level", "cold")],
+        "The same of workers whose image had to be pulled";
+    StartPrepared "start_prepared": Endpoint Histogram Seconds "runyard_worker_start_seconds" [("level", "prepared")],
+        "The same of workers whose image or environment was there";
+    StartImage "start_image": Endpoint Histogram Seconds "runyard_worker_start_phase_seconds" [("phase", "image")],
+        "The part of a container's start in which its image was looked for, and pulled where it was not there";
+    StartLaunch "start_launch": Endpoint Histogram Seconds "runyard_worker_start_phase_seconds" [("phase", "launch")],
+        "The part of a start in which the container or the process was made";
+    StartLoad "start_load": Endpoint Histogram Seconds "runyard_worker_start_phase_seconds" [("phase", "load")],
+        "The part of a start in which the process loaded its code and its models";
     WorkersStopped "workers_stopped": Endpoint Counter Count "runyard_worker_ends_total" [("how", "stopped")],
         "Workers that had asked for jobs and were stopped";
     WorkersCrashed "workers_crashed": Endpoint Counter Count "runyard_worker_ends_total" [("how", "crashed")],
@@ -267,7 +271,8 @@ mod tests {
                 Kind::Counter => "_total",
                 Kind::Gauge | Kind::Histogram => series.unit.word(),
             };
-            assert!(series.family.starts_with("runyard_") && series.family.ends_with(end), "{series:?}");
+            let fits = series.family.starts_with("runyard_") && series.family.ends_with(end);
+            assert!(fits || series.family.is_empty(), "{series:?}");
             assert!(!series.help.ends_with('.') && !series.help.contains(['\\', '\n']), "{series:?}");
         }
         assert_eq!(Key::Unknown.series(), None);
@@ -296,12 +301,14 @@ mod tests {
             let labels: Vec<String> =
                 series.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
             let family = match labels.as_slice() {
+                [] if series.family.is_empty() => "–".to_owned(),
                 [] => series.family.to_owned(),
                 labels => format!("{}{{{}}}", series.family, labels.join(",")),
             };
+            let family = if family == "–" { family } else { format!("`{family}`") };
             let unit = if series.unit == Unit::Count { "–" } else { series.unit.word() };
             let row = format!(
-                "| `{}` | `{family}` | {} | {unit} | {} |",
+                "| `{}` | {family} | {} | {unit} | {} |",
                 series.name,
                 series.kind.word(),
                 series.help

@@ -29,7 +29,8 @@ pub struct Entry {
 pub fn page(entries: &[Entry], open: bool) -> String {
     let mut out = String::new();
     let mut family = "";
-    for series in ALL {
+    // What has no family is the sum of what has one.
+    for series in ALL.iter().filter(|series| !series.family.is_empty()) {
         if series.family != family {
             family = series.family;
             if entries.iter().any(|entry| has(entry, family)) {

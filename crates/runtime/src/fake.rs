@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use runyard_domain::start::Seen;
 use runyard_domain::{Exit, JobId, Timestamp, WorkerId};
 use tokio::sync::broadcast;
 
@@ -155,6 +156,8 @@ impl FakeRuntime {
             holds: Vec::new(),
             spooled: Vec::new(),
             phase: None,
+            start: Seen::default(),
+            halted: false,
         };
         state.workers.insert(spec.id.clone(), observed);
         state.specs.push(spec);

@@ -5,6 +5,7 @@ use std::fmt;
 
 use runyard_domain::image::{Container, Image};
 use runyard_domain::registry::Login;
+use runyard_domain::start::Seen;
 use runyard_domain::{EndpointId, Exit, JobId, Timestamp, WorkerId};
 use serde::{Deserialize, Serialize};
 
@@ -166,4 +167,10 @@ pub struct Observed {
     /// How far its start is; `None` where its main process exists, or did.
     #[serde(default)]
     pub phase: Option<StartPhase>,
+    /// What else was seen of its start.
+    #[serde(default)]
+    pub start: Seen,
+    /// Whether its main process is stopped, or its container paused.
+    #[serde(default)]
+    pub halted: bool,
 }

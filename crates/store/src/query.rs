@@ -4,8 +4,8 @@ use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
-    EndpointId, Job, JobId, KeyRecord, Member, Outcome, Payload, Phase, Release, Resource, ResourceId,
-    SecretRecord, Timestamp, WorkerId, WorkerRecord,
+    EndpointId, FailureGroup, Job, JobId, KeyRecord, Member, Outcome, Payload, Phase, Release, Resource,
+    ResourceId, SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
 use runyard_metrics::{Grain, Interval, Row, Subject};
 
@@ -181,6 +181,8 @@ pub trait Reader: Send + Sync {
         since: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<Row>, StoreError>;
+    /// Failures of an endpoint by fingerprint, those first that were seen last.
+    fn failures(&self, endpoint: &EndpointId) -> Result<Vec<FailureGroup>, StoreError>;
     /// Everything that was ever counted of endpoints and of the server, by subject.
     fn totals(&self) -> Result<Vec<(Subject, Interval)>, StoreError>;
 }

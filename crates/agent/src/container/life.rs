@@ -119,6 +119,7 @@ impl Life {
         };
         // From here on it is not left half done: what was made is removed under its name.
         self.made = true;
+        inside.set_image(self.agent.now());
         self.step(inside, StartPhase::Creating);
         let output = self.make(inside, &door, spec, image, &id).await?;
         let pid = door.engine.look(&self.name).await?.map_or(0, |seen| seen.pid);

@@ -22,6 +22,7 @@ mod endpoints;
 mod env;
 mod events;
 mod exec;
+mod failures;
 mod git;
 mod gpus;
 mod jobs;
@@ -50,6 +51,7 @@ mod ssh_keys;
 mod status;
 mod templates;
 mod token;
+mod top;
 mod up;
 mod upgrade;
 mod volumes;
@@ -88,6 +90,8 @@ pub enum Command {
     Logs(logs::Logs),
     Metrics(metrics::Metrics),
     Why(why::Why),
+    Failures(failures::Failures),
+    Top(top::Top),
     #[command(visible_alias = "ep")]
     Endpoints(Box<endpoints::Endpoints>),
     Workers(workers::Workers),
@@ -163,6 +167,8 @@ impl Command {
             Self::Logs(c) => c.run(context).await,
             Self::Metrics(c) => c.run(context).await,
             Self::Why(c) => c.run(context).await,
+            Self::Failures(c) => c.run(context).await,
+            Self::Top(c) => c.run(context).await,
             Self::Endpoints(c) => c.run(context).await,
             Self::Workers(c) => c.run(context).await,
             Self::Gpus(c) => c.run(context).await,

@@ -101,6 +101,25 @@ fn router() -> Router {
             ]})) }))
         .route("/api/v1/disk/prune", post(|| async { answer(&json!({"bytes": 0, "goesBytes": 0, "dryRun": true,
             "accounts": []})) }))
+        .route("/api/v1/endpoints/{ep}/failures", get(|| async { answer(&json!({"failures": [
+            {"fingerprint": "8752e3fa97ff5d2b", "code": "cuda_out_of_memory", "title": "CUDA out of memory",
+                "sentence": "CUDA out of memory: tried 2.50 GiB (handler.py:41)", "count": 7, "firstAt": ago(400),
+                "lastAt": ago(150), "firstRelease": 15, "releases": [{"release": 15, "count": 7}], "job": JOB},
+            {"fingerprint": "0052e3fa97ff5d2b", "code": "ttl_expired", "title": "the job's time to live ended",
+                "sentence": "", "count": 1, "firstAt": ago(90_000), "lastAt": ago(90_000), "firstRelease": null,
+                "releases": [], "job": WAITING},
+        ], "nextCursor": null})) }))
+        .route("/api/v1/jobs/{id}/why", get(|| async { answer(&json!({
+            "about": "job 3f2c9a1e of t2i", "status": "FAILED", "sentence": "CUDA out of memory: tried 2.50 GiB",
+            "code": "cuda_out_of_memory", "hints": ["runyard rollback t2i --to 14"],
+            "causes": [{"code": "cuda_out_of_memory", "sentence": "CUDA out of memory: tried 2.50 GiB", "lastLines": []}],
+            "like": {"sentence": "6 other jobs since release 15 (deployed 5 min ago by ci); none before", "others": 6},
+        })) }))
+        .route("/api/v1/jobs/{id}/timeline", get(|| async { answer(&json!({"from": 0, "to": 4_000, "now": 9_000, "spans": [
+            {"name": "submitted", "start": 0, "end": 0, "state": "ok"},
+            {"name": "queued", "start": 0, "end": 3_000, "state": "ok", "attempt": 1},
+            {"name": "run", "start": 3_000, "end": 4_000, "state": "bad", "attempt": 1, "note": "cuda_out_of_memory"},
+        ]})) }))
         .route("/api/v1/endpoints/{ep}/why", get(|| async { answer(&json!({
             "about": "endpoint t2i", "status": "failing", "sentence": "workers fail to start", "code": "start_failing",
             "causes": [
@@ -212,6 +231,24 @@ fn logs_of_one_endpoint_with_dates() {
 #[test]
 fn an_explanation() {
     insta::assert_snapshot!(shown(&["why", "t2i"]));
+}
+
+#[test]
+fn a_failed_job_with_those_like_it_and_its_waterfall() {
+    let said = shown(&["why", JOB]);
+    // The time of its submission is in the local zone.
+    let lines: Vec<&str> = said.lines().filter(|line| !line.contains("submitted at")).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+    let document: Value = serde_json::from_str(&shown(&["why", JOB, "--json"])).expect("one document");
+    assert_eq!(
+        (&document["code"], &document["timeline"]["to"]),
+        (&json!("cuda_out_of_memory"), &json!(4_000))
+    );
+}
+
+#[test]
+fn failures_by_kind_as_a_table() {
+    insta::assert_snapshot!(shown(&["failures", "t2i"]));
 }
 
 #[test]

@@ -10,10 +10,10 @@ use crate::pages::page;
 use crate::pages::pulse::{Jobs, Pulse, Series};
 use crate::place::{Query, Tab};
 use crate::session::Visit;
-use crate::views::{Endpoint, Job, Release, Why};
+use crate::views::{Endpoint, FailureGroup, Job, Release, Why};
 
-/// As many failures are grouped.
-const FAILURES: usize = 100;
+/// As many kinds of failures are shown.
+const FAILURES: usize = 8;
 
 #[derive(Deserialize)]
 pub(crate) struct Releases {
@@ -57,30 +57,10 @@ impl Head {
     }
 }
 
-/// Failures of one kind.
-pub(crate) struct Group {
-    pub(crate) message: String,
-    pub(crate) code: String,
-    pub(crate) count: u64,
-    pub(crate) newest: Job,
-}
-
-/// Failures by what they say, most of them first.
-fn grouped(jobs: Vec<Job>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    for job in jobs {
-        let (code, message) = match &job.reason {
-            Some(reason) => (reason.code.clone(), reason.message.clone()),
-            None => ("unknown".to_owned(), "no reason was kept".to_owned()),
-        };
-        match groups.iter_mut().find(|group| group.code == code && group.message == message) {
-            Some(group) => group.count += 1,
-            None => groups.push(Group { message, code, count: 1, newest: job }),
-        }
-    }
-    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-    groups.truncate(10);
-    groups
+/// Failures by fingerprint.
+#[derive(Deserialize)]
+struct Failures {
+    failures: Vec<FailureGroup>,
 }
 
 #[derive(Template)]
@@ -91,7 +71,7 @@ pub(crate) struct Overview {
     why: Why,
     series: Series,
     span: String,
-    failures: Vec<Group>,
+    failures: Vec<FailureGroup>,
     latest: Vec<Job>,
     serving: Option<Release>,
     snippets: Vec<Snippet>,
@@ -106,13 +86,20 @@ page!(Overview: "head" = as_head, "live" = as_live);
 pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Overview, Trouble> {
     let (head, mut frame) = Head::load(visit, ep, Tab::Overview, query).await?;
     let name = head.endpoint.name.clone();
-    frame.same.cli = vec![format!("runyard endpoints show {name}"), format!("runyard why {name}")];
-    frame.same.api =
-        vec![format!("GET /api/v1/endpoints/{name}"), format!("GET /api/v1/endpoints/{name}/why")];
+    frame.same.cli = vec![
+        format!("runyard endpoints show {name}"),
+        format!("runyard why {name}"),
+        format!("runyard failures {name}"),
+    ];
+    frame.same.api = vec![
+        format!("GET /api/v1/endpoints/{name}"),
+        format!("GET /api/v1/endpoints/{name}/why"),
+        format!("GET /api/v1/endpoints/{name}/failures"),
+    ];
     let why: Why = visit.get(&format!("/api/v1/endpoints/{name}/why")).await?;
     let pulse = Pulse::load(visit, Some(&name)).await?;
-    let failed: Jobs =
-        visit.get(&format!("/api/v1/jobs?endpoint={name}&status=FAILED&limit={FAILURES}")).await?;
+    let Failures { failures } =
+        visit.get(&format!("/api/v1/endpoints/{name}/failures?limit={FAILURES}")).await?;
     let latest: Jobs = visit.get(&format!("/api/v1/jobs?endpoint={name}&limit=6")).await?;
     let Releases { releases } = visit.get(&format!("/api/v1/endpoints/{name}/releases")).await?;
     let mode = Mode::of(query.get("mode").unwrap_or("runsync"));
@@ -128,7 +115,7 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Overv
         why,
         series: pulse.endpoint(&name),
         span: pulse.span(),
-        failures: grouped(failed.jobs),
+        failures,
         latest: latest.jobs,
         serving: releases.into_iter().find(|release| release.serving),
     })

@@ -11,12 +11,12 @@ use crate::draw::Phase;
 use crate::frame::Frame;
 use crate::json;
 use crate::pages::logs::{LINES, Records};
-use crate::pages::{overview, page};
+use crate::pages::page;
 use crate::place::Query;
 use crate::preview;
 use crate::session::Visit;
 use crate::show::{self, Tone};
-use crate::views::{Job, Record, Why, Worker};
+use crate::views::{Job, Record, Why};
 
 /// The largest output that is looked through for what can be shown, in bytes.
 const MOST_PREVIEW: usize = 32 << 20;
@@ -76,7 +76,7 @@ impl Sheet {
         let job: Job = serde_json::from_slice(&bytes).map_err(unreadable)?;
         let payloads: Payloads<'_> = serde_json::from_slice(&bytes).map_err(unreadable)?;
         let why: Why = visit.get(&format!("/api/v1/jobs/{}/why", job.id)).await?;
-        let worker = worker_of(visit, &job).await?;
+        let timeline: Timeline = visit.get(&format!("/api/v1/jobs/{}/timeline", job.id)).await?;
         let Records { records } = visit.get(&format!("/api/v1/logs?job={}&limit={LINES}", job.id)).await?;
         let now = visit.console.inner.engine.now().0;
         let raw_output = payloads.output.get();
@@ -89,7 +89,7 @@ impl Sheet {
             String::new()
         };
         let parts = if has_output { String::new() } else { parts(visit, &job).await? };
-        let (phases, from, to) = phases(&job, worker.as_ref(), now);
+        let (phases, from, to) = phases(&timeline);
         Ok(Self {
             input: json::pretty(payloads.input.get()).0,
             raw_input: payloads.input.get().chars().take(MOST_INPUT).collect(),
@@ -123,6 +123,11 @@ impl Sheet {
         self.why.causes.get(1..).unwrap_or_default()
     }
 
+    /// How many jobs failed like it.
+    pub(crate) fn like(&self) -> Option<&str> {
+        self.why.like.as_ref().map(|like| like.sentence.as_str())
+    }
+
     pub(crate) fn last_lines(&self) -> String {
         self.why.causes.first().map_or_else(String::new, |cause| cause.last_lines.join("\n"))
     }
@@ -147,53 +152,78 @@ async fn parts(visit: &Visit, job: &Job) -> Result<String, Trouble> {
     Ok(format!("<pre class=\"json\">{}</pre>", json::pretty(&format!("[{}]", list.join(","))).0))
 }
 
-/// The worker that has it, or had it; one that waits for a start may be starting.
-async fn worker_of(visit: &Visit, job: &Job) -> Result<Option<Worker>, Trouble> {
-    let Some(name) = &job.endpoint_name else { return Ok(None) };
-    let list: overview::Workers = visit.get(&format!("/api/v1/workers?endpoint={name}")).await?;
-    let is_it = |worker: &&Worker| match &job.worker {
-        Some(id) => worker.id == *id,
-        None => !job.is_over() && worker.state == "starting",
-    };
-    Ok(list.workers.iter().find(is_it).cloned())
+/// A part of its life, as the API tells it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Span {
+    name: String,
+    start: i64,
+    end: Option<i64>,
+    state: String,
+    attempt: Option<u32>,
+    note: Option<String>,
+    usual_ms: Option<i64>,
 }
 
-/// The parts of its life, with the start of its worker where the job waited for it; and the axis.
-fn phases(job: &Job, worker: Option<&Worker>, now: i64) -> (Vec<Phase>, i64, i64) {
-    let end = job.ended_at.unwrap_or(now).max(job.submitted_at);
-    let from = job.submitted_at;
-    let mut phases = Vec::new();
-    let mut add = |name: &str, start: i64, to: Option<i64>, tone: Tone| {
-        let (start, stop) = (start.max(from), to.unwrap_or(end).min(end));
-        if stop >= start {
-            phases.push(Phase {
-                name: name.to_owned(),
-                from: start,
-                to: stop,
-                tone,
-                open: to.is_none() && !job.is_over(),
-            });
-        }
-    };
-    let taken = job.started_at.or(job.ended_at);
-    add("In the queue", from, taken, Tone::Idle);
-    if let Some(worker) = worker.filter(|worker| worker.ready_at.is_none_or(|ready| ready > from)) {
-        if worker.started_at.is_none_or(|started| started > from) {
-            add("Worker: process", worker.created_at, worker.started_at, Tone::Starting);
-        }
-        if let Some(started) = worker.started_at {
-            add("Worker: imports and loads", started, worker.ready_at, Tone::Starting);
-        }
-    }
-    if let Some(started) = job.started_at {
-        let tone = match job.status.as_str() {
-            "COMPLETED" => Tone::Ok,
-            "FAILED" | "TIMED_OUT" => Tone::Bad,
-            _ => Tone::Busy,
+#[derive(Debug, Deserialize)]
+struct Timeline {
+    from: i64,
+    now: i64,
+    spans: Vec<Span>,
+}
+
+impl Span {
+    /// What it is called, with its attempt where there are several.
+    fn words(&self, several: bool) -> String {
+        let word = match self.name.as_str() {
+            "draft" => "In a draft",
+            "queued" => "In the queue",
+            "worker.schedule" => "Worker: scheduled",
+            "worker.image" => "Worker: image",
+            "worker.launch" => "Worker: made",
+            "worker.load" => "Worker: imports and loads",
+            "run" => "Running",
+            "webhook" => "Webhook",
+            "webhook.wait" => "Webhook waits",
+            other => other,
         };
-        add("Running", started, job.ended_at, tone);
+        match self.attempt.filter(|_| several && matches!(self.name.as_str(), "run" | "queued")) {
+            Some(attempt) => format!("{word}, attempt {attempt}"),
+            None => word.to_owned(),
+        }
     }
-    (phases, from, end.max(from + 1))
+
+    fn tone(&self) -> Tone {
+        match (self.state.as_str(), self.name.as_str()) {
+            ("bad", _) => Tone::Bad,
+            ("open", "run") => Tone::Busy,
+            (_, "run" | "webhook") => Tone::Ok,
+            (_, "draft" | "queued" | "webhook.wait") => Tone::Idle,
+            _ => Tone::Starting,
+        }
+    }
+
+    fn remark(&self) -> String {
+        let usual = self.usual_ms.map(|ms| format!("usually {}", show::span(ms)));
+        self.note.clone().or(usual).unwrap_or_default()
+    }
+}
+
+/// The parts of its life, and the axis.
+fn phases(timeline: &Timeline) -> (Vec<Phase>, i64, i64) {
+    let last = timeline.spans.iter().map(|span| span.end.unwrap_or(timeline.now)).max();
+    let to = last.unwrap_or(timeline.now).max(timeline.from + 1);
+    let several = timeline.spans.iter().any(|span| span.attempt.is_some_and(|attempt| attempt > 1));
+    let shown = timeline.spans.iter().filter(|span| span.name != "submitted");
+    let phases = shown.map(|span| Phase {
+        name: span.words(several),
+        from: span.start,
+        to: span.end.unwrap_or(to),
+        tone: span.tone(),
+        open: span.end.is_none(),
+        remark: span.remark(),
+    });
+    (phases.collect(), timeline.from, to)
 }
 
 #[derive(Template)]
@@ -218,6 +248,7 @@ pub(crate) async fn load(visit: &Visit, id: &str, query: &Query) -> Result<Page,
     frame.same.api = vec![
         format!("GET /api/v1/jobs/{id}"),
         format!("GET /api/v1/jobs/{id}/why"),
+        format!("GET /api/v1/jobs/{id}/timeline"),
         format!("GET /api/v1/logs?job={id}"),
         format!("GET /v2/{}/status/{id}", job.endpoint()),
     ];
@@ -238,27 +269,34 @@ mod tests {
 
     #[test]
     fn a_life_has_its_parts() {
-        let job: Job = serde_json::from_value(json!({
-            "id": "j", "status": "COMPLETED", "submittedAt": 1000, "startedAt": 4000, "endedAt": 5000,
-            "attempt": 1, "retries": 0,
-        }))
-        .expect("a job");
-        let worker: Worker = serde_json::from_value(json!({
-            "id": "w", "release": 1, "state": "idle", "cause": "queue", "gpus": [], "jobs": [],
-            "createdAt": 1100, "startedAt": 1500, "readyAt": 3900,
-        }))
-        .expect("a worker");
-        let (phases_of, from, to) = phases(&job, Some(&worker), 9000);
+        let span = |name: &str, start: i64, end: Option<i64>, attempt: Option<u32>| {
+            json!({"name": name, "start": start, "end": end, "attempt": attempt, "worker": null, "note": null,
+                "usualMs": null, "state": if end.is_some() { "ok" } else { "open" }})
+        };
+        let timeline = |spans: Vec<Value>| -> Timeline {
+            serde_json::from_value(json!({"from": 1000, "now": 9000, "spans": spans})).expect("a timeline")
+        };
+        let found = timeline(vec![
+            span("submitted", 1000, Some(1000), None),
+            span("queued", 1000, Some(4000), Some(1)),
+            span("worker.load", 1500, Some(3900), Some(1)),
+            span("run", 4000, Some(5000), Some(1)),
+        ]);
+        let (phases_of, from, to) = phases(&found);
         let named: Vec<(&str, i64, i64)> =
             phases_of.iter().map(|p| (p.name.as_str(), p.from, p.to)).collect();
         let expected = [
             ("In the queue", 1000, 4000),
-            ("Worker: process", 1100, 1500),
             ("Worker: imports and loads", 1500, 3900),
             ("Running", 4000, 5000),
         ];
         assert_eq!((named.as_slice(), from, to), (&expected[..], 1000, 5000));
-        let warm = Worker { ready_at: Some(500), started_at: Some(200), ..worker };
-        assert_eq!(phases(&job, Some(&warm), 9000).0.len(), 2, "a worker that was there is no part of it");
+        let again =
+            timeline(vec![span("run", 4000, Some(5000), Some(1)), span("queued", 5000, None, Some(2))]);
+        let (phases_of, _, to) = phases(&again);
+        assert_eq!(
+            (phases_of[1].name.as_str(), phases_of[1].open, to),
+            ("In the queue, attempt 2", true, 9000)
+        );
     }
 }

@@ -105,6 +105,14 @@ impl Fault {
         }
     }
 
+    /// The secret that is missing, where one is.
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Self::SecretMissing { secret, .. } => secret.as_deref(),
+            _ => None,
+        }
+    }
+
     /// One sentence for people.
     pub fn sentence(&self) -> String {
         match self {

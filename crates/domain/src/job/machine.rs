@@ -3,7 +3,7 @@
 //! The fence: the wire's answer names only worker and job, so an incarnation that lost a job never gets it
 //! again, and its late answer counts as long as nobody else finished the job.
 
-use super::{Answer, Command, Job, Loss, Outcome, Phase, Refusal};
+use super::{ATTEMPTS_KEPT, Answer, Attempt, Command, Job, Loss, Outcome, Phase, Refusal};
 use crate::{FailReason, Timestamp, WorkerId};
 
 /// What `command` makes of `job` at `now`.
@@ -144,6 +144,10 @@ fn lose(job: &mut Job, worker: &WorkerId, loss: &Loss, now: Timestamp) -> Result
         end(job, Outcome::Failed { error: reason.sentence(), reason }, now);
         return Ok(());
     }
+    if let Phase::Running { worker, release, queued_at, started } = job.phase.clone() {
+        let code = loss.reason.code().to_owned();
+        keep(job, Attempt { worker, release, queued_at, started, ended: now, code });
+    }
     job.losses += u32::from(loss.spends);
     job.lost_by.push(worker.clone());
     job.phase = Phase::Waiting { since: now };
@@ -205,11 +209,36 @@ fn retry(job: &mut Job, seq: u64, now: Timestamp) -> Result<(), Refusal> {
         Phase::Done { outcome: Outcome::Failed { .. } | Outcome::TimedOut { .. }, .. } => {}
         _ => return Err(Refusal::NotRetryable),
     }
+    if let Some(attempt) = last_attempt(&job.phase) {
+        keep(job, attempt);
+    }
     job.seq = seq;
     job.losses = 0;
     job.expires_at = now.plus(job.policy.ttl_ms);
     job.phase = Phase::Waiting { since: now };
     Ok(())
+}
+
+/// The attempt with which a job failed; `None` where it never ran.
+fn last_attempt(phase: &Phase) -> Option<Attempt> {
+    let Phase::Done { at, outcome, worker, release, delay_ms, execution_ms } = phase else { return None };
+    let (Outcome::Failed { reason, .. } | Outcome::TimedOut { reason }) = outcome else { return None };
+    let started = at.plus(-(*execution_ms)?);
+    Some(Attempt {
+        worker: worker.clone()?,
+        release: (*release)?,
+        queued_at: started.plus(-delay_ms.unwrap_or(0)),
+        started,
+        ended: *at,
+        code: reason.code().to_owned(),
+    })
+}
+
+fn keep(job: &mut Job, attempt: Attempt) {
+    if job.attempts.len() >= ATTEMPTS_KEPT {
+        job.attempts.remove(1);
+    }
+    job.attempts.push(attempt);
 }
 
 fn end(job: &mut Job, outcome: Outcome, now: Timestamp) {

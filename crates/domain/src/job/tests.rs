@@ -23,6 +23,7 @@ fn job() -> Job {
         attempt: 0,
         losses: 0,
         lost_by: vec![],
+        attempts: vec![],
         phase: Phase::Waiting { since: Timestamp(0) },
     }
 }

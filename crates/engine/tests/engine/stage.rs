@@ -188,6 +188,7 @@ impl Stage {
             created_at: self.clock.now(),
             started_at: None,
             ready_at: None,
+            start: runyard_domain::start::Seen::default(),
             ended_at: None,
             pid: None,
             exit: None,

@@ -1,5 +1,6 @@
 //! Why a job waits and how an endpoint does, in each situation.
 
+use runyard_domain::start::{Level, Usual};
 use runyard_domain::{Endpoint, EndpointId, JobId, Settings, WaitReason};
 use runyard_engine::NewJob;
 
@@ -35,8 +36,14 @@ async fn through_the_life_of_a_worker() {
     let first = stage.submit().await;
     assert_eq!(said(&stage, &first), ("starting", "starting"));
     stage.advance(2_000).await;
-    let WaitReason::Starting { worker, phase, for_ms: 2_000, usual_ms: None } =
-        stage.fleet.waiting(&stage.job(&first))
+    let WaitReason::Starting {
+        worker,
+        phase,
+        phase_ms: 2_000,
+        phase_usual: None,
+        for_ms: 2_000,
+        usual: None,
+    } = stage.fleet.waiting(&stage.job(&first))
     else {
         panic!("starting")
     };
@@ -61,10 +68,12 @@ async fn through_the_life_of_a_worker() {
     stage.exit(&worker, exited(1, "x")).await;
     let fourth = stage.submit().await;
     let usual = match stage.fleet.waiting(&stage.job(&fourth)) {
-        WaitReason::Starting { usual_ms, .. } => usual_ms,
+        WaitReason::Starting { phase_usual, usual, .. } => [phase_usual, usual],
         other => panic!("{other:?}"),
     };
-    assert_eq!(usual, Some(2_000));
+    assert_eq!(usual, [Some(Usual { ms: 2_000, starts: 1 }); 2]);
+    let start = stage.fleet.start_of(&stage.record(&stage.last()));
+    assert_eq!((start.level, start.usual), (Level::Prepared, Some(Usual { ms: 2_000, starts: 1 })));
 }
 
 #[tokio::test(start_paused = true)]

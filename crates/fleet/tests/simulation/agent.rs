@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use runyard_domain::start::Seen;
 use runyard_domain::{Env as _, Exit, JobId, Timestamp, WorkerId};
 use runyard_engine::EngineError;
 use runyard_runtime::{Event, Observed, Pending, Runtime, RuntimeError, Stop, Whose, WorkerSpec};
@@ -246,6 +247,8 @@ impl Agent {
                 holds: local.holds.iter().cloned().collect(),
                 spooled: waiting(id),
                 phase: None,
+                start: Seen::default(),
+                halted: false,
             })
             .collect();
         for (id, posts) in state.spool.iter().filter(|(id, _)| !state.workers.contains_key(*id)) {
@@ -261,6 +264,8 @@ impl Agent {
                 holds: Vec::new(),
                 spooled: waiting(id),
                 phase: None,
+                start: Seen::default(),
+                halted: false,
             });
         }
         list

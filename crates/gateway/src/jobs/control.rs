@@ -14,7 +14,7 @@ use crate::splice::Splice;
 /// `POST /cancel/{job}`: ends it; a job that has ended already is answered as it is.
 pub(crate) async fn cancel(State(gateway): State<Gateway>, Runs(target): Runs) -> Result<Response, JobError> {
     let id = target.job(&gateway)?.id;
-    let job = match gateway.engine().cancel(&target.caller, &id).await {
+    let job = match gateway.engine().cancel_over_jobs(&target.caller, &id).await {
         Ok(job) => job,
         Err(EngineError::Refused { .. }) => target.job(&gateway)?,
         Err(error) => return Err(error.into()),

@@ -73,8 +73,14 @@ async fn the_life_of_jobs() {
     let run = t.call(&house, post.clone(), "/v2/hello/run", r#"{"input": {"n": 1}, "extra": 1}"#).await;
     let id = run.json()["id"].as_str().unwrap().to_owned();
     let status = format!("/v2/hello/status/{id}");
-    *house.fleet.waiting.lock().unwrap() =
-        WaitReason::Starting { worker: "w1".into(), phase: "load".into(), for_ms: 1_200, usual_ms: None };
+    *house.fleet.waiting.lock().unwrap() = WaitReason::Starting {
+        worker: "w1".into(),
+        phase: "load".into(),
+        phase_ms: 900,
+        phase_usual: None,
+        for_ms: 1_200,
+        usual: None,
+    };
     t.call(&house, get.clone(), &status, "").await;
     house.advance(1_500);
     let worker = house.worker("w1");

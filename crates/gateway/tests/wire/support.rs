@@ -199,6 +199,7 @@ impl House {
             created_at: self.env.now(),
             started_at: None,
             ready_at: None,
+            start: runyard_domain::start::Seen::default(),
             ended_at: None,
             pid: None,
             exit: None,

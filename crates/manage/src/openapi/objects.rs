@@ -167,7 +167,13 @@ fn rollout() -> Value {
 
 /// Why something waits or failed.
 fn reason() -> Value {
-    object([("code", text()), ("message", text()), ("lastLines?", list(text()))])
+    object([
+        ("code", text()),
+        ("message", text()),
+        ("lastLines?", list(text())),
+        ("usualMs?", whole()),
+        ("usualStarts?", whole()),
+    ])
 }
 
 fn changed() -> Value {

@@ -135,6 +135,7 @@ fn worker(id: &str, endpoint: &str, token: &str) -> WorkerRecord {
         created_at: Timestamp(0),
         started_at: None,
         ready_at: None,
+        start: runyard_domain::start::Seen::default(),
         ended_at: None,
         pid: None,
         exit: None,

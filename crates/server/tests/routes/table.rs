@@ -48,7 +48,7 @@ pub const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-pub const MANAGE: [(&str, &str, Opens); 80] = [
+pub const MANAGE: [(&str, &str, Opens); 82] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
@@ -56,6 +56,7 @@ pub const MANAGE: [(&str, &str, Opens); 80] = [
     ("/api/v1/endpoints/{ep}", "GET", Key(Read)),
     ("/api/v1/endpoints/{ep}", "PATCH DELETE", Key(Deploy)),
     ("/api/v1/endpoints/{ep}/why", "GET", Key(Read)),
+    ("/api/v1/endpoints/{ep}/failures", "GET", Key(Read)),
     ("/api/v1/endpoints/{ep}/purge", "POST", Key(Run)),
     ("/api/v1/endpoints/{ep}/restart", "POST", Key(Deploy)),
     ("/api/v1/endpoints/{ep}/plan", "POST", Key(Read)),
@@ -79,6 +80,7 @@ pub const MANAGE: [(&str, &str, Opens); 80] = [
     ("/api/v1/jobs", "GET", Any(Read)),
     ("/api/v1/jobs/{id}", "GET", OfJob(Read)),
     ("/api/v1/jobs/{id}/why", "GET", OfJob(Read)),
+    ("/api/v1/jobs/{id}/timeline", "GET", OfJob(Read)),
     ("/api/v1/jobs/{id}/stream", "GET", OfJob(Read)),
     ("/api/v1/jobs/{id}/cancel", "POST", OfJob(Run)),
     ("/api/v1/jobs/{id}/retry", "POST", OfJob(Run)),

@@ -347,6 +347,7 @@ impl State {
         self.jobs.retain(|_, e| e.job.endpoint != *id);
         self.deliveries.retain(|_, d| self.jobs.contains_key(&d.job));
         self.counts.remove(id);
+        self.failures.remove(id);
         self.intervals.retain(|(subject, ..), _| subject.endpoint() != Some(id));
         self.drop_batches(id);
         Reply::Nothing

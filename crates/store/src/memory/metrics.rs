@@ -1,6 +1,10 @@
 //! What was counted and measured, in the model: one map of intervals.
 
-use runyard_domain::{EndpointId, Job, Timestamp};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use runyard_domain::reason::fingerprint::GROUPS;
+use runyard_domain::{EndpointId, FailureGroup, Job, Timestamp};
 use runyard_metrics::{Grain, Interval, Row, Subject, count};
 
 use super::State;
@@ -10,11 +14,38 @@ use crate::Reply;
 const TOTAL: i64 = 0;
 
 impl State {
-    /// Counts a job's step.
+    /// Counts a job's step, and how it failed where it did.
     pub(super) fn mark_job(&mut self, now: Timestamp, before: Option<&Job>, next: &Job) {
         let mut marks = Interval::default();
         count::job(&mut marks, before, next);
         self.mark(now, &next.endpoint, &marks);
+        if let Some(fingerprint) = FailureGroup::fingerprint_of(before, next) {
+            let groups = self.failures.entry(next.endpoint.clone()).or_default();
+            if let Some(group) = FailureGroup::with(groups.remove(&fingerprint), next) {
+                groups.insert(fingerprint, group);
+            }
+        }
+    }
+
+    /// The failures of an endpoint, those first that were seen last.
+    pub(super) fn failures_of(&self, endpoint: &EndpointId) -> Vec<FailureGroup> {
+        let mut groups: Vec<_> =
+            self.failures.get(endpoint).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        groups.sort_by_key(|group| (Reverse(group.last_at), group.fingerprint.clone()));
+        groups
+    }
+
+    /// Of too many groups those go that were seen longest ago.
+    pub(super) fn let_failures_go(&mut self) {
+        let too_many = self.failures.iter().filter(|(_, groups)| groups.len() > GROUPS);
+        let endpoints: Vec<EndpointId> = too_many.map(|(endpoint, _)| endpoint.clone()).collect();
+        for endpoint in endpoints {
+            let gone = self.failures_of(&endpoint).split_off(GROUPS);
+            let Some(groups) = self.failures.get_mut(&endpoint) else { continue };
+            for group in gone {
+                groups.remove(&group.fingerprint);
+            }
+        }
     }
 
     /// Adds what was counted of an endpoint.
@@ -105,7 +136,7 @@ impl State {
 
     /// Everything that was ever counted of endpoints and of the server.
     pub(super) fn metric_totals(&self) -> Vec<(Subject, Interval)> {
-        let mut totals = std::collections::BTreeMap::<Subject, Interval>::new();
+        let mut totals = BTreeMap::<Subject, Interval>::new();
         for ((subject, seconds, at), interval) in &self.intervals {
             let counts = match *seconds {
                 TOTAL => true,

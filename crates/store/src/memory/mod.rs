@@ -12,9 +12,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
-    AuditRecord, Batch, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint, EndpointId, Job, JobId,
-    KeyId, KeyRecord, Member, MemberId, Payload, Release, Resource, ResourceId, SecretRecord, Timestamp,
-    WorkerId, WorkerRecord,
+    AuditRecord, Batch, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint, EndpointId, FailureGroup,
+    Job, JobId, KeyId, KeyRecord, Member, MemberId, Payload, Release, Resource, ResourceId, SecretRecord,
+    Timestamp, WorkerId, WorkerRecord,
 };
 use runyard_metrics::{Interval, Subject};
 
@@ -88,6 +88,8 @@ struct State {
     audit: VecDeque<AuditRecord>,
     /// What was counted and measured, by subject, seconds of the interval (0: ever), and where it begins.
     intervals: BTreeMap<(Subject, i64, Timestamp), Interval>,
+    /// Failures by endpoint and fingerprint.
+    failures: BTreeMap<EndpointId, BTreeMap<String, FailureGroup>>,
     /// Up to where minutes, and up to where intervals of ten minutes were made.
     made: [Timestamp; 2],
 }
@@ -123,6 +125,7 @@ impl State {
     fn apply_all(&mut self, now: Timestamp, commands: &[Command]) -> Vec<Reply> {
         let replies = commands.iter().map(|command| self.apply(now, command)).collect();
         self.settle_batches(now);
+        self.let_failures_go();
         replies
     }
 

@@ -7,8 +7,8 @@ use runyard_domain::registry::Registry;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
     AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
-    EndpointId, Job, JobId, KeyRecord, Member, Payload, Phase, Release, Resource, ResourceId, SecretRecord,
-    Timestamp, WorkerId, WorkerRecord,
+    EndpointId, FailureGroup, Job, JobId, KeyRecord, Member, Payload, Phase, Release, Resource, ResourceId,
+    SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
 use runyard_metrics::{Grain, Interval, Row, Subject};
 
@@ -238,6 +238,10 @@ impl Reader for MemoryReader {
         until: Timestamp,
     ) -> Result<Vec<Row>, StoreError> {
         Ok(self.state().rows(subject, grain, since, until))
+    }
+
+    fn failures(&self, endpoint: &EndpointId) -> Result<Vec<FailureGroup>, StoreError> {
+        Ok(self.state().failures_of(endpoint))
     }
 
     fn totals(&self) -> Result<Vec<(Subject, Interval)>, StoreError> {

@@ -8,8 +8,8 @@ use runyard_domain::git;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
-    EndpointId, Job, JobId, KeyRecord, Member, Payload, Release, Resource, ResourceId, SecretRecord,
-    Timestamp, WorkerId, WorkerRecord,
+    EndpointId, FailureGroup, Job, JobId, KeyRecord, Member, Payload, Release, Resource, ResourceId,
+    SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
 use runyard_metrics::{self as metrics, Grain, Interval, Subject};
 use rusqlite::types::Value;
@@ -334,6 +334,14 @@ impl Reader for Readers {
         until: Timestamp,
     ) -> Result<Vec<metrics::Row>, StoreError> {
         self.with(|conn| intervals(conn, subject, grain, since, until))
+    }
+
+    fn failures(&self, endpoint: &EndpointId) -> Result<Vec<FailureGroup>, StoreError> {
+        const SQL: &str =
+            "SELECT record FROM failures WHERE endpoint = ?1 ORDER BY last_at DESC, fingerprint";
+        self.with(|conn| {
+            all(conn, "list failures", SQL, [endpoint.as_str()], |row| document(row, 0, "group of failures"))
+        })
     }
 
     fn totals(&self) -> Result<Vec<(Subject, Interval)>, StoreError> {

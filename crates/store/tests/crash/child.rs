@@ -85,6 +85,7 @@ pub fn submission(id: &str, input: Payload) -> Submission {
         attempt: 0,
         losses: 0,
         lost_by: vec![],
+        attempts: vec![],
         phase: Phase::Waiting { since: Timestamp(1) },
     };
     Submission { job, input, s3: None, idempotency_key: None }

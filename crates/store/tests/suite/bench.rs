@@ -177,6 +177,7 @@ pub fn submission(id: &str, now: i64) -> Submission {
         attempt: 0,
         losses: 0,
         lost_by: vec![],
+        attempts: vec![],
         phase: Phase::Waiting { since: Timestamp(now) },
     };
     Submission { job, input: text(&format!("\"input of {id}\"")), s3: None, idempotency_key: None }
@@ -325,6 +326,7 @@ pub fn worker(id: &str, endpoint: &str, created_at: i64, state: WorkerState) -> 
         created_at: Timestamp(created_at),
         started_at: None,
         ready_at: None,
+        start: runyard_domain::start::Seen::default(),
         ended_at: None,
         pid: Some(7),
         exit: None,

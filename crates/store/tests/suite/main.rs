@@ -17,6 +17,7 @@ macro_rules! conformance {
 mod batches;
 mod bench;
 mod ends;
+mod failures;
 mod lists;
 mod loss;
 mod metrics;

@@ -275,6 +275,7 @@ fn picture(b: &Bench) -> String {
         writeln!(out, "{:?}", r.workers(endpoint.as_ref(), 3).unwrap()).unwrap();
         if let Some(endpoint) = &endpoint {
             writeln!(out, "{:?} {:?}", r.counts(endpoint).unwrap(), r.releases(endpoint).unwrap()).unwrap();
+            writeln!(out, "{:?}", r.failures(endpoint).unwrap()).unwrap();
         }
     }
     writeln!(out, "{:?} {:?}", r.live().unwrap(), r.due(Timestamp(b.now), 4).unwrap()).unwrap();

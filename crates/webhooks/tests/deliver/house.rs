@@ -209,6 +209,7 @@ pub fn submission(id: &str, url: &str, now: Timestamp) -> Submission {
         attempt: 0,
         losses: 0,
         lost_by: vec![],
+        attempts: vec![],
         phase: Phase::Waiting { since: now },
     };
     Submission { job, input: Payload::Inline(Bytes::from_static(b"1")), s3: None, idempotency_key: None }

@@ -8,8 +8,10 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 /// Files whose functions `code` name codes.
-const NAMED: [&str; 4] = [
-    "crates/domain/src/reason.rs",
+const NAMED: [&str; 6] = [
+    "crates/domain/src/reason/fail.rs",
+    "crates/domain/src/reason/run.rs",
+    "crates/domain/src/reason/wait.rs",
     "crates/domain/src/image/fault.rs",
     "crates/gateway/src/jobs/error.rs",
     "crates/listener/src/refusal.rs",

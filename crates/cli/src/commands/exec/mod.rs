@@ -1,7 +1,7 @@
 //! `runyard exec WORKER -- CMD…`: a command beside a worker, as if it ran here: input, output and exit code pass through.
 
 mod screen;
-mod terminal;
+pub mod terminal;
 
 use std::io::{IsTerminal as _, Read as _};
 

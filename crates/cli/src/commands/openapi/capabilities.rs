@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// Commands that call nothing of the management API, and what they do instead.
-const OTHERS: [(&str, &str); 27] = [
+const OTHERS: [(&str, &str); 28] = [
     ("run", "`POST /v2/{endpoint}/run`, `/runsync`, `GET /stream/{id}`"),
     ("batch create", "`POST /v2/{endpoint}/batch`"),
     ("batch add", "`POST /v2/{endpoint}/batch/{batch}/requests`"),
@@ -21,6 +21,7 @@ const OTHERS: [(&str, &str); 27] = [
     ("validate", "reads a file"),
     ("export", "`getEndpoint` and `listReleases`, as a file"),
     ("destroy", "`removeEndpoint`, of the file's endpoint"),
+    ("top", "`listGpus`, `listEndpoints`, `listWorkers`, `measureWorkers` and `readMetrics`, again and again"),
     ("keys enable", "`changeKey`"),
     ("logout", "`POST /auth/logout`, and forgets the key here"),
     ("ssh-keys remove", "`replaceSshKeys`"),

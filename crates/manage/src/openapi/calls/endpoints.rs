@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::operation::Operation;
 use super::super::settings;
 use super::super::shape::{
-    any, bytes, either, flag, list, map, named, object, or_null, request, small, text, text_to, whole,
+    any, bytes, either, flag, list, map, named, object, or_null, request, small, text, text_to, time, whole,
     within, word,
 };
 use super::{Tagged, by, page};
@@ -102,6 +102,16 @@ pub(super) fn endpoints() -> Tagged {
         )
         .answers(ok("removed", flag()))
         .guarded(),
+        Operation::new(
+            "GET /api/v1/endpoints/{ep}/failures",
+            "listFailures",
+            Read,
+            by("failures"),
+            "Failures of its jobs by fingerprint, the last seen first",
+        )
+        .query("since", time(), "only those that were seen at or after")
+        .paged()
+        .answers(page("failures", "FailureGroup")),
         Operation::new(
             "GET /api/v1/endpoints/{ep}/why",
             "explainEndpoint",

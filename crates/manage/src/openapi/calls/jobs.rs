@@ -47,6 +47,14 @@ pub(super) fn jobs() -> Tagged {
             "Why it waits, or how it ended",
         )
         .answers(named("Why")),
+        Operation::new(
+            "GET /api/v1/jobs/{id}/timeline",
+            "showTimeline",
+            Read,
+            by("why"),
+            "Its life as a waterfall: from its submission to its webhooks, with the starts of workers that it waited for",
+        )
+        .answers(named("Timeline")),
         Operation::new("POST /api/v1/jobs/{id}/cancel", "cancelJob", Run, by("cancel"), "Ends a job")
             .answers(named("Job"))
             .conflicts(),

@@ -4,11 +4,13 @@ use serde_json::Value;
 
 use super::super::shape::{any, flag, list, named, number, object, or_null, small, text, time, whole, word};
 
-pub(super) fn all() -> [(&'static str, Value); 9] {
+pub(super) fn all() -> [(&'static str, Value); 11] {
     [
         ("Job", job([])),
         ("JobWithPayloads", job([("input", any()), ("output", any()), ("webhooks", list(named("Webhook")))])),
         ("Why", why()),
+        ("Timeline", timeline()),
+        ("FailureGroup", failure_group()),
         ("Webhook", webhook()),
         ("WebhookSecret", webhook_secret()),
         ("Worker", worker()),
@@ -54,6 +56,15 @@ fn job<const N: usize>(more: [(&str, Value); N]) -> Value {
 
 fn why() -> Value {
     let cause = object([("code", text()), ("sentence", text()), ("lastLines", list(text()))]);
+    let like = object([
+        ("fingerprint", text()),
+        ("others", whole()),
+        ("firstAt", time()),
+        ("firstRelease", or_null(small())),
+        ("deployedAt", or_null(time())),
+        ("deployedBy", or_null(text())),
+        ("sentence", text()),
+    ]);
     object([
         ("about", text()),
         ("status", text()),
@@ -62,6 +73,56 @@ fn why() -> Value {
         ("causes", list(cause)),
         ("hints", list(text())),
         ("waitingMs?", whole()),
+        ("like?", like),
+    ])
+}
+
+fn timeline() -> Value {
+    let names = [
+        "submitted",
+        "draft",
+        "queued",
+        "worker.schedule",
+        "worker.image",
+        "worker.launch",
+        "worker.load",
+        "run",
+        "webhook",
+        "webhook.wait",
+    ];
+    let span = object([
+        ("name", word(&names)),
+        ("start", time()),
+        ("end", or_null(time())),
+        ("state", word(&["ok", "bad", "open"])),
+        ("attempt", or_null(small())),
+        ("worker", or_null(text())),
+        ("note", or_null(text())),
+        ("usualMs", or_null(whole())),
+    ]);
+    object([
+        ("job", text()),
+        ("status", text()),
+        ("from", time()),
+        ("to", or_null(time())),
+        ("now", time()),
+        ("spans", list(span)),
+    ])
+}
+
+fn failure_group() -> Value {
+    let release = object([("release", small()), ("count", whole())]);
+    object([
+        ("fingerprint", text()),
+        ("code", text()),
+        ("title", text()),
+        ("sentence", text()),
+        ("count", whole()),
+        ("firstAt", time()),
+        ("lastAt", time()),
+        ("firstRelease", or_null(small())),
+        ("releases", list(release)),
+        ("job", text()),
     ])
 }
 
@@ -85,6 +146,18 @@ fn webhook_secret() -> Value {
 }
 
 fn worker() -> Value {
+    let phase = object([
+        ("phase", word(&["image", "launch", "load"])),
+        ("from", time()),
+        ("to", or_null(time())),
+        ("usualMs", or_null(whole())),
+    ]);
+    let start = object([
+        ("level", word(&["cold", "prepared"])),
+        ("phases", list(phase)),
+        ("usualMs", or_null(whole())),
+        ("usualStarts", or_null(whole())),
+    ]);
     let exit = object([
         ("code", or_null(whole())),
         ("signal", or_null(whole())),
@@ -108,6 +181,7 @@ fn worker() -> Value {
         ("createdAt", time()),
         ("startedAt", or_null(time())),
         ("readyAt", or_null(time())),
+        ("start", start),
         ("idleSince", or_null(time())),
         ("endedAt", or_null(time())),
         ("exit", or_null(exit)),

@@ -42,6 +42,7 @@ impl Batch<'_> {
         }
         self.tallies.remove(id);
         self.drop_metrics(id)?;
+        self.drop_failures(id)?;
         Ok(Reply::Nothing)
     }
 }

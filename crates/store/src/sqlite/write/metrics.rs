@@ -58,9 +58,10 @@ impl Current {
 }
 
 impl Batch<'_> {
-    /// Notes what a job's step counts.
+    /// Notes what a job's step counts, and how it failed where it did.
     pub(super) fn mark_job(&mut self, before: Option<&Job>, next: &Job) {
         count::job(self.marks_of(&next.endpoint), before, next);
+        self.note_failure(before, next);
     }
 
     /// What this batch counts of an endpoint.

@@ -4,6 +4,7 @@
 mod batches;
 mod deliver;
 mod drop;
+mod failures;
 mod metrics;
 mod output;
 mod records;
@@ -14,7 +15,7 @@ mod take;
 
 use std::collections::{HashMap, HashSet};
 
-use runyard_domain::{BatchId, EndpointId, Payload, Timestamp};
+use runyard_domain::{BatchId, EndpointId, Job, Payload, Timestamp};
 use runyard_metrics::Interval;
 use rusqlite::Connection;
 
@@ -35,6 +36,8 @@ pub(super) struct Batch<'a> {
     /// What was counted of each endpoint.
     marks: HashMap<EndpointId, Interval>,
     current: &'a mut Current,
+    /// Jobs that failed, with their fingerprints.
+    failed: Vec<(String, Job)>,
     /// Files that may have lost the last row that names them.
     loose: HashSet<String>,
     /// Batches whose jobs moved.
@@ -63,7 +66,8 @@ impl<'a> Batch<'a> {
     pub(super) fn new(conn: &'a Connection, now: Timestamp, next_seq: u64, current: &'a mut Current) -> Self {
         let (tallies, marks) = (HashMap::new(), HashMap::new());
         let (loose, moved) = (HashSet::new(), HashSet::new());
-        Self { conn, now, next_seq, tallies, marks, current, loose, moved, keep_number: false }
+        let failed = Vec::new();
+        Self { conn, now, next_seq, tallies, marks, current, failed, loose, moved, keep_number: false }
     }
 
     /// Decides and writes one command.
@@ -138,6 +142,7 @@ impl<'a> Batch<'a> {
         self.settle_batches()?;
         self.write_tallies()?;
         self.write_marks()?;
+        self.write_failures()?;
         if self.keep_number {
             run(
                 self.conn,

@@ -1,4 +1,6 @@
-//! `runyard why JOB|EP`: the cause in one sentence, and what to do.
+//! `runyard why JOB|EP`: the cause in one sentence, what to do, and of a job its life as a waterfall.
+
+mod waterfall;
 
 use std::fmt::Write as _;
 
@@ -26,25 +28,49 @@ pub struct Why {
 impl Why {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let client = context.client().await?;
-        let reply = explain(&client, &self.about).await?;
+        let (reply, job) = explain(&client, &self.about).await?;
+        let timeline = match job {
+            Some(job) => timeline(&client, &job).await?,
+            None => None,
+        };
         if context.ui.json {
-            return context.ui.document(&reply.text);
+            return context.ui.document(&with_timeline(&reply.text, timeline.as_ref()));
         }
-        context.ui.write(&render(&reply.parse()?, &self.about, context.ui))
+        let mut shown = render(&reply.parse()?, &self.about, context.ui);
+        if let Some(timeline) = timeline {
+            shown.push_str(&waterfall::render(&timeline.parse()?, context.ui.out));
+        }
+        context.ui.write(&shown)
     }
 }
 
 /// A whole job id is a job. Anything else may name an endpoint first: `cafe` is both a name and hex digits.
-async fn explain(client: &Client, about: &str) -> anyhow::Result<Reply> {
+async fn explain(client: &Client, about: &str) -> anyhow::Result<(Reply, Option<String>)> {
     if job_ids::is_whole(about) {
-        return Ok(client.get(path::api(&["jobs", about, "why"])).await?);
+        return Ok((client.get(path::api(&["jobs", about, "why"])).await?, Some(about.to_owned())));
     }
     match client.get(path::api(&["endpoints", about, "why"])).await {
         Err(e) if e.is_not_found() && job_ids::is_prefix(about) => {
             let id = job_ids::resolve(client, about).await?;
-            Ok(client.get(path::api(&["jobs", &id, "why"])).await?)
+            Ok((client.get(path::api(&["jobs", &id, "why"])).await?, Some(id)))
         }
-        other => Ok(other?),
+        other => Ok((other?, None)),
+    }
+}
+
+/// The waterfall of a job; an older server has none.
+async fn timeline(client: &Client, job: &str) -> anyhow::Result<Option<Reply>> {
+    match client.get(path::api(&["jobs", job, "timeline"])).await {
+        Err(error) if error.is_not_found() => Ok(None),
+        other => Ok(Some(other?)),
+    }
+}
+
+/// Both answers as one document.
+fn with_timeline(why: &str, timeline: Option<&Reply>) -> String {
+    match (timeline, why.trim_end().strip_suffix('}')) {
+        (Some(timeline), Some(open)) => format!("{open},\"timeline\":{}}}", timeline.text),
+        _ => why.to_owned(),
     }
 }
 
@@ -64,6 +90,9 @@ fn render(why: &Explanation, asked: &str, ui: Ui) -> String {
     }
     for (index, Cause { sentence, last_lines, .. }) in why.causes.iter().enumerate() {
         push_cause(&mut out, if index == 0 { "cause" } else { "also" }, sentence, last_lines, ui);
+    }
+    if let Some(like) = &why.like {
+        let _ = writeln!(out, "  {}   {}", ui.out.tone("like", Tone::Dim), text::line(&like.sentence, 400));
     }
     for hint in &why.hints {
         let _ = writeln!(out, "  {}    {}", ui.out.tone("try", Tone::Dim), text::line(hint, 400));
