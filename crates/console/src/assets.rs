@@ -43,22 +43,47 @@ pub(crate) struct Assets {
     pub(crate) htmx: Asset,
     pub(crate) sse: Asset,
     pub(crate) icon: Asset,
+    pub(crate) uplot: Asset,
+    pub(crate) uplot_style: Asset,
+    pub(crate) charts: Asset,
+    pub(crate) charts_style: Asset,
+    pub(crate) logs: Asset,
+    pub(crate) logs_style: Asset,
 }
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
 
 /// The files of this binary.
 pub(crate) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
-    style: Asset::new("console.css", "text/css; charset=utf-8", include_bytes!("../assets/console.css")),
+    style: Asset::new("console.css", STYLE, include_bytes!("../assets/console.css")),
     own: Asset::new("console.js", SCRIPT, include_bytes!("../assets/console.js")),
     htmx: Asset::new("htmx.js", SCRIPT, include_bytes!("../assets/vendor/htmx-4.0.1.min.js")),
     sse: Asset::new("hx-sse.js", SCRIPT, include_bytes!("../assets/vendor/hx-sse-4.0.1.min.js")),
     icon: Asset::new("icon.svg", "image/svg+xml", include_bytes!("../assets/icon.svg")),
+    uplot: Asset::new("uplot.js", SCRIPT, include_bytes!("../assets/vendor/uplot-1.6.32.iife.min.js")),
+    uplot_style: Asset::new("uplot.css", STYLE, include_bytes!("../assets/vendor/uplot-1.6.32.min.css")),
+    charts: Asset::new("charts.js", SCRIPT, include_bytes!("../assets/charts.js")),
+    charts_style: Asset::new("charts.css", STYLE, include_bytes!("../assets/charts.css")),
+    logs: Asset::new("logs.js", SCRIPT, include_bytes!("../assets/logs.js")),
+    logs_style: Asset::new("logs.css", STYLE, include_bytes!("../assets/logs.css")),
 });
 
 impl Assets {
-    pub(crate) fn all(&self) -> [&Asset; 5] {
-        [&self.style, &self.own, &self.htmx, &self.sse, &self.icon]
+    pub(crate) fn all(&self) -> [&Asset; 11] {
+        [
+            &self.style,
+            &self.own,
+            &self.htmx,
+            &self.sse,
+            &self.icon,
+            &self.uplot,
+            &self.uplot_style,
+            &self.charts,
+            &self.charts_style,
+            &self.logs,
+            &self.logs_style,
+        ]
     }
 }
 
@@ -95,9 +120,11 @@ mod tests {
     use super::*;
 
     /// Checksums of what others wrote, as their packages have it.
-    const VENDORED: [(&str, &[u8]); 2] = [
+    const VENDORED: [(&str, &[u8]); 4] = [
         ("HTMX", include_bytes!("../assets/vendor/htmx-4.0.1.min.js")),
         ("SSE", include_bytes!("../assets/vendor/hx-sse-4.0.1.min.js")),
+        ("UPLOT", include_bytes!("../assets/vendor/uplot-1.6.32.iife.min.js")),
+        ("UPLOT_STYLE", include_bytes!("../assets/vendor/uplot-1.6.32.min.css")),
     ];
 
     #[test]

@@ -65,6 +65,32 @@ impl Visit {
         })
     }
 
+    /// The items of a list, page after page, up to so many; and whether there are more.
+    pub(crate) async fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        field: &str,
+        most: usize,
+    ) -> Result<(Vec<T>, bool), Trouble> {
+        let (mut items, mut after) = (Vec::new(), String::new());
+        let join = if path.contains('?') { '&' } else { '?' };
+        while items.len() < most {
+            let limit = (most - items.len()).min(1_000);
+            let mut page: Value = self.get(&format!("{path}{join}limit={limit}{after}")).await?;
+            let found: Vec<T> = serde_json::from_value(page[field].take()).map_err(|error| {
+                let detail = format!("{path} answered what this page does not read: {error}");
+                Trouble::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", detail)
+            })?;
+            let is_end = found.is_empty();
+            items.extend(found);
+            match page["nextCursor"].as_str().filter(|_| !is_end) {
+                Some(cursor) => after = format!("&cursor={}", encoded(cursor)),
+                None => return Ok((items, false)),
+            }
+        }
+        Ok((items, true))
+    }
+
     /// The same, unread.
     pub(crate) async fn bytes(&self, path: &str) -> Result<Bytes, Trouble> {
         self.call(Method::GET, path, None).await
@@ -120,6 +146,11 @@ impl Visit {
             return Err(Trouble::new(StatusCode::CONFLICT, "Failed", why));
         }
         Ok(last)
+    }
+
+    /// What a call answers, as it comes.
+    pub(crate) async fn open(&self, method: Method, path: &str) -> axum::response::Response {
+        self.answer(method, path, None).await
     }
 
     async fn answer(&self, method: Method, path: &str, body: Option<String>) -> axum::response::Response {

@@ -30,6 +30,16 @@ pub(crate) fn bars(counts: &[u32], class: &str, alt: &str) -> String {
     out
 }
 
+/// A share of what there is, as a small bar; its number stands beside it.
+pub(crate) fn meter(share: f64) -> String {
+    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
+    let class = if share > 0.9 { " high" } else { "" };
+    format!(
+        "<svg class=\"meter{class}\" aria-hidden=\"true\"><rect width=\"{:.1}%\" height=\"100%\"/></svg>",
+        share * 100.0
+    )
+}
+
 /// A part of a job's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Phase {

@@ -108,7 +108,7 @@ impl Stream {
             let began = Instant::now();
             // The session, or its key, may have ended meanwhile.
             self.visit = self.visit.again()?;
-            let text = match pages::load(&self.visit, &self.place, &self.query).await {
+            let text = match pages::look(&self.visit, &self.place, &self.query).await {
                 Ok(page) => self.changed(page.live()),
                 // What the page shows is gone: whoever loads it again is told.
                 Err(_) => "event: gone\ndata: 1\n\n".to_owned(),
@@ -165,7 +165,7 @@ impl Stream {
     }
 
     fn shows_output(&self) -> bool {
-        matches!(self.place, Place::Job(_) | Place::Endpoint { tab: Tab::Logs | Tab::Requests, .. })
+        matches!(self.place, Place::Job(_) | Place::Endpoint { tab: Tab::Requests, .. })
     }
 
     /// The parts that are others than those that were sent, as one message.

@@ -144,6 +144,16 @@ impl Frame {
         ]
     }
 
+    /// What pages with charts load beside the rest.
+    pub(crate) fn charts(&self) -> String {
+        let assets = self.assets;
+        format!(
+            "<link rel=\"stylesheet\" href=\"{}\">\n<link rel=\"stylesheet\" href=\"{}\">\n<script defer \
+             src=\"{}\"></script>\n<script defer src=\"{}\"></script>",
+            assets.uplot_style.href, assets.charts_style.href, assets.uplot.href, assets.charts.href
+        )
+    }
+
     #[expect(clippy::unused_self, reason = "templates ask the page")]
     pub(crate) fn themes(&self) -> [Theme; 3] {
         Theme::ALL

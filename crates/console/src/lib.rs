@@ -7,20 +7,26 @@
 //! - [`forms`] turn what a form sends into one call of the API.
 //! - [`assets`] are the style and the scripts, with the hash of their content in their names.
 
+mod ansi;
 mod assets;
 mod call;
+mod chart;
 mod code;
+mod csv;
 mod draw;
 mod events;
 mod forms;
 mod frame;
 mod headers;
 mod json;
+mod lines;
 mod markdown;
 mod media;
 mod pages;
 mod place;
 mod preview;
+mod range;
+mod series;
 mod session;
 mod show;
 mod views;
@@ -100,6 +106,9 @@ impl Console {
             .route("/assets/{name}", get(assets::serve))
             .route("/favicon.ico", get(assets::icon))
             .route("/ui/events", get(events::stream))
+            .route("/ui/chart.csv", get(csv::serve))
+            .route("/ui/logs", get(lines::follow))
+            .route("/ui/logs/file", get(lines::file))
             .route("/ui/theme", post(frame::set_theme))
             .route("/jobs/{id}/media", get(media::serve))
             .route("/jobs/{id}/output", get(media::output))
@@ -121,6 +130,9 @@ pub fn paths() -> Vec<&'static str> {
         "/assets/{name}",
         "/favicon.ico",
         "/ui/events",
+        "/ui/chart.csv",
+        "/ui/logs",
+        "/ui/logs/file",
         "/ui/theme",
         "/jobs/{id}/media",
         "/jobs/{id}/output",

@@ -43,13 +43,23 @@ pub(crate) enum Tab {
     Requests,
     Workers,
     Logs,
+    Metrics,
+    Telemetry,
     Releases,
     Settings,
 }
 
 impl Tab {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Overview, Self::Requests, Self::Workers, Self::Logs, Self::Releases, Self::Settings];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Overview,
+        Self::Requests,
+        Self::Workers,
+        Self::Logs,
+        Self::Metrics,
+        Self::Telemetry,
+        Self::Releases,
+        Self::Settings,
+    ];
 
     /// Its part of the address.
     pub(crate) fn slug(self) -> &'static str {
@@ -58,6 +68,8 @@ impl Tab {
             Self::Requests => "requests",
             Self::Workers => "workers",
             Self::Logs => "logs",
+            Self::Metrics => "metrics",
+            Self::Telemetry => "telemetry",
             Self::Releases => "releases",
             Self::Settings => "settings",
         }
@@ -70,6 +82,8 @@ impl Tab {
             Self::Requests => "Requests",
             Self::Workers => "Workers",
             Self::Logs => "Logs",
+            Self::Metrics => "Metrics",
+            Self::Telemetry => "Telemetry",
             Self::Releases => "Releases",
             Self::Settings => "Settings",
         }

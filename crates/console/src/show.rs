@@ -131,9 +131,15 @@ fn ago(at: i64, now: i64) -> String {
 }
 
 /// A moment of the calendar, in UTC.
-pub(crate) fn moment(at: i64) -> String {
+pub(crate) fn moment(at: impl Borrow<i64>) -> String {
+    let at = *at.borrow();
     Timestamp::from_millisecond(at)
         .map_or_else(|_| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// A moment as RFC 3339 has it.
+pub(crate) fn iso(at: i64) -> String {
+    Timestamp::from_millisecond(at).map_or_else(|_| String::new(), |at| at.to_string())
 }
 
 /// The time of a log line: `14:03:59.120`.
@@ -145,7 +151,7 @@ pub(crate) fn clock(at: i64) -> String {
 /// A moment as HTML: how long ago, and exactly when one looks closer.
 pub(crate) fn time(at: impl Borrow<i64>, now: impl Borrow<i64>) -> String {
     let (at, now) = (*at.borrow(), *now.borrow());
-    let iso = Timestamp::from_millisecond(at).map_or_else(|_| String::new(), |at| at.to_string());
+    let iso = iso(at);
     format!("<time datetime=\"{iso}\" data-at=\"{at}\" title=\"{}\">{}</time>", moment(at), ago(at, now))
 }
 

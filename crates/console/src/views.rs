@@ -298,15 +298,11 @@ impl Worker {
         self.ready_at.map_or_else(|| "–".to_owned(), |ready| show::span(ready - self.created_at))
     }
 
-    /// Its start by its parts.
-    pub(crate) fn start_split(&self) -> String {
-        match (self.started_at, self.ready_at) {
-            (Some(started), Some(ready)) => {
-                let (made, loaded) = (show::span(started - self.created_at), show::span(ready - started));
-                format!("made in {made}, loaded in {loaded}")
-            }
-            _ => String::new(),
-        }
+    /// The parts of its start: before its process was there, and while that loaded code and models.
+    pub(crate) fn phases(&self) -> Option<[String; 2]> {
+        let (started, ready) = (self.started_at?, self.ready_at?);
+        let (launch, load) = (show::span(started - self.created_at), show::span(ready - started));
+        Some([format!("launch {launch}"), format!("load {load}")])
     }
 
     /// How long it has been there, or was.

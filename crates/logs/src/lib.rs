@@ -9,6 +9,7 @@
 mod block;
 mod body;
 mod condition;
+mod counts;
 mod detect;
 mod filter;
 mod lines;
@@ -32,6 +33,7 @@ mod tests;
 mod writer;
 
 pub use condition::{Condition, ConditionError};
+pub use counts::Counts;
 pub use pattern::{MAX_PATTERN, Pattern, PatternError};
 pub use plain::plain;
 pub use query::Query;

@@ -20,6 +20,7 @@ pub(crate) struct Which {
     endpoint: Option<String>,
     status: Option<String>,
     since: Option<i64>,
+    until: Option<i64>,
 }
 
 fn standing(word: &str) -> Result<Standing, Problem> {
@@ -54,6 +55,7 @@ pub(crate) async fn list(
         endpoint,
         standing: which.status.as_deref().map(standing).transpose()?,
         since: which.since.map(Timestamp),
+        until: which.until.map(Timestamp),
         before,
         // One more says whether there is another page; after the largest page nobody knows, and it may be empty.
         limit: limit + 1,

@@ -1,6 +1,7 @@
 //! Logs: what workers printed and what happened to them; the newest, or as they are found, or as they come.
 
 mod asked;
+pub(crate) mod counts;
 mod follow;
 
 use axum::Json;
@@ -22,7 +23,7 @@ pub(crate) const SEARCHES: usize = 4;
 
 /// Why a call with these parameters is refused, where it is; for the fuzz targets.
 pub(crate) fn refusal(pairs: &[(String, String)]) -> Option<String> {
-    asked::probe(pairs).err()
+    asked::probe(pairs).err().or_else(|| counts::refusal(pairs))
 }
 
 /// A record as it is told: what is not known of it is left out, but for what older programs ask for.

@@ -1,5 +1,7 @@
 //! Series over a range of time, beside the range before: of an endpoint, a worker, a GPU, or the server.
 
+pub(crate) mod each;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use runyard_domain::{Access, Timestamp};
@@ -39,13 +41,7 @@ pub(crate) async fn read(
     let subject = which.subject(&manage, &auth)?;
     let wanted = wanted(subject.of(), which.series.as_deref())?;
     let now = manage.inner.engine.now();
-    let until = Timestamp(which.until.unwrap_or(now.0).min(now.0));
-    let since = which.since.map_or(until.plus(-USUAL_MS), Timestamp);
-    if which.step.is_some_and(|step| !(1..=2_592_000).contains(&step)) {
-        return Err(Problem::invalid("step is a number of seconds, 1 to 2592000"));
-    }
-    let range = Range::new(since, until, which.step, now);
-    let range = range.map_err(|error| Problem::invalid(error.to_string()))?;
+    let range = range_of(which.since, which.until, which.step, USUAL_MS, now)?;
     let before = range.before(now);
     let engine = manage.inner.engine.clone();
     let asked = subject.clone();
@@ -67,15 +63,30 @@ pub(crate) async fn read(
         view
     });
     let views: Vec<Value> = views.collect();
-    let at: Vec<i64> = (0..range.steps()).map(|step| range.since.0 + step as i64 * range.step_ms).collect();
     let mut answer = manage.subject_view(&subject);
     answer["since"] = json!(range.since);
     answer["until"] = json!(range.until);
     answer["stepSeconds"] = json!(range.step_ms / 1_000);
-    answer["at"] = json!(at);
+    answer["at"] = json!(range.at());
     answer["before"] = json!(before.map(|range| json!({"since": range.since, "until": range.until})));
     answer["series"] = views.into();
     Ok(Json(answer))
+}
+
+/// The range that is asked for; `usual_ms` back from its end where no beginning is named.
+fn range_of(
+    since: Option<i64>,
+    until: Option<i64>,
+    step: Option<i64>,
+    usual_ms: i64,
+    now: Timestamp,
+) -> Result<Range, Problem> {
+    let until = Timestamp(until.unwrap_or(now.0).min(now.0));
+    let since = since.map_or(until.plus(-usual_ms), Timestamp);
+    if step.is_some_and(|step| !(1..=2_592_000).contains(&step)) {
+        return Err(Problem::invalid("step is a number of seconds, 1 to 2592000"));
+    }
+    Range::new(since, until, step, now).map_err(|error| Problem::invalid(error.to_string()))
 }
 
 impl Which {

@@ -165,20 +165,25 @@ impl Manage {
         }))
     }
 
-    /// `Worker`.
-    pub(crate) fn worker(&self, record: &WorkerRecord) -> Value {
-        let name = self.inner.engine.endpoint_by_id(&record.endpoint).map(|e| e.name.clone());
-        let live = self.inner.engine.live_worker(&record.id);
-        let presence = live.as_ref().map(|l| l.presence);
-        let held = self.inner.engine.held_by(&record.id);
-        let jobs: Vec<&str> = held.iter().map(|(id, _)| id.as_str()).collect();
-        let (state, idle_since) = match (record.state, presence) {
+    /// What a worker is doing, and since when it has been idle, in milliseconds since the epoch.
+    pub(crate) fn state_of(&self, record: &WorkerRecord) -> (&'static str, Option<i64>) {
+        let presence = self.inner.engine.live_worker(&record.id).map(|live| live.presence);
+        match (record.state, presence) {
             (WorkerState::Gone, _) => ("gone", None),
             (WorkerState::Draining, _) => ("draining", None),
             (_, Some(Presence::Busy)) => ("running", None),
             (_, Some(Presence::Idle(since))) => ("idle", Some(since.0)),
             _ => ("starting", None),
-        };
+        }
+    }
+
+    /// `Worker`.
+    pub(crate) fn worker(&self, record: &WorkerRecord) -> Value {
+        let name = self.inner.engine.endpoint_by_id(&record.endpoint).map(|e| e.name.clone());
+        let live = self.inner.engine.live_worker(&record.id);
+        let held = self.inner.engine.held_by(&record.id);
+        let jobs: Vec<&str> = held.iter().map(|(id, _)| id.as_str()).collect();
+        let (state, idle_since) = self.state_of(record);
         json!({
             "id": record.id.as_str(),
             "endpoint": record.endpoint.as_str(),

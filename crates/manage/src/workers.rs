@@ -1,9 +1,11 @@
 //! Workers: those that are there, then those that ended, newest first.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::{Query, State};
-use runyard_domain::Access;
 use runyard_domain::worker::WorkerState;
+use runyard_domain::{Access, EndpointId, WorkerId, WorkerRecord};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,6 +20,32 @@ const MOST: usize = 200;
 #[derive(Deserialize)]
 pub(crate) struct Which {
     endpoint: Option<String>,
+    state: Option<String>,
+}
+
+/// What a worker is doing, as it is told.
+const STATES: [&str; 5] = ["starting", "idle", "running", "draining", "gone"];
+
+/// The workers that are there, and those that ended lately, as far as the caller sees them.
+pub(crate) fn records(
+    manage: &Manage,
+    auth: &Auth,
+    endpoint: Option<&EndpointId>,
+) -> Result<Vec<WorkerRecord>, Problem> {
+    let mut records = manage.inner.fleet.workers();
+    records.retain(|record| endpoint.is_none_or(|id| record.endpoint == *id));
+    let known: HashSet<WorkerId> = records.iter().map(|record| record.id.clone()).collect();
+    let stored = manage.inner.engine.reader().workers(endpoint, MOST)?;
+    records.extend(stored.into_iter().filter(|record| !known.contains(&record.id)));
+    records.retain(|record| auth.0.sees(&record.endpoint));
+    Ok(records)
+}
+
+/// Where a worker stands in lists: those that are there by age, then those that ended, the newest first.
+pub(crate) fn place(record: &WorkerRecord) -> (bool, i64, String) {
+    let is_gone = record.state == WorkerState::Gone;
+    let at = if is_gone { -record.created_at.0 } else { record.created_at.0 };
+    (is_gone, at, record.id.to_string())
 }
 
 pub(crate) async fn list(
@@ -30,21 +58,14 @@ pub(crate) async fn list(
         Some(ep) => Some(manage.endpoint(&auth.0, Access::Read, ep)?.id.clone()),
         None => None,
     };
-    let mut records = manage.inner.fleet.workers();
-    records.retain(|r| endpoint.as_ref().is_none_or(|e| r.endpoint == *e));
-    let stored = manage.inner.engine.reader().workers(endpoint.as_ref(), MOST)?;
-    for record in stored {
-        if !records.iter().any(|r| r.id == record.id) {
-            records.push(record);
+    let mut records = records(&manage, &auth, endpoint.as_ref())?;
+    if let Some(state) = &which.state {
+        if !STATES.contains(&state.as_str()) {
+            return Err(Problem::invalid(format!("'state' is one of {}", STATES.join(", "))));
         }
+        records.retain(|record| manage.state_of(record).0 == state);
     }
-    records.retain(|record| auth.0.sees(&record.endpoint));
-    // Those that are there by age, then those that ended, the newest first.
-    let (page, next) = paging.cut(records, |record| {
-        let is_gone = record.state == WorkerState::Gone;
-        let at = if is_gone { -record.created_at.0 } else { record.created_at.0 };
-        (is_gone, at, record.id.to_string())
-    })?;
+    let (page, next) = paging.cut(records, place)?;
     let views: Vec<Value> = page.iter().map(|record| manage.worker(record)).collect();
     Ok(Json(json!({"workers": views, "nextCursor": next})))
 }

@@ -84,6 +84,11 @@ impl Range {
         (self.until.since(self.since) / self.step_ms) as usize
     }
 
+    /// When each step begins, in milliseconds since the epoch.
+    pub fn at(&self) -> Vec<i64> {
+        (0..self.steps()).map(|step| self.since.0 + step as i64 * self.step_ms).collect()
+    }
+
     /// The intervals of each step, merged.
     pub fn gather(&self, rows: &[Row]) -> Vec<Interval> {
         let mut steps = vec![Interval::default(); self.steps()];

@@ -56,6 +56,8 @@ pub struct Filter {
     pub standing: Option<Standing>,
     /// Only those submitted at or after.
     pub since: Option<Timestamp>,
+    /// Only those submitted before.
+    pub until: Option<Timestamp>,
     /// Only those submitted before this job (exclusive), for the next page. After a job that is gone comes
     /// nothing.
     pub before: Option<JobId>,

@@ -24,9 +24,12 @@ pub struct Jobs {
     /// Only those in this state: queued, running, completed, failed, cancelled, timed_out
     #[arg(long, value_parser = state)]
     status: Option<String>,
-    /// Only those submitted in the last 30m, 2h, 7d
-    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
-    since: Option<Duration>,
+    /// Only those submitted from then on: 30m, 2h, 7d ago, or 10:30, 2026-01-31, 2026-01-31T10:30
+    #[arg(long, value_name = "TIME", value_parser = time::moment)]
+    since: Option<i64>,
+    /// Only those submitted before then, as for --since
+    #[arg(long, value_name = "TIME", value_parser = time::moment)]
+    until: Option<i64>,
     /// At most so many
     #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -40,8 +43,12 @@ struct Listed {
 impl Jobs {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let now = time::now_ms();
-        let query =
-            [("endpoint", self.endpoint.clone()), ("status", self.status), ("since", since(self.since, now))];
+        let query = [
+            ("endpoint", self.endpoint.clone()),
+            ("status", self.status),
+            ("since", self.since.map(|at| at.to_string())),
+            ("until", self.until.map(|at| at.to_string())),
+        ];
         let path = path::query(&path::api(&["jobs"]), &query);
         let reply = context.client().await?.first(path, "jobs", self.limit as usize).await?;
         if context.ui.json {

@@ -1,6 +1,7 @@
 //! `runyard logs [ENDPOINT|WORKER|JOB]`: what workers, installers and runyard itself wrote; with `-f`, also what they
 //! will write; with `--newest-first`, as a search finds it.
 
+mod counts;
 mod show;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ Examples:
   runyard logs t2i -f
   runyard logs 3f2c9a1e                          all that belongs to a job
   runyard logs t2i --level warn --since 1h
+  runyard logs t2i --since 6h --counts           how many lines of each level, and when
   runyard logs t2i --search 'out of memory' -C 5
   runyard logs t2i --grep 'took [0-9]{4,} ms' --newest-first
   runyard logs t2i --where 'prompt_len>1000' --since 09:00 --until 09:30
@@ -84,6 +86,9 @@ pub struct Logs {
     /// Show lines as they are found, the newest first, all of them
     #[arg(long, conflicts_with = "follow")]
     newest_first: bool,
+    /// How many lines match over time, by level, in place of the lines; an hour back where no --since is named
+    #[arg(long, conflicts_with_all = ["follow", "newest_first", "context", "limit", "jsonl"])]
+    counts: bool,
     /// One JSON document a line
     #[arg(long)]
     jsonl: bool,
@@ -170,6 +175,14 @@ impl Logs {
     }
 
     async fn show(&self, client: &Client, subject: &Subject, ui: Ui) -> anyhow::Result<()> {
+        if self.counts {
+            let reply = client.get(self.path(subject, self.since)).await?;
+            return if ui.json {
+                ui.document(&reply.text)
+            } else {
+                reply.parse::<counts::Counts>()?.show(ui)
+            };
+        }
         let printer = Printer::new(subject, self.timestamps, self.jsonl, client, ui).await;
         if self.follow {
             return self.follow(client, subject, &printer).await;
@@ -230,7 +243,8 @@ impl Logs {
         let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
             value().map(|v| v.get_name().to_owned())
         };
-        let limit = if self.newest_first { self.limit } else { Some(self.limit.unwrap_or(LINES)) };
+        let limit =
+            if self.newest_first || self.counts { self.limit } else { Some(self.limit.unwrap_or(LINES)) };
         let mut query = vec![
             ("endpoint", subject.endpoint.clone()),
             ("job", subject.job.clone()),
@@ -249,6 +263,10 @@ impl Logs {
             ("follow", self.follow.then(|| "true".to_owned())),
         ];
         query.extend(self.conditions.iter().map(|condition| ("where", Some(condition.clone()))));
+        if self.counts {
+            query.push(("steps", Some(counts::STEPS.to_string())));
+            return path::query(&path::api(&["logs", "counts"]), &query);
+        }
         path::query(&path::api(&["logs"]), &query)
     }
 

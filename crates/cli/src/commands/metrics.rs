@@ -1,12 +1,14 @@
 //! `runyard metrics [ENDPOINT]`: series over a range, beside the range before.
 
+mod each;
+
 use std::time::Duration;
 
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::client::path;
+use crate::client::{Client, path};
 use crate::commands::jobs::since;
 use crate::commands::workers;
 use crate::context::Context;
@@ -25,6 +27,8 @@ Examples:
   runyard metrics t2i --since 1h
   runyard metrics t2i --since 7d --series jobs_completed,jobs_failed,delay
   runyard metrics --gpu 0                       a GPU: use, memory, power, temperature
+  runyard metrics --each endpoint --series jobs_submitted,jobs_failed
+  runyard metrics t2i --each worker             its workers: processors and memory of each
   runyard metrics                               the server: how its writer, memory and disk do
   runyard metrics t2i --json | jq '.series[] | {name, whole}'
 
@@ -48,6 +52,9 @@ pub struct Metrics {
     /// Only these, with commas between them
     #[arg(long, value_name = "NAMES")]
     series: Option<String>,
+    /// The same of many at once: of every endpoint (or of the one that is named), of its workers, or of GPUs
+    #[arg(long, value_enum, conflicts_with_all = ["worker", "gpu"])]
+    each: Option<each::Of>,
     /// Those that are all zero, too
     #[arg(long)]
     all: bool,
@@ -80,6 +87,9 @@ struct Series {
 impl Metrics {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let client = context.client().await?;
+        if let Some(of) = self.each {
+            return self.show_each(of, context, &client).await;
+        }
         let worker = match &self.worker {
             Some(worker) => Some(workers::resolve(&client, worker).await?),
             None => None,
@@ -110,6 +120,26 @@ impl Metrics {
             return Ok(());
         }
         context.ui.table(&table(&shown))
+    }
+}
+
+impl Metrics {
+    /// Shows the series of many.
+    async fn show_each(self, of: each::Of, context: &Context, client: &Client) -> anyhow::Result<()> {
+        let query = [
+            ("of", Some(of.word().to_owned())),
+            ("endpoint", self.endpoint),
+            ("series", self.series.clone()),
+            ("since", since(Some(self.since), time::now_ms())),
+            ("step", self.step.map(|step| step.to_string())),
+        ];
+        let path = path::query(&path::api(&["metrics", "each"]), &query);
+        let reply = client.all(path, "each").await?;
+        if context.ui.json {
+            return context.ui.document(&reply.text);
+        }
+        let table = each::table(&reply.parse()?, self.all || self.series.is_some());
+        context.ui.table(&table)
     }
 }
 

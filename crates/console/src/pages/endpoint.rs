@@ -6,8 +6,9 @@ use serde::Deserialize;
 use crate::call::Trouble;
 use crate::code::{self, Mode, Snippet};
 use crate::frame::Frame;
+use crate::pages::lately::{self, Tile};
 use crate::pages::page;
-use crate::pages::pulse::{Jobs, Pulse, Series};
+use crate::pages::pulse::Jobs;
 use crate::place::{Query, Tab};
 use crate::session::Visit;
 use crate::views::{Endpoint, FailureGroup, Job, Release, Why};
@@ -46,7 +47,7 @@ impl Head {
     }
 
     #[expect(clippy::unused_self, reason = "templates ask the page")]
-    pub(crate) fn tabs(&self) -> [Tab; 6] {
+    pub(crate) fn tabs(&self) -> [Tab; 8] {
         Tab::ALL
     }
 
@@ -63,14 +64,30 @@ struct Failures {
     failures: Vec<FailureGroup>,
 }
 
+/// The head by itself, for tabs whose rest is kept fresh in another way.
+#[derive(Template)]
+#[template(path = "endpoint-base.html", blocks = ["head"])]
+pub(crate) struct HeadAlone {
+    head: Head,
+    frame: Frame,
+}
+
+page!(HeadAlone: "head" = as_head);
+
+impl HeadAlone {
+    pub(crate) async fn load(visit: &Visit, ep: &str, tab: Tab, query: &Query) -> Result<Self, Trouble> {
+        let (head, frame) = Head::load(visit, ep, tab, query).await?;
+        Ok(Self { head, frame })
+    }
+}
+
 #[derive(Template)]
 #[template(path = "endpoint.html", blocks = ["head", "live"])]
 pub(crate) struct Overview {
     head: Head,
     frame: Frame,
     why: Why,
-    series: Series,
-    span: String,
+    tiles: Vec<Tile>,
     failures: Vec<FailureGroup>,
     latest: Vec<Job>,
     serving: Option<Release>,
@@ -97,7 +114,7 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Overv
         format!("GET /api/v1/endpoints/{name}/failures"),
     ];
     let why: Why = visit.get(&format!("/api/v1/endpoints/{name}/why")).await?;
-    let pulse = Pulse::load(visit, Some(&name)).await?;
+    let tiles = lately::load(visit, &name, frame.now).await?;
     let Failures { failures } =
         visit.get(&format!("/api/v1/endpoints/{name}/failures?limit={FAILURES}")).await?;
     let latest: Jobs = visit.get(&format!("/api/v1/jobs?endpoint={name}&limit=6")).await?;
@@ -113,8 +130,7 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Overv
         head,
         frame,
         why,
-        series: pulse.endpoint(&name),
-        span: pulse.span(),
+        tiles,
         failures,
         latest: latest.jobs,
         serving: releases.into_iter().find(|release| release.serving),

@@ -1,23 +1,36 @@
-//! The list of endpoints.
+//! The list of endpoints, a page at a time.
 
 use askama::Template;
+use serde::Deserialize;
 
-use crate::call::Trouble;
+use crate::call::{Trouble, encoded};
 use crate::frame::Frame;
-use crate::pages::overview::Endpoints;
 use crate::pages::page;
-use crate::pages::pulse::Pulse;
+use crate::pages::pulse::{Back, Pulse};
 use crate::place::Query;
 use crate::session::Visit;
 use crate::views::Endpoint;
+
+/// Rows of a page.
+const ROWS: usize = 50;
+
+/// As many endpoints are looked through for a filter.
+const MOST: usize = 10_000;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    endpoints: Vec<Endpoint>,
+    next_cursor: Option<String>,
+}
 
 #[derive(Template)]
 #[template(path = "endpoints.html", blocks = ["live"])]
 pub(crate) struct List {
     frame: Frame,
     endpoints: Vec<Endpoint>,
-    all: usize,
     filter: String,
+    next: Option<String>,
     pulse: Pulse,
 }
 
@@ -26,14 +39,23 @@ page!(List: "live" = as_live);
 /// Loads it.
 pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<List, Trouble> {
     let mut frame = Frame::new(visit, "/endpoints", "Endpoints", "/endpoints", query);
-    frame.same.cli = vec!["runyard endpoints list".into()];
-    frame.same.api = vec!["GET /api/v1/endpoints".into()];
-    let Endpoints { mut endpoints } = visit.get("/api/v1/endpoints?limit=1000").await?;
-    let all = endpoints.len();
+    frame.same.cli = vec!["runyard endpoints list".into(), "runyard metrics --each endpoint".into()];
+    frame.same.api = vec!["GET /api/v1/endpoints".into(), "GET /api/v1/metrics/each".into()];
     let filter = query.get("q").unwrap_or_default().to_owned();
-    let lower = filter.to_lowercase();
-    endpoints.retain(|e| e.name.contains(&lower) || e.id.contains(&lower) || e.state.contains(&lower));
-    endpoints.sort_by(|a, b| a.name.cmp(&b.name));
-    let pulse = Pulse::load(visit, None).await?;
-    Ok(List { frame, endpoints, all, filter, pulse })
+    let (endpoints, next) = if filter.is_empty() {
+        let after = query.get("cursor").map_or_else(String::new, |at| format!("&cursor={}", encoded(at)));
+        let path = format!("/api/v1/endpoints?limit={ROWS}{after}");
+        let Answer { endpoints, next_cursor } = visit.get(&path).await?;
+        let next = next_cursor.map(|cursor| format!("/endpoints?{}", query.with("cursor", &cursor)));
+        (endpoints, next)
+    } else {
+        let (mut endpoints, _) = visit.list::<Endpoint>("/api/v1/endpoints", "endpoints", MOST).await?;
+        let lower = filter.to_lowercase();
+        endpoints.retain(|e| e.name.contains(&lower) || e.id.contains(&lower) || e.state.contains(&lower));
+        endpoints.truncate(ROWS);
+        (endpoints, None)
+    };
+    let names: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
+    let pulse = Pulse::of(visit, Back::Day, &names).await?;
+    Ok(List { frame, endpoints, filter, next, pulse })
 }

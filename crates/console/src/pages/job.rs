@@ -77,7 +77,8 @@ impl Sheet {
         let payloads: Payloads<'_> = serde_json::from_slice(&bytes).map_err(unreadable)?;
         let why: Why = visit.get(&format!("/api/v1/jobs/{}/why", job.id)).await?;
         let timeline: Timeline = visit.get(&format!("/api/v1/jobs/{}/timeline", job.id)).await?;
-        let Records { records } = visit.get(&format!("/api/v1/logs?job={}&limit={LINES}", job.id)).await?;
+        let Records { records, .. } =
+            visit.get(&format!("/api/v1/logs?job={}&limit={LINES}", job.id)).await?;
         let now = visit.console.inner.engine.now().0;
         let raw_output = payloads.output.get();
         let has_output = raw_output != "null";

@@ -4,10 +4,10 @@ use askama::Template;
 
 use crate::call::{Trouble, encoded};
 use crate::frame::Frame;
-use crate::pages::overview::Endpoints;
 use crate::pages::page;
 use crate::pages::pulse::Jobs as Answer;
 use crate::place::Query;
+use crate::range::{field, moment};
 use crate::session::Visit;
 use crate::show;
 use crate::views::Job;
@@ -17,6 +17,14 @@ const ROWS: usize = 50;
 
 /// As many newer ones are counted.
 const NEWER: usize = 200;
+
+/// As many endpoints are offered by name; where there are more, theirs is typed.
+const MOST: usize = 500;
+
+#[derive(serde::Deserialize)]
+struct Named {
+    name: String,
+}
 
 /// A status, and what it is called.
 const STATUSES: [(&str, &str); 6] = [
@@ -42,6 +50,8 @@ pub(crate) struct Jobs {
     older: Option<String>,
     endpoint: String,
     status: String,
+    /// From when to when, as fields of a form have it, in UTC.
+    fields: [String; 2],
     endpoints: Vec<String>,
     statuses: [(&'static str, &'static str); 6],
 }
@@ -50,7 +60,7 @@ page!(Jobs: "live" = as_live);
 
 impl Jobs {
     fn is_filtered(&self) -> bool {
-        !self.endpoint.is_empty() || !self.status.is_empty()
+        [&self.endpoint, &self.status].into_iter().chain(&self.fields).any(|value| !value.is_empty())
     }
 
     fn newer_words(&self) -> String {
@@ -67,9 +77,15 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Jobs, Trouble> 
     let (endpoint, status) =
         (query.get("endpoint").unwrap_or_default(), query.get("status").unwrap_or_default());
     let mut filter = String::new();
+    let times = ["since", "until"].map(|key| query.get(key).and_then(moment));
     for (key, value) in [("endpoint", endpoint), ("status", status)] {
         if !value.is_empty() {
             filter.extend(["&", key, "=", &encoded(value)]);
+        }
+    }
+    for (key, at) in [("since", times[0]), ("until", times[1])] {
+        if let Some(at) = at {
+            filter.extend(["&", key, "=", &at.to_string()]);
         }
     }
     let after = query.get("cursor").map_or_else(String::new, |cursor| format!("&cursor={}", encoded(cursor)));
@@ -92,20 +108,25 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Jobs, Trouble> 
         let page = format!("/jobs?{}", Query::parse(&end).with("top", &first.id));
         frame.stream = Some(format!("/ui/events?page={}", encoded(&page)));
     }
+    let time =
+        |flag: &str, at: Option<i64>| at.map_or_else(String::new, |at| format!(" {flag} {}", show::iso(at)));
     let flags = format!(
-        "{}{}",
+        "{}{}{}{}",
         if endpoint.is_empty() { String::new() } else { format!(" {endpoint}") },
         if status.is_empty() { String::new() } else { format!(" --status {status}") },
+        time("--since", times[0]),
+        time("--until", times[1]),
     );
     frame.same.cli = vec![format!("runyard jobs{flags}")];
     frame.same.api = vec![format!("GET /api/v1/jobs?limit={ROWS}{filter}")];
-    let Endpoints { endpoints } = visit.get("/api/v1/endpoints?limit=1000").await?;
+    let (endpoints, _) = visit.list::<Named>("/api/v1/endpoints", "endpoints", MOST).await?;
     let without = Query::parse(&Query::parse(&query.with("top", "")).with("older", ""));
     Ok(Jobs {
         older: older.map(|cursor| format!("/jobs?{}", without.with("cursor", &cursor))),
         fresh: format!("/jobs?{}", Query::parse(&without.with("cursor", "")).text()),
         endpoint: endpoint.to_owned(),
         status: status.to_owned(),
+        fields: times.map(|at| at.map_or_else(String::new, field)),
         endpoints: endpoints.into_iter().map(|endpoint| endpoint.name).collect(),
         statuses: STATUSES,
         frame,

@@ -5,16 +5,13 @@ use serde::Deserialize;
 
 use crate::call::Trouble;
 use crate::frame::Frame;
-use crate::pages::overview::Endpoints;
 use crate::pages::page;
 use crate::place::Query;
 use crate::session::Visit;
-use crate::views::Key;
+use crate::views::{Endpoint, Key};
 
-#[derive(Deserialize)]
-struct List {
-    keys: Vec<Key>,
-}
+/// As many keys are shown.
+const MOST: usize = 5_000;
 
 /// A key that was just made: its text is shown this once.
 #[derive(Deserialize)]
@@ -51,11 +48,11 @@ pub(crate) async fn load(visit: &Visit, query: &Query, made: Option<Made>) -> Re
         vec!["runyard keys list".into(), "runyard keys create --endpoint EP --access run".into()];
     frame.same.api =
         vec!["GET /api/v1/keys".into(), "POST /api/v1/keys {\"name\": …, \"access\": \"run\"}".into()];
-    let List { mut keys } = visit.get("/api/v1/keys?limit=1000").await?;
+    let (mut keys, _) = visit.list::<Key>("/api/v1/keys", "keys", MOST).await?;
     keys.sort_by_key(|key| std::cmp::Reverse(key.created_at));
     let (keys, mut ended): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(Key::is_live);
     ended.truncate(50);
-    let Endpoints { endpoints } = visit.get("/api/v1/endpoints?limit=1000").await?;
+    let (endpoints, _) = visit.list::<Endpoint>("/api/v1/endpoints", "endpoints", MOST).await?;
     let url = &visit.console.inner.url;
     let try_it = made.as_ref().map_or_else(String::new, |made| {
         let call = match made.endpoints.first() {

@@ -6,13 +6,16 @@ mod endpoints;
 mod job;
 mod jobs;
 pub(crate) mod keys;
-mod logs;
+mod lately;
+pub(crate) mod logs;
+pub(crate) mod metrics;
 mod overview;
 mod pulse;
 mod releases;
 mod requests;
 mod secrets;
 pub(crate) mod settings;
+pub(crate) mod telemetry;
 mod workers;
 
 use askama::Template;
@@ -59,6 +62,8 @@ pub(crate) async fn load(visit: &Visit, place: &Place, query: &Query) -> Result<
             Tab::Requests => Box::new(requests::load(visit, ep, query).await?),
             Tab::Workers => Box::new(workers::load(visit, ep, query).await?),
             Tab::Logs => Box::new(logs::load(visit, ep, query).await?),
+            Tab::Metrics => Box::new(metrics::load(visit, ep, query).await?),
+            Tab::Telemetry => Box::new(telemetry::load(visit, ep, query).await?),
             Tab::Releases => Box::new(releases::load(visit, ep, query).await?),
             Tab::Settings => Box::new(settings::load(visit, ep, query, None).await?),
         },
@@ -68,6 +73,16 @@ pub(crate) async fn load(visit: &Visit, place: &Place, query: &Query) -> Result<
         Place::Secrets => Box::new(secrets::load(visit, query).await?),
         Place::Activity => Box::new(activity::load(visit, query).await?),
     })
+}
+
+/// Loads as much of a page as its stream keeps fresh. Charts and lines of logs come by another way than the stream.
+pub(crate) async fn look(visit: &Visit, place: &Place, query: &Query) -> Result<Box<dyn Page>, Trouble> {
+    match place {
+        Place::Endpoint { ep, tab: tab @ (Tab::Metrics | Tab::Telemetry | Tab::Logs) } => {
+            Ok(Box::new(endpoint::HeadAlone::load(visit, ep, *tab, query).await?))
+        }
+        _ => load(visit, place, query).await,
+    }
 }
 
 /// `GET` of any page.

@@ -6,16 +6,14 @@ use serde::Deserialize;
 use crate::call::Trouble;
 use crate::frame::Frame;
 use crate::pages::page;
-use crate::pages::pulse::{Jobs, Pulse};
+use crate::pages::pulse::{Back, Jobs, Pulse};
 use crate::place::Query;
 use crate::session::Visit;
 use crate::show;
 use crate::views::{Audit, Endpoint, Job, Worker};
 
-#[derive(Deserialize)]
-pub(crate) struct Endpoints {
-    pub(crate) endpoints: Vec<Endpoint>,
-}
+/// As many endpoints are added up.
+const MOST: usize = 10_000;
 
 #[derive(Deserialize)]
 pub(crate) struct Workers {
@@ -92,7 +90,7 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Overview, Troub
     frame.same.cli = vec!["runyard status".into(), "runyard endpoints list".into()];
     frame.same.api = vec!["GET /api/v1/info".into(), "GET /api/v1/endpoints".into()];
     let info: Info = visit.get("/api/v1/info").await?;
-    let Endpoints { endpoints } = visit.get("/api/v1/endpoints?limit=1000").await?;
+    let (endpoints, _) = visit.list::<Endpoint>("/api/v1/endpoints", "endpoints", MOST).await?;
     let Gpus { mut gpus } = visit.get("/api/v1/gpus").await?;
     gpus.truncate(64);
     let Jobs { jobs: failures, .. } = visit.get("/api/v1/jobs?status=FAILED&limit=6").await?;
@@ -110,7 +108,7 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Overview, Troub
         running: endpoints.iter().map(|e| e.jobs.running).sum(),
         attention: endpoints.iter().filter(|e| e.needs_attention()).cloned().collect(),
         gpus,
-        pulse: Pulse::load(visit, None).await?,
+        pulse: Pulse::load(visit, Back::HalfHour).await?,
         frame,
         info,
         endpoints,

@@ -1,7 +1,6 @@
 //! Secrets: their names and who uses them. No page has a value of one.
 
 use askama::Template;
-use serde::Deserialize;
 
 use crate::call::Trouble;
 use crate::frame::Frame;
@@ -10,10 +9,8 @@ use crate::place::Query;
 use crate::session::Visit;
 use crate::views::Secret;
 
-#[derive(Deserialize)]
-struct List {
-    secrets: Vec<Secret>,
-}
+/// As many secrets are shown.
+const MOST: usize = 5_000;
 
 #[derive(Template)]
 #[template(path = "secrets.html")]
@@ -34,6 +31,6 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Secrets, Troubl
     frame.same.cli = vec!["runyard secret list".into(), "runyard secret set NAME".into()];
     frame.same.api = vec!["GET /api/v1/secrets".into(), "PUT /api/v1/secrets/NAME {\"value\": …}".into()];
     frame.same.toml = Some("[env]\nTOKEN = { secret = \"NAME\" }\n".into());
-    let List { secrets } = visit.get("/api/v1/secrets?limit=1000").await?;
+    let (secrets, _) = visit.list::<Secret>("/api/v1/secrets", "secrets", MOST).await?;
     Ok(Secrets { frame, secrets, chosen: query.get("set").unwrap_or_default().to_owned() })
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{lines, tame};
+use crate::ansi;
 use crate::show::{self, State, Tone};
 
 #[derive(Debug, Clone, Deserialize)]
@@ -246,21 +247,60 @@ pub(crate) struct Record {
     pub(crate) at: i64,
     pub(crate) seq: u64,
     pub(crate) worker: Option<String>,
+    #[serde(default)]
+    pub(crate) release: u32,
     pub(crate) source: String,
     pub(crate) level: Option<String>,
+    pub(crate) job: Option<String>,
     #[serde(default)]
     pub(crate) inferred: bool,
     pub(crate) message: String,
+    /// It only stands near one that was looked for.
+    #[serde(default)]
+    pub(crate) context: bool,
+    #[serde(default)]
+    pub(crate) partial: bool,
+    /// States of a progress bar that it overwrote.
+    pub(crate) folded: Option<u64>,
 }
+
+/// The longest line of JSON that is read for its message, in bytes.
+const MOST_JSON: usize = 64 << 10;
 
 impl Record {
     pub(crate) fn clock(&self) -> String {
         show::clock(self.at)
     }
 
+    /// What a line of JSON says, as loggers and the worker SDK write it.
+    fn inner(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Line {
+            #[serde(alias = "msg")]
+            message: String,
+        }
+        let text = self.message.trim();
+        if !text.starts_with('{') || text.len() > MOST_JSON {
+            return None;
+        }
+        serde_json::from_str::<Line>(text).ok().map(|line| line.message)
+    }
+
     /// What was printed, without what a terminal would obey.
     pub(crate) fn text(&self) -> String {
-        tame(&self.message)
+        tame(&self.inner().unwrap_or_else(|| self.message.clone()))
+    }
+
+    /// The same as HTML, with its colours.
+    pub(crate) fn html(&self) -> String {
+        let inner = self.inner();
+        let text = inner.as_deref().unwrap_or(&self.message);
+        text.split('\n').map(ansi::html).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The whole of a line of JSON, as HTML.
+    pub(crate) fn raw_json(&self) -> Option<String> {
+        self.inner().map(|_| crate::json::pretty(self.message.trim()).0)
     }
 
     pub(crate) fn class(&self) -> &'static str {
@@ -281,8 +321,45 @@ impl Record {
         self.worker.as_deref().unwrap_or_default()
     }
 
+    /// A number below six that stays the same for a worker: its colour.
+    pub(crate) fn hue(&self) -> u32 {
+        self.worker().bytes().fold(7, |hash: u32, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)))
+            % 6
+    }
+
     /// What keeps its place when lines come.
     pub(crate) fn key(&self) -> String {
         format!("l{}-{}-{}", self.at, self.seq, self.worker())
+    }
+
+    /// The address of this line among those around it.
+    pub(crate) fn link(&self, endpoint: &str) -> String {
+        let whose = match &self.worker {
+            Some(worker) => format!("worker={worker}"),
+            None => format!("build={}", self.release),
+        };
+        format!("/e/{endpoint}/logs?{whose}&seq={}#{}", self.seq, self.key())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Record;
+
+    fn record(message: &str) -> Record {
+        let value = json!({"at": 5, "seq": 2, "worker": "w1", "source": "stdout", "message": message});
+        serde_json::from_value(value).expect("a record")
+    }
+
+    #[test]
+    fn a_line_of_json_is_its_message_and_whole_where_one_looks_closer() {
+        let line = record(r#"{"requestId": "j1", "message": "started \u001b[31m<b>", "level": "INFO"}"#);
+        assert_eq!(line.html(), "started <span class=\"f1\">&lt;b&gt;</span>");
+        assert!(line.raw_json().is_some_and(|raw| raw.contains("requestId")));
+        let other = record(r#"{"a": 1}"#);
+        assert_eq!((other.raw_json(), other.text().as_str()), (None, r#"{"a": 1}"#));
+        assert_eq!(record("x").link("ep"), "/e/ep/logs?worker=w1&seq=2#l5-2-w1");
     }
 }

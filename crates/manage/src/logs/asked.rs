@@ -108,6 +108,11 @@ impl Asked {
         Ok(())
     }
 
+    /// From when on, and until when.
+    pub(crate) fn times(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        (self.query.since, self.query.until)
+    }
+
     /// A query for each endpoint that the call is about.
     pub(crate) fn queries(&self, manage: &Manage, caller: &Caller) -> Result<Vec<Query>, Problem> {
         let endpoints = self.endpoints(manage, caller)?;

@@ -48,7 +48,7 @@ pub const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-pub const MANAGE: [(&str, &str, Opens); 82] = [
+pub const MANAGE: [(&str, &str, Opens); 84] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
@@ -90,7 +90,9 @@ pub const MANAGE: [(&str, &str, Opens); 82] = [
     ("/api/v1/webhooks/secret", "GET", All(Admin)),
     ("/api/v1/webhooks/secret/rotate", "POST", All(Admin)),
     ("/api/v1/logs", "GET", Any(Read)),
+    ("/api/v1/logs/counts", "GET", Any(Read)),
     ("/api/v1/metrics", "GET", All(Read)),
+    ("/api/v1/metrics/each", "GET", Any(Read)),
     ("/api/v1/endpoints/{ep}/env", "POST", Key(Deploy)),
     ("/api/v1/secrets", "GET", All(Read)),
     ("/api/v1/secrets/rotate-key", "POST", All(Admin)),

@@ -76,6 +76,7 @@ impl Reader for MemoryReader {
         found.retain(|e| filter.endpoint.as_ref().is_none_or(|endpoint| e.job.endpoint == *endpoint));
         found.retain(|e| filter.standing.is_none_or(|standing| Standing::of(&e.job) == standing));
         found.retain(|e| filter.since.is_none_or(|since| e.job.submitted_at >= since));
+        found.retain(|e| filter.until.is_none_or(|until| e.job.submitted_at < until));
         found.sort_by_key(|e| std::cmp::Reverse(place(e)));
         Ok(found.into_iter().take(filter.page()).map(|e| e.job.clone()).collect())
     }

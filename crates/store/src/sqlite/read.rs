@@ -368,6 +368,9 @@ fn select_jobs(filter: &Filter) -> (String, Vec<Value>) {
     if let Some(since) = filter.since {
         term(" AND submitted_at >= ?", since.0.into());
     }
+    if let Some(until) = filter.until {
+        term(" AND submitted_at < ?", until.0.into());
+    }
     if let Some(before) = &filter.before {
         const BEFORE: &str =
             " AND (submitted_at, n) < (SELECT submitted_at, n FROM jobs, (SELECT ? AS before)

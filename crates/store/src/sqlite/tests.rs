@@ -193,6 +193,8 @@ fn no_hot_path_reads_more_than_it_needs() {
     ask("jobs of an endpoint", &|| drop(reader.jobs(&of_e()).unwrap()));
     ask("failed jobs of an endpoint", &|| drop(reader.jobs(&failed).unwrap()));
     ask("the next page", &|| drop(reader.jobs(&page).unwrap()));
+    let early = Filter { until: Some(Timestamp(2)), ..of_e() };
+    ask("jobs until", &|| drop(reader.jobs(&early).unwrap()));
     ask("jobs since", &|| drop(reader.jobs(&late).unwrap()));
 }
 

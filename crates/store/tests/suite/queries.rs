@@ -43,6 +43,8 @@ fn filters_pick(b: &mut Bench) {
     assert_eq!(b.listed(&waiting), ["waiting", "foreign"]);
     let since = Filter { since: Some(Timestamp(1_004)), ..of_e.clone() };
     assert_eq!(b.listed(&since), ["waiting", "running"]);
+    let until = Filter { since: Some(Timestamp(1_002)), until: Some(Timestamp(1_004)), ..of_e.clone() };
+    assert_eq!(b.listed(&until), ["cancelled", "timed-out"]);
     let between = Filter { since: Some(Timestamp(1_002)), before: Some(j("running")), ..of_e };
     assert_eq!(b.listed(&between), ["cancelled", "timed-out"]);
     assert_eq!(b.listed(&Filter { before: Some(j("nobody")), ..Filter::default() }), [""; 0]);

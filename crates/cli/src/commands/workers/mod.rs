@@ -26,6 +26,9 @@ pub struct Workers {
     /// Only those of this endpoint
     #[arg(value_name = "ENDPOINT")]
     endpoint: Option<String>,
+    /// Only those in this state: starting, idle, running, draining, gone
+    #[arg(long)]
+    state: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,7 +49,8 @@ impl Workers {
             Some(What::Exec(exec)) => return exec.run(context).await,
             None => {}
         }
-        let path = path::query(&path::api(&["workers"]), &[("endpoint", self.endpoint)]);
+        let path =
+            path::query(&path::api(&["workers"]), &[("endpoint", self.endpoint), ("state", self.state)]);
         let reply = context.client().await?.all(path, "workers").await?;
         if context.ui.json {
             return context.ui.document(&reply.text);

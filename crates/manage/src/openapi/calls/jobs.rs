@@ -17,6 +17,7 @@ pub(super) fn jobs() -> Tagged {
             .query("endpoint", text(), "only of this endpoint, by name or id")
             .query("status", states, "only in this state")
             .query("since", time(), "only those submitted at or after")
+            .query("until", time(), "only those submitted before")
             .paged()
             .answers(page("jobs", "Job"))
             .may_fail(&[404]),
@@ -121,6 +122,7 @@ pub(super) fn workers() -> Tagged {
             "Workers that are there, then those that ended, newest first",
         )
         .query("endpoint", text(), "only of this endpoint, by name or id")
+        .query("state", word(&["starting", "idle", "running", "draining", "gone"]), "only in this state")
         .paged()
         .answers(page("workers", "Worker"))
         .may_fail(&[404]),
@@ -173,6 +175,37 @@ pub(super) fn workers() -> Tagged {
         .answers_as(200, "application/x-ndjson", any())
         .may_fail(&[404]),
         Operation::new(
+            "GET /api/v1/logs/counts",
+            "countLogs",
+            Read,
+            by("logs"),
+            "How many lines match over time, by level",
+        )
+        .query("endpoint", text(), "only of this endpoint, by name or id")
+        .query("job", text(), "only of this job")
+        .query("worker", text(), "only of this worker")
+        .query("level", word(&["debug", "info", "warn", "error"]), "at least so grave")
+        .query("source", word(&["stdout", "stderr", "system", "build"]), "only from there")
+        .query("release", small(), "only of this release's workers")
+        .query("q", text_to(1_000), "only lines with this text")
+        .query("regex", text_to(1_000), "only lines that this regular expression finds")
+        .query("where", text_to(1_000), "only lines whose JSON has this, as level=warn; may be repeated")
+        .query("since", moment(), "from then on; an hour before the end where nothing is said")
+        .query("until", moment(), "until then; now where nothing is said")
+        .query("build", small(), "the log of this release's build")
+        .query("steps", within(1, 240), "in so many steps; 60 where nothing is said")
+        .answers(object([
+            ("since", time()),
+            ("until", time()),
+            ("stepMs", whole()),
+            ("at", list(time())),
+            ("counts", counts()),
+            ("lines", whole()),
+            ("countedSince", time()),
+            ("partial", flag()),
+        ]))
+        .may_fail(&[404]),
+        Operation::new(
             "GET /api/v1/metrics",
             "readMetrics",
             Read,
@@ -189,6 +222,30 @@ pub(super) fn workers() -> Tagged {
         .answers(named("Metrics"))
         .may_fail(&[404]),
         Operation::new(
+            "GET /api/v1/metrics/each",
+            "readMetricsOfEach",
+            Read,
+            by("metrics"),
+            "The same series of many: of endpoints, of workers, or of GPUs",
+        )
+        .query("of", word(&["endpoint", "worker", "gpu"]), "of what; of endpoints where nothing is said")
+        .query("endpoint", text(), "only of this endpoint, of its workers, or of the GPUs that those hold")
+        .query("series", text(), "only these, with commas between them")
+        .query("since", time(), "from then on; an hour back where nothing is said")
+        .query("until", time(), "until then; now where nothing is said")
+        .query("step", within(1, 2_592_000), "the length of a step in seconds")
+        .paged()
+        .answers(object([
+            ("of", word(&["endpoint", "worker", "gpu"])),
+            ("since", time()),
+            ("until", time()),
+            ("stepSeconds", whole()),
+            ("at", list(time())),
+            ("each", list(any())),
+            ("nextCursor", or_null(text())),
+        ]))
+        .may_fail(&[404]),
+        Operation::new(
             "GET /api/v1/events",
             "watch",
             Read,
@@ -200,6 +257,12 @@ pub(super) fn workers() -> Tagged {
         .may_fail(&[404]),
     ];
     ("workers", all)
+}
+
+/// Lines by level, a number for each step.
+fn counts() -> serde_json::Value {
+    let each = || list(whole());
+    object([("debug", each()), ("info", each()), ("warn", each()), ("error", each())])
 }
 
 /// A point in time.
