@@ -10,9 +10,9 @@ use crate::Cli;
 /// The groups. A command that is in none is listed last.
 const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["dev", "up", "doctor"]),
-    ("Ship", &["deploy", "releases", "rollback", "promote", "diff", "git"]),
+    ("Ship", &["deploy", "quick", "releases", "rollback", "promote", "diff", "git"]),
     ("Declare", &["plan", "apply", "validate", "export", "destroy"]),
-    ("Call", &["run", "status", "cancel", "retry", "jobs", "token", "purge", "batch"]),
+    ("Call", &["run", "status", "cancel", "retry", "jobs", "token", "purge", "batch", "examples"]),
     (
         "See",
         &[

@@ -49,6 +49,11 @@ pub(crate) struct Assets {
     pub(crate) charts_style: Asset,
     pub(crate) logs: Asset,
     pub(crate) logs_style: Asset,
+    /// Of the pages that make and change endpoints.
+    pub(crate) create_style: Asset,
+    pub(crate) create: Asset,
+    /// The editor of JSON.
+    pub(crate) editor: Asset,
 }
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -67,10 +72,13 @@ pub(crate) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
     charts_style: Asset::new("charts.css", STYLE, include_bytes!("../assets/charts.css")),
     logs: Asset::new("logs.js", SCRIPT, include_bytes!("../assets/logs.js")),
     logs_style: Asset::new("logs.css", STYLE, include_bytes!("../assets/logs.css")),
+    create_style: Asset::new("create.css", "text/css; charset=utf-8", include_bytes!("../assets/create.css")),
+    create: Asset::new("create.js", SCRIPT, include_bytes!("../assets/create.js")),
+    editor: Asset::new("json-edit.js", SCRIPT, include_bytes!("../assets/json-edit.js")),
 });
 
 impl Assets {
-    pub(crate) fn all(&self) -> [&Asset; 11] {
+    pub(crate) fn all(&self) -> [&Asset; 14] {
         [
             &self.style,
             &self.own,
@@ -83,6 +91,9 @@ impl Assets {
             &self.charts_style,
             &self.logs,
             &self.logs_style,
+            &self.create_style,
+            &self.create,
+            &self.editor,
         ]
     }
 }

@@ -158,7 +158,81 @@ impl Visit {
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let Ok(mut request) = request.body(body.map_or_else(Body::empty, Body::from)) else {
+        self.ask(request.body(body.map_or_else(Body::empty, Body::from))).await
+    }
+
+    /// What a call answers, with the version of it.
+    pub(crate) async fn versioned<T: DeserializeOwned>(&self, path: &str) -> Result<(T, String), Trouble> {
+        let response = self.answer(Method::GET, path, None).await;
+        let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
+        let (version, status) = (tag.unwrap_or_default().to_owned(), response.status());
+        let read = Limited::new(response.into_body(), MOST).collect().await;
+        let bytes = read.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        if !status.is_success() {
+            return Err(trouble(status, &bytes));
+        }
+        let value = serde_json::from_slice(&bytes).map_err(|error| {
+            let detail = format!("{path} answered what this page does not read: {error}");
+            Trouble::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", detail)
+        })?;
+        Ok((value, version))
+    }
+
+    /// Begins a change, of this version only where one is named. Answers whether it is one that is told line by line: it
+    /// goes on by itself, and its release is the newest.
+    pub(crate) async fn begin(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+        version: Option<&str>,
+    ) -> Result<bool, Trouble> {
+        let mut request =
+            Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        if let Some(version) = version {
+            request = request.header(header::IF_MATCH, version);
+        }
+        let response = self.ask(request.body(Body::from(body.to_string()))).await;
+        let status = response.status();
+        let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes().to_vec());
+        if status.is_success() && kind.is_some_and(|kind| kind.starts_with(b"application/x-ndjson")) {
+            return Ok(true);
+        }
+        let read = Limited::new(response.into_body(), MOST).collect().await;
+        let bytes = read.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        if status.is_success() { Ok(false) } else { Err(trouble(status, &bytes)) }
+    }
+
+    /// Submits a job; the same key returns the first one.
+    pub(crate) async fn submit(&self, path: &str, body: String, key: Option<&str>) -> Result<Bytes, Trouble> {
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let response = self.ask(request.body(Body::from(body))).await;
+        let status = response.status();
+        let read = Limited::new(response.into_body(), MOST).collect().await;
+        let bytes = read.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        if status.is_success() { Ok(bytes) } else { Err(trouble(status, &bytes)) }
+    }
+
+    /// Sends bytes that are no JSON.
+    pub(crate) async fn upload(&self, path: &str, kind: &str, bytes: Bytes) -> Result<(), Trouble> {
+        let request = Request::builder().method(Method::PUT).uri(path).header(header::CONTENT_TYPE, kind);
+        let response = self.ask(request.body(Body::from(bytes))).await;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let read = Limited::new(response.into_body(), MOST).collect().await;
+        Err(trouble(status, &read.map(http_body_util::Collected::to_bytes).unwrap_or_default()))
+    }
+
+    async fn ask(&self, request: http::Result<Request<Body>>) -> axum::response::Response {
+        let Ok(mut request) = request else {
             let mut response = axum::response::Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_FOUND;
             return response;

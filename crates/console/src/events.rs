@@ -28,6 +28,10 @@ const PACE: Duration = Duration::from_millis(250);
 /// How often a page is looked at where nothing nudges: time passes in it, and the connection is seen to be there.
 const QUIET: Duration = Duration::from_secs(15);
 
+/// The same for a build that goes on, and for how long it does after its last line.
+const BUILDS: Duration = Duration::from_secs(1);
+const BUSY: Duration = Duration::from_secs(120);
+
 struct Stream {
     visit: Visit,
     place: Place,
@@ -40,6 +44,7 @@ struct Stream {
     /// When the next look may be.
     next: Instant,
     first: bool,
+    changed_at: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -65,7 +70,9 @@ pub(crate) async fn stream(visit: Visit, RawQuery(query): RawQuery) -> Response 
             .into_response();
     };
     let endpoint = match &place {
-        Place::Endpoint { ep, .. } => inner.engine.endpoint(ep).map(|endpoint| endpoint.id.clone()),
+        Place::Endpoint { ep, .. } | Place::Release { ep, .. } => {
+            inner.engine.endpoint(ep).map(|endpoint| endpoint.id.clone())
+        }
         _ => None,
     };
     let (changes, events) = (inner.engine.watch(), inner.runtime.watch());
@@ -81,6 +88,7 @@ pub(crate) async fn stream(visit: Visit, RawQuery(query): RawQuery) -> Response 
         sent: HashMap::new(),
         next: Instant::now(),
         first: true,
+        changed_at: Instant::now(),
         _permit: permit,
     };
     let body = stream::unfold(stream, |mut stream| async move {
@@ -115,6 +123,7 @@ impl Stream {
             };
             self.next = Instant::now() + PACE.max(began.elapsed() * 3);
             if !text.is_empty() {
+                self.changed_at = Instant::now();
                 return Some(text.into());
             }
             if quiet {
@@ -125,7 +134,9 @@ impl Stream {
 
     /// Waits until something that the page shows may have changed.
     async fn nudge(&mut self) -> Nudge {
-        let quiet = tokio::time::sleep(QUIET);
+        // What a build says nudges nobody: while its page changes, it is looked at often.
+        let builds = matches!(self.place, Place::Release { .. }) && self.changed_at.elapsed() < BUSY;
+        let quiet = tokio::time::sleep(if builds { BUILDS } else { QUIET });
         tokio::pin!(quiet);
         loop {
             tokio::select! {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{Trouble, encoded};
 use crate::code::Mode;
+use crate::create;
 use crate::frame::Flash;
 use crate::pages::{self, Page as _, keys, settings};
 use crate::place::{Place, Query, Tab};
@@ -19,7 +20,7 @@ use crate::views::Endpoint;
 const MOST: usize = 12 << 20;
 
 /// The fields of a form.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
@@ -31,12 +32,25 @@ impl Form {
         self.pairs().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
 
+    /// The values of a field that is there in several rows, the empty ones, too.
+    pub(crate) fn column(&self, name: &str) -> Vec<&str> {
+        self.pairs().filter(|(found, _)| *found == name).map(|(_, value)| value).collect()
+    }
+
+    pub(crate) fn push(&mut self, name: String, value: String) {
+        self.0.push((name, value));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// A value that is there and not empty.
-    fn some(&self, name: &str) -> Option<&str> {
+    pub(crate) fn some(&self, name: &str) -> Option<&str> {
         self.get(name).map(str::trim).filter(|value| !value.is_empty())
     }
 
@@ -54,7 +68,7 @@ pub(crate) async fn read(body: Body, most: usize) -> Result<Form, axum::Error> {
 }
 
 /// What comes after a form.
-enum After {
+pub(crate) enum After {
     /// Another page, and what is told there.
     Go(String, String),
     /// An answer that is no other page.
@@ -85,6 +99,9 @@ pub(crate) async fn submit(visit: Visit, uri: Uri, body: Body) -> Response {
     let done = match &place {
         Place::Endpoint { ep, tab } => endpoint(&visit, ep, *tab, &form).await,
         Place::Job(id) => job(&visit, id, &form).await,
+        Place::Entry(name) => create::entry(&visit, name, &form).await,
+        Place::Git => create::git::submit(&visit, &form).await,
+        Place::Release { ep, .. } => endpoint(&visit, ep, Tab::Releases, &form).await,
         Place::Keys => key(&visit, &form).await,
         Place::Secrets => secret(&visit, &form).await,
         _ => Err(Trouble::new(StatusCode::METHOD_NOT_ALLOWED, "Not sent", "this page has no form")),
@@ -110,7 +127,14 @@ async fn endpoint(visit: &Visit, ep: &str, tab: Tab, form: &Form) -> Result<Afte
     let api = format!("/api/v1/endpoints/{ep}");
     let here = tab.href(ep);
     let done = match (tab, what(form)) {
-        (Tab::Requests, "send") => return send(visit, ep, form).await,
+        (Tab::Requests, "send" | "") => return send(visit, ep, form).await,
+        (Tab::Requests, "keep") => return keep(visit, ep, form).await,
+        (Tab::Requests, "forget") => {
+            let name = form.some("name").ok_or_else(unknown)?;
+            visit.send(Method::DELETE, &format!("{api}/examples/{}", encoded(name)), &json!({})).await?;
+            format!("The example {name} is removed.")
+        }
+        (Tab::Settings, "variable") => return variable(visit, ep, form).await,
         (Tab::Settings, "save") => return save(visit, ep, form).await,
         (_, "restart") => {
             let answer = visit.send(Method::POST, &format!("{api}/restart"), &json!({})).await?;
@@ -129,21 +153,6 @@ async fn endpoint(visit: &Visit, ep: &str, tab: Tab, form: &Form) -> Result<Afte
             let to: u32 = form.get("to").and_then(|to| to.parse().ok()).ok_or_else(unknown)?;
             visit.follow(&format!("{api}/{}", what(form)), &json!({"to": to})).await?;
             format!("Traffic goes to release {to}.")
-        }
-        (Tab::Settings, "variable") => {
-            let name = form.some("name").ok_or_else(|| {
-                Trouble::new(StatusCode::BAD_REQUEST, "Not sent", "a variable needs a name")
-            })?;
-            let value = if form.get("remove").is_some() {
-                Value::Null
-            } else {
-                json!(form.get("value").unwrap_or_default())
-            };
-            let field = if form.get("secure").is_some() { "secretEnv" } else { "env" };
-            let mut one = Map::new();
-            one.insert(name.to_owned(), value);
-            visit.follow(&format!("{api}/env"), &json!({field: one})).await?;
-            format!("A release with another {name} is on its way.")
         }
         (Tab::Settings, "remove") => {
             let endpoint: Endpoint = visit.get(&api).await?;
@@ -173,12 +182,14 @@ async fn send(visit: &Visit, ep: &str, form: &Form) -> Result<After, Trouble> {
         Ok(input) => input,
         Err(why) => return again(why).await,
     };
+    let body = match pages::body_of(form, &input) {
+        Ok(body) => body,
+        Err(why) => return again(why).await,
+    };
     let mode = Mode::of(form.get("mode").unwrap_or_default());
     // The page waits and not this answer; what is quick is there with it.
     let operation = if mode == Mode::RunSync { "runsync?wait=1000" } else { "run" };
-    let sent = visit
-        .call(Method::POST, &format!("/v2/{ep}/{operation}"), Some(format!("{{\"input\":{input}}}")))
-        .await;
+    let sent = visit.submit(&format!("/v2/{ep}/{operation}"), body, form.some("idempotency")).await;
     let answer: Value = match sent {
         Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
         Err(trouble) => return again(trouble.words()).await,
@@ -200,15 +211,72 @@ async fn save(visit: &Visit, ep: &str, form: &Form) -> Result<After, Trouble> {
             let names: Vec<&str> = changes.keys().map(String::as_str).collect();
             let told = format!("Saved: {}.", names.join(", "));
             let body = json!({"settings": changes});
-            visit.send(Method::PATCH, &api, &body).await.map(|_| told).map_err(|trouble| trouble.words())
+            let begun = visit.begin(Method::PATCH, &api, &body, form.some("version")).await;
+            begun.map(|is_release| (is_release, told))
         }
-        Err(why) => Err(why),
+        Err(why) => Err(Trouble::new(StatusCode::BAD_REQUEST, "Not saved", why)),
     };
     match saved {
-        Ok(told) => Ok(After::Go(Tab::Settings.href(ep), told)),
+        Ok((false, told)) => Ok(After::Go(Tab::Settings.href(ep), told)),
+        Ok((true, _)) => Ok(After::Go(
+            create::newest(visit, ep).await?,
+            "A release with these settings is on its way; they hold when it serves.".to_owned(),
+        )),
+        Err(trouble) => {
+            let page = settings::load(visit, ep, &Query::default(), Some((form, trouble.words()))).await?;
+            Ok(After::Answer(pages::html(trouble.status, page.whole())))
+        }
+    }
+}
+
+/// Keeps the input of the form as an example.
+async fn keep(visit: &Visit, ep: &str, form: &Form) -> Result<After, Trouble> {
+    let kept = match (pages::input_of(form), form.some("example")) {
+        (Ok(input), Some(name)) => {
+            let path = format!("/api/v1/endpoints/{ep}/examples/{}", encoded(name));
+            let body = format!("{{\"input\":{input}}}");
+            visit.call(Method::PUT, &path, Some(body)).await.map(|_| name).map_err(|trouble| trouble.words())
+        }
+        (Err(why), _) => Err(why),
+        (_, None) => Err("An example needs a name.".to_owned()),
+    };
+    match kept {
+        Ok(name) => Ok(After::Go(
+            format!("/e/{ep}/requests?example={}", encoded(name)),
+            format!("The example {name} is kept for everybody."),
+        )),
         Err(why) => {
-            let page = settings::load(visit, ep, &Query::default(), Some((form, why))).await?;
+            let page = pages::requests_refused(visit, ep, form, why).await?;
             Ok(After::Answer(pages::html(StatusCode::BAD_REQUEST, page.whole())))
+        }
+    }
+}
+
+/// Sets a variable, takes it away, or makes it secure or exposed: each makes a release.
+async fn variable(visit: &Visit, ep: &str, form: &Form) -> Result<After, Trouble> {
+    let wrong = |detail: &str| Trouble::new(StatusCode::BAD_REQUEST, "Not set", detail);
+    let name = form.some("name").ok_or_else(|| wrong("a variable needs a name"))?;
+    let secure = form.get("kind") == Some("secure");
+    let value = form.get("value").unwrap_or_default();
+    let (field, value) = match form.get("remove") {
+        Some(_) => ("env", Value::Null),
+        None if secure && value.is_empty() => {
+            return Err(wrong("a secure variable needs its value: what is sealed is not shown here again"));
+        }
+        None => (if secure { "secretEnv" } else { "env" }, json!(value)),
+    };
+    let mut one = Map::new();
+    one.insert(name.to_owned(), value);
+    let api = format!("/api/v1/endpoints/{ep}");
+    match visit.begin(Method::PATCH, &api, &json!({field: one}), form.some("version")).await {
+        Ok(true) => Ok(After::Go(
+            create::newest(visit, ep).await?,
+            format!("A release with another {name} is on its way."),
+        )),
+        Ok(false) => Ok(After::Go(Tab::Settings.href(ep), format!("{name} is so already."))),
+        Err(trouble) => {
+            let page = settings::load(visit, ep, &Query::default(), Some((form, trouble.words()))).await?;
+            Ok(After::Answer(pages::html(trouble.status, page.whole())))
         }
     }
 }

@@ -133,11 +133,13 @@ impl Frame {
 
     /// The entries of the sidebar.
     #[expect(clippy::unused_self, reason = "templates ask the page")]
-    pub(crate) fn navigation(&self) -> [(&'static str, &'static str); 6] {
+    pub(crate) fn navigation(&self) -> [(&'static str, &'static str); 8] {
         [
             ("/", "Overview"),
             ("/endpoints", "Endpoints"),
             ("/jobs", "Jobs"),
+            ("/catalogue", "Catalogue"),
+            ("/git", "Git"),
             ("/keys", "Keys"),
             ("/secrets", "Secrets"),
             ("/activity", "Activity"),

@@ -12,11 +12,13 @@ mod assets;
 mod call;
 mod chart;
 mod code;
+mod create;
 mod csv;
 mod draw;
 mod events;
 mod forms;
 mod frame;
+mod gpus;
 mod headers;
 mod json;
 mod lines;
@@ -29,6 +31,8 @@ mod range;
 mod series;
 mod session;
 mod show;
+mod upload;
+mod variables;
 mod views;
 
 use std::sync::Arc;
@@ -110,6 +114,10 @@ impl Console {
             .route("/ui/logs", get(lines::follow))
             .route("/ui/logs/file", get(lines::file))
             .route("/ui/theme", post(frame::set_theme))
+            // A folder comes file by file: its form is no list of fields.
+            .route("/endpoints/new", get(pages::show).post(create::submit))
+            .route("/ui/preview", post(create::preview))
+            .route("/ui/deploy/{ep}", post(create::next))
             .route("/jobs/{id}/media", get(media::serve))
             .route("/jobs/{id}/output", get(media::output))
             .route("/sign-in", get(session::page).post(session::sign_in))
@@ -121,8 +129,21 @@ impl Console {
 }
 
 /// The addresses of pages; the forms of a page are sent to its own address.
-const PAGES: [&str; 9] =
-    ["/", "/endpoints", "/e/{ep}", "/e/{ep}/{tab}", "/jobs", "/jobs/{id}", "/keys", "/secrets", "/activity"];
+const PAGES: [&str; 13] = [
+    "/",
+    "/endpoints",
+    "/e/{ep}",
+    "/e/{ep}/{tab}",
+    "/e/{ep}/{tab}/{number}",
+    "/catalogue",
+    "/catalogue/{entry}",
+    "/git",
+    "/jobs",
+    "/jobs/{id}",
+    "/keys",
+    "/secrets",
+    "/activity",
+];
 
 /// Every path of the console, for tests that go over all of them.
 pub fn paths() -> Vec<&'static str> {
@@ -134,6 +155,9 @@ pub fn paths() -> Vec<&'static str> {
         "/ui/logs",
         "/ui/logs/file",
         "/ui/theme",
+        "/endpoints/new",
+        "/ui/preview",
+        "/ui/deploy/{ep}",
         "/jobs/{id}/media",
         "/jobs/{id}/output",
         "/sign-in",

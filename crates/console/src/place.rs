@@ -103,7 +103,20 @@ impl Tab {
 pub(crate) enum Place {
     Overview,
     Endpoints,
-    Endpoint { ep: String, tab: Tab },
+    Endpoint {
+        ep: String,
+        tab: Tab,
+    },
+    /// Where an endpoint is made.
+    New,
+    /// A release of an endpoint.
+    Release {
+        ep: String,
+        number: u32,
+    },
+    Catalogue,
+    Entry(String),
+    Git,
     Jobs,
     Job(String),
     Keys,
@@ -124,10 +137,18 @@ impl Place {
         let place = match parts[..] {
             [""] => Self::Overview,
             ["endpoints"] => Self::Endpoints,
+            ["endpoints", "new"] => Self::New,
+            ["catalogue"] => Self::Catalogue,
+            ["catalogue", entry] => Self::Entry(entry.to_owned()),
+            ["git"] => Self::Git,
             ["e", ep] => Self::Endpoint { ep: ep.to_owned(), tab: Tab::Overview },
             ["e", ep, slug] => {
                 let tab = Tab::ALL.into_iter().find(|tab| tab.slug() == slug).ok_or_else(missing)?;
                 Self::Endpoint { ep: ep.to_owned(), tab }
+            }
+            ["e", ep, "releases", number] => {
+                let number = number.parse().map_err(|_| missing())?;
+                Self::Release { ep: ep.to_owned(), number }
             }
             ["jobs"] => Self::Jobs,
             ["jobs", id] => Self::Job(id.to_owned()),
@@ -151,7 +172,17 @@ mod tests {
         assert_eq!(of("/e/llm"), Some(Place::Endpoint { ep: "llm".into(), tab: Tab::Overview }));
         assert_eq!(of("/e/a.b_c-1/logs"), Some(Place::Endpoint { ep: "a.b_c-1".into(), tab: Tab::Logs }));
         assert_eq!(of("/jobs/x-1"), Some(Place::Job("x-1".into())));
-        for none in ["/e/a/b/c", "/e/a/other", "/e/%2e%2e/logs", "/jobs/a%2fb", "//evil", "/e/<script>"] {
+        assert_eq!(of("/e/a/releases/3"), Some(Place::Release { ep: "a".into(), number: 3 }));
+        assert_eq!(of("/catalogue/llm"), Some(Place::Entry("llm".into())));
+        for none in [
+            "/e/a/b/c",
+            "/e/a/releases/x",
+            "/e/a/other",
+            "/e/%2e%2e/logs",
+            "/jobs/a%2fb",
+            "//evil",
+            "/e/<script>",
+        ] {
             assert_eq!(of(none), None, "{none}");
         }
     }

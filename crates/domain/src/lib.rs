@@ -7,6 +7,7 @@
 //! - [`batch`] is how jobs are gathered, run and kept together.
 //! - [`key`] is what opens what, [`member`] who people are.
 //! - [`git`] is how an endpoint follows a repository.
+//! - [`example`] is an input that people keep with an endpoint.
 //! - [`delivery`] is how the end of a job is told to its webhook.
 //! - [`gpu`] is what GPUs a machine has and which ones a worker shall get; [`origin`] is whose pages may call.
 //! - [`image`] is what container workers run, and why one could not; [`registry`] is with which login it is pulled.
@@ -24,6 +25,7 @@ pub mod batch;
 pub mod delivery;
 pub mod endpoint;
 pub mod env;
+pub mod example;
 pub mod git;
 pub mod gpu;
 pub mod id;
@@ -53,6 +55,7 @@ pub use batch::{Batch, BatchCounts, BatchRefusal};
 pub use delivery::Delivery;
 pub use endpoint::{Endpoint, LogLevel, Scaler, Settings};
 pub use env::Env;
+pub use example::Example;
 pub use gpu::{Gpu, Gpus};
 pub use id::{BatchId, ConnectionId, DeliveryId, EndpointId, JobId, KeyId, MemberId, ResourceId, WorkerId};
 pub use job::{Attempt, Job, Outcome, Phase, Policy};

@@ -4,8 +4,8 @@
 use runyard_domain::delivery::Try;
 use runyard_domain::git::Connection;
 use runyard_domain::{
-    Access, ConnectionId, Delivery, DeliveryId, Endpoint, EndpointId, Job, KeyRecord, Release, Resource,
-    ResourceId, Timestamp, WorkerRecord,
+    Access, ConnectionId, Delivery, DeliveryId, Endpoint, EndpointId, Example, Job, KeyRecord, Release,
+    Resource, ResourceId, Timestamp, WorkerRecord,
 };
 use runyard_store::{Command, Reply};
 use runyard_vault::Caller;
@@ -115,6 +115,16 @@ impl Engine {
     /// Removes one.
     pub async fn drop_resource(&self, id: &ResourceId) -> Result<(), EngineError> {
         self.commit_deed(Command::DropResource(id.clone())).await.map(drop)
+    }
+
+    /// Replaces the example of a name.
+    pub async fn put_example(&self, example: Example) -> Result<(), EngineError> {
+        self.commit_deed(Command::PutExample(Box::new(example))).await.map(drop)
+    }
+
+    /// Removes the example of a name.
+    pub async fn drop_example(&self, endpoint: &EndpointId, name: &str) -> Result<(), EngineError> {
+        self.commit_deed(Command::DropExample(endpoint.clone(), name.to_owned())).await.map(drop)
     }
 
     /// Replaces a key's record and lets the vault know it.

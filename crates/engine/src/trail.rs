@@ -219,6 +219,12 @@ impl Engine {
                 About::thing(record.id.as_str(), &self.resource_facts(&record.id)?, &shared(record))
             }
             Command::DropResource(id) => About::thing(id.as_str(), &self.resource_facts(id)?, &Value::Null),
+            Command::PutExample(example) => {
+                About { subject: Some(example.name.clone()), always: true, ..About::of(&example.endpoint) }
+            }
+            Command::DropExample(endpoint, name) => {
+                About { subject: Some(name.clone()), always: true, ..About::of(endpoint) }
+            }
             Command::Purge { endpoint, .. } => About { always: true, ..About::of(endpoint) },
             Command::Cancel { job, .. } | Command::Retry { job } => {
                 let endpoint = reader.job(job)?.map(|job| job.endpoint);

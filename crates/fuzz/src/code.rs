@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use runyard_build::listing::{Kind, Listing, MOST};
 use runyard_build::{Limits, pack, source, unpack as unpack_into};
 use runyard_project::Live;
 
@@ -166,4 +167,32 @@ pub fn project_file(data: &[u8]) {
     let text = runyard_project::write(&live);
     let again = runyard_project::read(&text, None).unwrap_or_else(|error| panic!("{error}: {text}"));
     assert_eq!((again.settings, again.env, again.python), (wanted.settings, wanted.env, wanted.python));
+}
+
+/// A catalogue's description is read or refused with the key that is wrong; every default fits its own field, so that
+/// only what is required is missing.
+pub fn catalog_entry(data: &[u8]) {
+    let listing = match Listing::parse(&text(data)) {
+        Ok(listing) => listing,
+        Err(error) => return assert!(!error.to_string().is_empty()),
+    };
+    assert!(!listing.title.is_empty() && listing.env.len() <= MOST && listing.presets.len() <= MOST);
+    let mut given = std::collections::BTreeMap::new();
+    for variable in &listing.env {
+        let Some(field) = variable.field.as_ref().filter(|field| field.required && field.default.is_none())
+        else {
+            continue;
+        };
+        let value = match (&field.kind, field.options.first()) {
+            (_, Some(choice)) => choice.value.clone(),
+            (Kind::Number { min, max }, None) => min.or(*max).unwrap_or(1.0).to_string(),
+            (Kind::Switch { on, .. }, None) => on.clone(),
+            (Kind::Text | Kind::Model, None) => "x".to_owned(),
+        };
+        given.insert(variable.name.clone(), value);
+    }
+    match listing.env(&given, None) {
+        Ok(env) => assert!(env.keys().all(|name| !name.is_empty() && !name.contains(['=', '\0']))),
+        Err(why) => assert!(why.contains("has to be given") || why.contains("must be"), "{why}"),
+    }
 }

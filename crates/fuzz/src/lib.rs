@@ -21,6 +21,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("authorization", access::authorization),
     ("backup", backup::archive),
+    ("catalog_entry", code::catalog_entry),
     ("certificate", server::certificate),
     ("cli_text", output::cli_text),
     ("config", server::config),

@@ -1,15 +1,34 @@
 //! The GPUs of this machine: their types, and who holds them. And whether what an endpoint asks for could ever be had.
 
 use axum::Json;
-use axum::extract::State;
-use runyard_domain::{Gpus, gpu};
+use axum::extract::{Query, State};
+use runyard_domain::{Gpus, Settings, gpu};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Manage;
 use crate::auth::Auth;
+use crate::plan::cost;
 use crate::problem::Problem;
 
-pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Json<Value> {
+/// What is asked of them.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    /// GPUs as the setting has them.
+    wish: Option<String>,
+    min: Option<u32>,
+    max: Option<u32>,
+}
+
+/// The longest wish, in bytes.
+const LONGEST: usize = 1_000;
+
+pub(crate) async fn list(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Value>, Problem> {
     let workers = manage.inner.fleet.workers();
     let view = |(index, gpu): (usize, &gpu::Gpu)| {
         let holder = workers.iter().find(|worker| worker.gpus.contains(&(index as u32)));
@@ -28,10 +47,45 @@ pub(crate) async fn list(State(manage): State<Manage>, auth: Auth) -> Json<Value
         })
     };
     let gpus: Vec<Value> = manage.inner.fleet.gpus().iter().enumerate().map(view).collect();
-    Json(json!({"gpus": gpus}))
+    let mut all = json!({"gpus": gpus});
+    if let Some(wish) = &asked.wish {
+        all["wish"] = manage.wish(wish, &asked)?;
+    }
+    Ok(Json(all))
 }
 
 impl Manage {
+    /// Which GPUs of this machine a wish means, most wanted first, how many of those are free, and what it costs.
+    fn wish(&self, text: &str, asked: &Asked) -> Result<Value, Problem> {
+        let gpus: Gpus = match text.get(..LONGEST.min(text.len())).filter(|_| text.len() <= LONGEST) {
+            Some(text) => text.parse().map_err(Problem::invalid)?,
+            None => return Err(Problem::too_large("'wish' is longer than 1000 bytes")),
+        };
+        let machine = self.inner.fleet.gpus();
+        if let Some(name) = gpus.unknown(machine) {
+            let name: String = name.chars().take(80).collect();
+            return Err(Problem::invalid(format!("there is no GPU type '{name}'")).hint("runyard gpus"));
+        }
+        let workers = self.inner.fleet.workers();
+        let is_free = |index: &u32| !workers.iter().any(|worker| worker.gpus.contains(index));
+        let fits = gpus.groups(machine);
+        let usual = Settings::default();
+        let settings = Settings {
+            workers_min: asked.min.unwrap_or(usual.workers_min),
+            workers_max: asked.max.unwrap_or(usual.workers_max),
+            gpus: gpus.clone(),
+            ..usual
+        };
+        Ok(json!({
+            "words": gpus.words(),
+            "count": gpus.count(),
+            "fits": fits,
+            "free": fits.iter().flatten().filter(|index| is_free(index)).count(),
+            "why": gpus.unmet(machine),
+            "costPerHour": cost::view(&self.inner.rest.options, machine, None, &settings)["new"],
+        }))
+    }
+
     /// Refuses GPUs that this machine can never give. One without any takes every wish: what is written there may be
     /// for another machine, and its jobs say why they wait.
     pub(crate) fn check_gpus(&self, gpus: &Gpus) -> Result<(), Problem> {

@@ -8,7 +8,9 @@ mod container;
 mod deploy;
 mod disk;
 mod endpoints;
+mod entries;
 mod events;
+mod examples;
 mod failures;
 mod fields;
 mod git;
@@ -99,6 +101,8 @@ pub struct Options {
     pub info: Info,
     /// Who keeps house over the data directory.
     pub disk: Arc<dyn DiskKeeper>,
+    /// Folders with entries of the catalogue, beside those that come with the binary.
+    pub catalogue: Vec<PathBuf>,
     /// What REST v2 says and allows.
     pub rest: RestOptions,
     /// How people sign in.
@@ -121,6 +125,7 @@ pub(crate) struct Inner {
     pub(crate) disk: Arc<dyn DiskKeeper>,
     pub(crate) deploying: Mutex<HashSet<EndpointId>>,
     pub(crate) git: git::Git,
+    pub(crate) catalogue: Vec<PathBuf>,
     pub(crate) rest: rest::State,
     pub(crate) sign_in: sign_in::SignIn,
     /// One change of members after the other.
@@ -155,6 +160,7 @@ impl Manage {
             containers,
             info,
             disk,
+            catalogue,
             rest,
             sign_in,
         } = options;
@@ -177,6 +183,7 @@ impl Manage {
             disk,
             deploying: Mutex::default(),
             git: git::Git::new(git, git_reach, keeper),
+            catalogue,
             rest: rest::State::new(rest),
             sign_in: sign_in::SignIn::new(sign_in),
             member_turn: tokio::sync::Mutex::default(),
@@ -281,6 +288,11 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ),
         ("/api/v1/endpoints/{ep}/git/sync", post(git::connections::sync)),
         ("/api/v1/git", get(git::connections::list)),
+        ("/api/v1/endpoints/{ep}/examples", get(examples::list)),
+        (
+            "/api/v1/endpoints/{ep}/examples/{name}",
+            get(examples::show).put(examples::save).delete(examples::remove),
+        ),
         ("/api/v1/bundles/{sha}", put(bundles::upload).get(bundles::exists)),
         ("/api/v1/disk", get(disk::show)),
         ("/api/v1/disk/prune", post(disk::prune)),
@@ -333,6 +345,9 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/catalog/cpus/{id}", get(rest::catalog::cpus::show)),
         ("/api/v1/catalog/datacenters", get(rest::catalog::centers::list)),
         ("/api/v1/catalog/datacenters/{id}", get(rest::catalog::centers::show)),
+        ("/api/v1/catalog/entries", get(entries::list)),
+        ("/api/v1/catalog/entries/{entry}", get(entries::show)),
+        ("/api/v1/catalog/entries/{entry}/deploy", post(entries::deploy)),
         ("/api/v1/billing", get(rest::billing::all)),
         ("/api/v1/billing/serverless", get(rest::billing::serverless)),
         ("/api/v1/billing/volumes", get(rest::billing::volumes)),

@@ -80,6 +80,8 @@ pub struct Config {
     pub webhook_sign: bool,
     /// Whether programs of this machine read `/metrics` without a key.
     pub metrics_loopback: bool,
+    /// Folders with entries of the catalogue.
+    pub catalogue: Vec<PathBuf>,
     /// What REST v2 says of this machine, and what it allows.
     pub rest: RestOptions,
     /// How people sign in.
@@ -136,6 +138,7 @@ struct File {
     webhook_sign: Option<bool>,
     git_allow_private: Option<bool>,
     metrics_loopback: Option<bool>,
+    catalogue: Option<Vec<String>>,
     data_center: Option<String>,
     price_gpu_hour: Option<f64>,
     price_vcpu_hour: Option<f64>,
@@ -230,6 +233,8 @@ impl Config {
         let sign = layers.pick("webhook_sign", None, parsed.webhook_sign, Some(true))?;
         let git_private = layers.pick("git_allow_private", None, parsed.git_allow_private, Some(false))?;
         let near = layers.pick("metrics_loopback", None, parsed.metrics_loopback, Some(true))?;
+        let folders = parsed.catalogue.as_ref().map(|folders| folders.join(":"));
+        let catalogue = layers.pick("catalogue", None, folders, Some(String::new()))?.unwrap_or_default();
         let rest = rest::pick(&mut layers, &parsed)?;
         let sign_in = sign_in::pick(&mut layers, &parsed, folder)?;
         let max_age_s = max_age_s.unwrap_or(DAY_S);
@@ -255,6 +260,12 @@ impl Config {
             limits,
             disk_reserve_mib: reserve.unwrap_or(64).min(1 << 20),
             keep,
+            // A relative path counts from where the file lies.
+            catalogue: catalogue
+                .split(':')
+                .filter(|path| !path.is_empty())
+                .map(|path| folder.join(path))
+                .collect(),
             rest,
             sign_in,
             values: layers.values,

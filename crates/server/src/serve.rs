@@ -254,6 +254,7 @@ pub(crate) fn manage(
             offline: face.offline,
         },
         disk,
+        catalogue: config.catalogue.clone(),
         rest: RestOptions {
             volumes: paths.volumes(),
             cuda: config.driver().map(|driver| driver.cuda),

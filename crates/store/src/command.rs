@@ -6,8 +6,8 @@ use runyard_domain::job::{Answer, Loss, Refusal};
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     AuditRecord, Batch, BatchId, BatchRefusal, ConnectionId, DataKeyRecord, Delivery, DeliveryId, Endpoint,
-    EndpointId, Job, JobId, KeyId, KeyRecord, Member, MemberId, Payload, Release, Resource, ResourceId,
-    SecretRecord, Timestamp, WorkerId, WorkerRecord,
+    EndpointId, Example, Job, JobId, KeyId, KeyRecord, Member, MemberId, Payload, Release, Resource,
+    ResourceId, SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
 use runyard_metrics::{Interval, Subject};
 
@@ -245,7 +245,7 @@ pub enum Command {
     ExpireBatch(BatchId),
     /// Replaces an endpoint's record. Reply: [`Reply::Nothing`].
     PutEndpoint(Box<Endpoint>),
-    /// Removes an endpoint with its releases, workers' records, connection, batches, jobs and payloads. Reply: [`Reply::Nothing`].
+    /// Removes an endpoint with its releases, workers' records, connection, examples, batches, jobs and payloads. Reply: [`Reply::Nothing`].
     DropEndpoint(EndpointId),
     /// Replaces a release's record. Reply: [`Reply::Nothing`].
     PutRelease(Box<Release>),
@@ -265,6 +265,10 @@ pub enum Command {
     PutResource(Box<Resource>),
     /// Removes one. Reply: [`Reply::Nothing`].
     DropResource(ResourceId),
+    /// Replaces the example of a name. Reply: [`Reply::Nothing`].
+    PutExample(Box<Example>),
+    /// Removes the example of a name. Reply: [`Reply::Nothing`].
+    DropExample(EndpointId, String),
     /// Replaces a secret's record. Reply: [`Reply::Nothing`].
     PutSecret(Box<SecretRecord>),
     /// Removes the secret of this name. Reply: [`Reply::Nothing`].

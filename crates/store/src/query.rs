@@ -4,8 +4,8 @@ use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
-    EndpointId, FailureGroup, Job, JobId, KeyRecord, Member, Outcome, Payload, Phase, Release, Resource,
-    ResourceId, SecretRecord, Timestamp, WorkerId, WorkerRecord,
+    EndpointId, Example, FailureGroup, Job, JobId, KeyRecord, Member, Outcome, Payload, Phase, Release,
+    Resource, ResourceId, SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
 use runyard_metrics::{Grain, Interval, Row, Subject};
 
@@ -166,6 +166,8 @@ pub trait Reader: Send + Sync {
     fn resources(&self) -> Result<Vec<Resource>, StoreError>;
     /// One of them.
     fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, StoreError>;
+    /// The examples of an endpoint, by name.
+    fn examples(&self, endpoint: &EndpointId) -> Result<Vec<Example>, StoreError>;
     /// Every secret's record, by name.
     fn secrets(&self) -> Result<Vec<SecretRecord>, StoreError>;
     /// One secret's record.

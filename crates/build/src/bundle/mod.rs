@@ -48,7 +48,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Whether so much content from so many packed bytes is within the limits.
-    fn allow(&self, unpacked: u64, packed: u64) -> Result<(), BundleError> {
+    pub(crate) fn allow(&self, unpacked: u64, packed: u64) -> Result<(), BundleError> {
         if unpacked > self.unpacked {
             return Err(BundleError::Unpacked { limit: self.unpacked });
         }

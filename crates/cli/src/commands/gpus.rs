@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::client::path;
 use crate::context::Context;
-use crate::output::{Cell, Table, Tone};
+use crate::output::{Cell, Table, Tone, text};
 use crate::views::Gpu;
 
 /// List the GPUs of the machine: type, memory, pool, and who holds them
@@ -13,24 +13,60 @@ use crate::views::Gpu;
 #[command(after_help = "\
 Examples:
   runyard gpus
+  runyard gpus --wish 2x24GB                        whether this machine has them, and what they cost
   runyard endpoints set t2i --gpus rtx4090,24GB     the first that is free
   runyard deploy --gpus 2xADA_24,-l4                two of RunPod's pool
 
 GPUs are asked for by number, type (a short form will do), memory ('24GB': at least so much) or RunPod's pool.")]
-pub struct Gpus {}
+pub struct Gpus {
+    /// Only those that this wish means, as --gpus of an endpoint has it
+    #[arg(long, value_name = "GPUS")]
+    wish: Option<String>,
+}
 
 #[derive(Deserialize)]
 struct Listed {
     gpus: Vec<Gpu>,
+    wish: Option<Wish>,
+}
+
+/// What of the machine a wish could get.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wish {
+    fits: Vec<Vec<u32>>,
+    free: u32,
+    why: Option<String>,
+    cost_per_hour: Cost,
+}
+
+#[derive(Deserialize)]
+struct Cost {
+    worker: Option<f64>,
 }
 
 impl Gpus {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let reply = context.client().await?.get(path::api(&["gpus"])).await?;
+        let path = path::query(&path::api(&["gpus"]), &[("wish", self.wish)]);
+        let reply = context.client().await?.get(path).await?;
         if context.ui.json {
             return context.ui.document(&reply.text);
         }
-        let gpus = reply.parse::<Listed>()?.gpus;
+        let Listed { mut gpus, wish } = reply.parse()?;
+        if let Some(wish) = wish {
+            if let Some(why) = wish.why {
+                context.ui.note(&text::line(&why, 400));
+            }
+            let price = wish
+                .cost_per_hour
+                .worker
+                .map_or(String::new(), |sum| format!("; a worker costs {sum} an hour"));
+            context.ui.note(&format!("{} of them free{price}", wish.free));
+            let place = |gpu: &Gpu| wish.fits.iter().position(|group| group.contains(&gpu.index));
+            gpus.retain(|gpu| place(gpu).is_some());
+            gpus.sort_by_key(|gpu| (place(gpu), gpu.index));
+            return context.ui.table(&table(&gpus));
+        }
         if gpus.is_empty() {
             context
                 .ui

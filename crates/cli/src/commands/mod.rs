@@ -21,6 +21,7 @@ mod doctor;
 mod endpoints;
 mod env;
 mod events;
+mod examples;
 mod exec;
 mod failures;
 mod git;
@@ -37,6 +38,7 @@ mod openapi;
 mod project;
 mod promote;
 mod purge;
+mod quick;
 mod registries;
 mod releases;
 mod retry;
@@ -69,6 +71,7 @@ pub enum Command {
     Dev(dev::Dev),
     Up(up::Up),
     Deploy(Box<deploy::Deploy>),
+    Quick(Box<quick::Quick>),
     Releases(releases::Releases),
     Rollback(rollback::Rollback),
     Promote(promote::Promote),
@@ -87,6 +90,7 @@ pub enum Command {
     Token(token::Token),
     Purge(purge::Purge),
     Batch(batch::Batch),
+    Examples(examples::Examples),
     Logs(logs::Logs),
     Metrics(metrics::Metrics),
     Why(why::Why),
@@ -146,6 +150,8 @@ impl Command {
             Self::About(_) => about::About::run(context),
             Self::Agent(_) | Self::AgentExec => unreachable!("main runs these before there is a runtime"),
             Self::Deploy(c) => c.run(context).await,
+            Self::Quick(c) => c.run(context).await,
+            Self::Examples(c) => c.run(context).await,
             Self::Releases(c) => c.run(context).await,
             Self::Rollback(c) => c.run(context).await,
             Self::Promote(c) => c.run(context).await,

@@ -1,16 +1,20 @@
 //! The pages: each is loaded through the API, rendered whole, or in the parts that are kept fresh.
 
 mod activity;
+pub(crate) mod catalogue;
 mod endpoint;
 mod endpoints;
+pub(crate) mod git;
 mod job;
 mod jobs;
 pub(crate) mod keys;
 mod lately;
 pub(crate) mod logs;
 pub(crate) mod metrics;
+pub(crate) mod new;
 mod overview;
 mod pulse;
+mod release;
 mod releases;
 mod requests;
 mod secrets;
@@ -50,7 +54,7 @@ macro_rules! page {
     };
 }
 pub(crate) use page;
-pub(crate) use requests::{input_of, refused as requests_refused};
+pub(crate) use requests::{body_of, input_of, refused as requests_refused};
 
 /// Loads a page.
 pub(crate) async fn load(visit: &Visit, place: &Place, query: &Query) -> Result<Box<dyn Page>, Trouble> {
@@ -67,6 +71,11 @@ pub(crate) async fn load(visit: &Visit, place: &Place, query: &Query) -> Result<
             Tab::Releases => Box::new(releases::load(visit, ep, query).await?),
             Tab::Settings => Box::new(settings::load(visit, ep, query, None).await?),
         },
+        Place::New => Box::new(new::load(visit, query).await?),
+        Place::Release { ep, number } => Box::new(release::load(visit, ep, *number, query).await?),
+        Place::Catalogue => Box::new(catalogue::load(visit, query).await?),
+        Place::Entry(name) => Box::new(catalogue::entry(visit, name, query, None).await?),
+        Place::Git => Box::new(git::load(visit, query, None).await?),
         Place::Jobs => Box::new(jobs::load(visit, query).await?),
         Place::Job(id) => Box::new(job::load(visit, id, query).await?),
         Place::Keys => Box::new(keys::load(visit, query, None).await?),

@@ -1,16 +1,20 @@
 //! The settings and variables of an endpoint, and its end.
 
+use std::fmt::Write as _;
+
 use askama::Template;
+use runyard_domain::Gpus;
 use serde_json::{Map, Value, json};
 
 use crate::call::Trouble;
 use crate::forms::Form;
 use crate::frame::Frame;
+use crate::gpus::{self, Editor};
 use crate::pages::endpoint::{self, Head};
 use crate::pages::page;
 use crate::place::{Query, Tab};
 use crate::session::Visit;
-use crate::views::{Release, wish};
+use crate::views::Release;
 
 /// A setting as people read it. Times are shown in `unit` and kept in milliseconds where `scale` says so.
 struct Known {
@@ -44,13 +48,6 @@ const GROUPS: [(&str, &[Known]); 4] = [
                 "Kept also without jobs; 0 lets the endpoint sleep.",
             ),
             known("workers_max", "At most", "workers", 1, "0 stops the endpoint: jobs wait."),
-            known(
-                "gpus",
-                "GPUs of each",
-                "",
-                1,
-                "How many, or kinds in order of preference: 24GB, A100. Another wish replaces the workers.",
-            ),
             known(
                 "concurrency",
                 "Jobs at once",
@@ -110,18 +107,73 @@ const GROUPS: [(&str, &[Known]); 4] = [
 ];
 
 /// A field of the form.
-struct Field {
-    name: &'static str,
-    label: &'static str,
-    unit: &'static str,
-    help: &'static str,
-    value: String,
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) value: String,
 }
 
-struct Group {
-    name: &'static str,
-    fields: Vec<Field>,
+pub(crate) struct Group {
+    pub(crate) name: &'static str,
+    pub(crate) fields: Vec<Field>,
 }
+
+/// The fields by group, as they were typed, else as they are.
+pub(crate) fn groups(typed: impl Fn(&str) -> Option<String>, settings: &Map<String, Value>) -> Vec<Group> {
+    let field = |field: &Known| Field {
+        name: field.name,
+        label: field.label,
+        unit: field.unit,
+        help: field.help,
+        value: typed(field.name).unwrap_or_else(|| shown(field, settings)),
+    };
+    let group = |(name, fields): &(&'static str, &[Known])| Group {
+        name,
+        fields: fields.iter().map(field).collect(),
+    };
+    GROUPS.iter().map(group).collect()
+}
+
+/// Settings as flags of the command line, in the order of the form.
+pub(crate) fn flags(settings: &Map<String, Value>) -> String {
+    let mut out = String::new();
+    if let Some(gpus) =
+        settings.get("gpus").and_then(|gpus| serde_json::from_value::<Gpus>(gpus.clone()).ok())
+    {
+        out.extend([" --gpus ", &crate::code::quoted(&gpus.to_string())]);
+    }
+    for (setting, flag, unit) in FLAGS {
+        if let Some(value) = settings.get(setting) {
+            let _ = write!(out, " --{flag} {value}{unit}");
+        }
+    }
+    if let Some(scaler) = settings.get("scaler") {
+        let kind = if scaler["type"] == "REQUEST_COUNT" { "request-count" } else { "queue-delay" };
+        let _ = write!(out, " --scaler {kind} --scaler-value {}", scaler["value"]);
+    }
+    if let Some(login) = settings.get("container").and_then(|container| container["registry"].as_str()) {
+        out.extend([" --registry ", &crate::code::quoted(login)]);
+    }
+    out
+}
+
+/// Settings and their flags, with the unit of what is kept.
+const FLAGS: [(&str, &str, &str); 12] = [
+    ("workers_min", "min", ""),
+    ("workers_max", "max", ""),
+    ("concurrency", "concurrency", ""),
+    ("idle_timeout_s", "idle", "s"),
+    ("start_timeout_s", "start-timeout", "s"),
+    ("execution_timeout_ms", "execution-timeout", "ms"),
+    ("ttl_ms", "ttl", "ms"),
+    ("requeues", "requeues", ""),
+    ("retention_ms", "retention", "ms"),
+    ("queue_limit", "queue-limit", ""),
+    ("stop_grace_ms", "stop-grace", "ms"),
+    ("replace_grace_ms", "replace-grace", "ms"),
+];
 
 /// A variable of the release that serves.
 struct Variable {
@@ -136,6 +188,12 @@ pub(crate) struct Settings {
     head: Head,
     frame: Frame,
     groups: Vec<Group>,
+    gpus: Editor,
+    told: Vec<(bool, String)>,
+    /// The version that the form was made of.
+    version: String,
+    /// What differs between what was typed and what is there by now, where somebody else was faster.
+    overtaken: Vec<Differs>,
     scaler: String,
     variables: Vec<Variable>,
     serving: Option<u32>,
@@ -159,35 +217,51 @@ pub(crate) async fn load(
     let endpoint::Releases { releases } = visit.get(&format!("/api/v1/endpoints/{name}/releases")).await?;
     let serving = releases.into_iter().find(|release| release.serving);
     let typed = |field: &str| refused.as_ref().and_then(|(form, _)| form.get(field)).map(str::to_owned);
-    let groups = GROUPS
-        .iter()
-        .map(|(group, fields)| Group {
-            name: group,
-            fields: fields
-                .iter()
-                .map(|field| Field {
-                    name: field.name,
-                    label: field.label,
-                    unit: field.unit,
-                    help: field.help,
-                    value: typed(field.name).unwrap_or_else(|| shown(field, &head.endpoint.settings)),
-                })
-                .collect(),
-        })
-        .collect();
+    let groups = groups(typed, &head.endpoint.settings);
+    let wish = head.endpoint.settings.get("gpus").cloned().unwrap_or_default();
+    let gpus = Editor::load(visit, &wish, refused.as_ref().map(|(form, _)| *form)).await?;
+    let number = |key: &str| head.endpoint.settings.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let told = gpus::told(visit, &wish, number("workers_min"), number("workers_max")).await;
+    let (_, version) = visit.versioned::<Value>(&format!("/api/v1/endpoints/{name}")).await?;
+    let stale =
+        refused.as_ref().and_then(|(form, _)| form.get("version")).is_some_and(|known| known != version);
+    let overtaken = match &refused {
+        Some((form, _)) if stale => differing(form, &head.endpoint.settings),
+        _ => Vec::new(),
+    };
     let kind = head.endpoint.settings["scaler"]["type"].as_str().unwrap_or("QUEUE_DELAY").to_owned();
     Ok(Settings {
         groups,
+        gpus,
+        told,
+        version,
+        overtaken,
         scaler: typed("scaler_type").unwrap_or(kind),
         serving: serving.as_ref().map(|release| release.number),
-        variables: serving.as_ref().map(variables).unwrap_or_default(),
+        variables: serving.as_ref().map(of_release).unwrap_or_default(),
         wrong: refused.map(|(_, why)| why),
         head,
         frame,
     })
 }
 
-fn variables(release: &Release) -> Vec<Variable> {
+/// A field whose value somebody else changed.
+struct Differs {
+    label: &'static str,
+    typed: String,
+    now: String,
+}
+
+/// What was typed and is another than what is there.
+fn differing(form: &Form, now: &Map<String, Value>) -> Vec<Differs> {
+    let one = |field: &Known| {
+        let (typed, now) = (form.get(field.name)?.trim().to_owned(), shown(field, now));
+        (typed != now).then_some(Differs { label: field.label, typed, now })
+    };
+    GROUPS.iter().flat_map(|(_, fields)| fields.iter()).filter_map(one).collect()
+}
+
+fn of_release(release: &Release) -> Vec<Variable> {
     let one = |(name, value): (&String, &String)| Variable {
         secure: release.secure_env.contains(name),
         name: name.clone(),
@@ -199,7 +273,6 @@ fn variables(release: &Release) -> Vec<Variable> {
 fn shown(field: &Known, settings: &Map<String, Value>) -> String {
     let value = settings.get(field.name).unwrap_or(&Value::Null);
     match (field.name, value) {
-        ("gpus", value) => wish(value),
         ("scaler", value) => value["value"].to_string().trim_end_matches(".0").to_owned(),
         (_, Value::Number(number)) if field.scale > 1 => {
             let ms = number.as_f64().unwrap_or_default();
@@ -207,19 +280,6 @@ fn shown(field: &Known, settings: &Map<String, Value>) -> String {
         }
         (_, value) => value.to_string(),
     }
-}
-
-/// A wish for GPUs that is another than now, as the API takes it: what is no number is kinds, and the API knows them.
-fn gpus(text: &str, now: &Map<String, Value>) -> Option<Value> {
-    if now.get("gpus").map(wish).as_deref() == Some(text) {
-        return None;
-    }
-    let kinds: Vec<&str> = text.split(',').map(str::trim).filter(|kind| !kind.is_empty()).collect();
-    Some(match (text.parse::<u32>(), kinds.as_slice()) {
-        (Ok(count), _) => json!(count),
-        (_, [one]) => json!(one),
-        (_, kinds) => json!(kinds),
-    })
 }
 
 /// The most important settings as the file says them.
@@ -238,10 +298,6 @@ pub(crate) fn changes(form: &Form, now: &Map<String, Value>) -> Result<Map<Strin
     let mut changed = Map::new();
     for field in GROUPS.iter().flat_map(|(_, fields)| fields.iter()) {
         let Some(text) = form.get(field.name).map(str::trim) else { continue };
-        if field.name == "gpus" {
-            changed.extend(gpus(text, now).map(|wish| ("gpus".to_owned(), wish)));
-            continue;
-        }
         let wrong = || {
             format!("{} is '{}': it must be a number", field.label, text.chars().take(40).collect::<String>())
         };
@@ -260,6 +316,9 @@ pub(crate) fn changes(form: &Form, now: &Map<String, Value>) -> Result<Map<Strin
         if now.get(field.name) != Some(&value) {
             changed.insert(field.name.to_owned(), value);
         }
+    }
+    if let Some(wish) = gpus::wish(form).transpose()?.filter(|wish| now.get("gpus") != Some(wish)) {
+        changed.insert("gpus".to_owned(), wish);
     }
     Ok(changed)
 }
@@ -281,8 +340,12 @@ mod tests {
         let expected = json!({"execution_timeout_ms": 1500, "scaler": {"type": "REQUEST_COUNT", "value": 2}});
         assert_eq!(Value::Object(changes(&form, &now).expect("numbers")), expected);
         let gpus = |text: &str| Value::Object(changes(&Form::parse(text.as_bytes()), &now).expect("a wish"));
-        assert_eq!(gpus("gpus=2"), json!({"gpus": 2}));
-        assert_eq!(gpus("gpus=24GB%2C+A100"), json!({"gpus": ["24GB", "A100"]}));
+        assert_eq!(gpus("gpu_count=2"), json!({"gpus": 2}));
+        assert_eq!(gpus("gpu_count=1&gpu_kind=24GB&gpu_kind=A100"), json!({"gpus": ["24GB", "A100"]}));
+        let told = flags(
+            changes(&Form::parse(b"gpu_count=2&execution_timeout_ms=1.5"), &now).as_ref().expect("two"),
+        );
+        assert_eq!(told, " --gpus '2' --execution-timeout 1500ms");
         for bad in ["workers_max=many", "workers_max=", "workers_max=inf"] {
             let why = changes(&Form::parse(bad.as_bytes()), &now).expect_err("not a number");
             assert!(why.starts_with("At most is"), "{why}");

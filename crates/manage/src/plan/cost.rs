@@ -26,7 +26,7 @@ struct Cost {
 }
 
 /// What it costs now, where it is there, and what it would.
-pub(super) fn view(options: &Options, machine: &[Gpu], live: Option<&Settings>, wanted: &Settings) -> Value {
+pub(crate) fn view(options: &Options, machine: &[Gpu], live: Option<&Settings>, wanted: &Settings) -> Value {
     json!({
         "old": live.map(|settings| cost(options, machine, settings)),
         "new": cost(options, machine, wanted),

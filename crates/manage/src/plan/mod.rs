@@ -2,7 +2,7 @@
 //! was made of; where that is another by now, it is not done.
 
 mod changes;
-mod cost;
+pub(crate) mod cost;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

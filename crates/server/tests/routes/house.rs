@@ -217,6 +217,7 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
             offline: false,
         },
         disk: Arc::new(EmptyDisk),
+        catalogue: Vec::new(),
         rest: runyard_manage::RestOptions::default(),
         sign_in: runyard_manage::SignInOptions::default(),
     });

@@ -48,7 +48,7 @@ pub const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-pub const MANAGE: [(&str, &str, Opens); 84] = [
+pub const MANAGE: [(&str, &str, Opens); 88] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
@@ -73,6 +73,9 @@ pub const MANAGE: [(&str, &str, Opens); 84] = [
     ("/api/v1/endpoints/{ep}/git/sync", "POST", Key(Deploy)),
     ("/api/v1/git", "GET", Any(Read)),
     ("/api/v1/bundles/{sha}", "PUT GET", Any(Deploy)),
+    ("/api/v1/endpoints/{ep}/examples", "GET", Key(Read)),
+    ("/api/v1/endpoints/{ep}/examples/{name}", "GET", Key(Read)),
+    ("/api/v1/endpoints/{ep}/examples/{name}", "PUT DELETE", Key(Run)),
     ("/api/v1/gpus", "GET", Any(Read)),
     ("/api/v1/workers", "GET", Any(Read)),
     ("/api/v1/workers/stats", "GET", Any(Read)),
@@ -127,6 +130,9 @@ pub const MANAGE: [(&str, &str, Opens); 84] = [
     ("/api/v1/catalog/cpus/{id}", "GET", Any(Read)),
     ("/api/v1/catalog/datacenters", "GET", Any(Read)),
     ("/api/v1/catalog/datacenters/{id}", "GET", Any(Read)),
+    ("/api/v1/catalog/entries", "GET", Any(Read)),
+    ("/api/v1/catalog/entries/{entry}", "GET", Any(Read)),
+    ("/api/v1/catalog/entries/{entry}/deploy", "POST", Any(Deploy)),
     ("/api/v1/billing", "GET", Any(Read)),
     ("/api/v1/billing/serverless", "GET", Any(Read)),
     ("/api/v1/billing/volumes", "GET", Any(Read)),

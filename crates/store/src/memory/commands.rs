@@ -127,6 +127,14 @@ impl State {
                 self.resources.remove(id);
                 Reply::Nothing
             }
+            Command::PutExample(record) => {
+                self.examples.insert((record.endpoint.clone(), record.name.clone()), (**record).clone());
+                Reply::Nothing
+            }
+            Command::DropExample(endpoint, name) => {
+                self.examples.remove(&(endpoint.clone(), name.clone()));
+                Reply::Nothing
+            }
             Command::PutSecret(record) => {
                 self.secrets.insert(record.name.clone(), (**record).clone());
                 Reply::Nothing
@@ -343,6 +351,7 @@ impl State {
         self.endpoints.remove(id);
         self.releases.retain(|(endpoint, _), _| endpoint != id);
         self.connections.retain(|_, connection| connection.endpoint != *id);
+        self.examples.retain(|(endpoint, _), _| endpoint != id);
         self.workers.retain(|_, w| w.endpoint != *id);
         self.jobs.retain(|_, e| e.job.endpoint != *id);
         self.deliveries.retain(|_, d| self.jobs.contains_key(&d.job));

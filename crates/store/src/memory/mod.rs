@@ -12,9 +12,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
-    AuditRecord, Batch, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint, EndpointId, FailureGroup,
-    Job, JobId, KeyId, KeyRecord, Member, MemberId, Payload, Release, Resource, ResourceId, SecretRecord,
-    Timestamp, WorkerId, WorkerRecord,
+    AuditRecord, Batch, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint, EndpointId, Example,
+    FailureGroup, Job, JobId, KeyId, KeyRecord, Member, MemberId, Payload, Release, Resource, ResourceId,
+    SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
 use runyard_metrics::{Interval, Subject};
 
@@ -82,6 +82,7 @@ struct State {
     connections: BTreeMap<ConnectionId, Connection>,
     registries: BTreeMap<String, Registry>,
     resources: BTreeMap<ResourceId, Resource>,
+    examples: BTreeMap<(EndpointId, String), Example>,
     secrets: BTreeMap<String, SecretRecord>,
     data_keys: BTreeMap<String, DataKeyRecord>,
     /// Oldest first.

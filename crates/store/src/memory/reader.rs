@@ -7,8 +7,8 @@ use runyard_domain::registry::Registry;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
     AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
-    EndpointId, FailureGroup, Job, JobId, KeyRecord, Member, Payload, Phase, Release, Resource, ResourceId,
-    SecretRecord, Timestamp, WorkerId, WorkerRecord,
+    EndpointId, Example, FailureGroup, Job, JobId, KeyRecord, Member, Payload, Phase, Release, Resource,
+    ResourceId, SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
 use runyard_metrics::{Grain, Interval, Row, Subject};
 
@@ -205,6 +205,12 @@ impl Reader for MemoryReader {
 
     fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, StoreError> {
         Ok(self.state().resources.get(id).cloned())
+    }
+
+    fn examples(&self, endpoint: &EndpointId) -> Result<Vec<Example>, StoreError> {
+        let state = self.state();
+        let own = state.examples.values().filter(|example| example.endpoint == *endpoint);
+        Ok(own.cloned().collect())
     }
 
     fn secrets(&self) -> Result<Vec<SecretRecord>, StoreError> {

@@ -8,7 +8,7 @@ use runyard_domain::git;
 use runyard_domain::registry::Registry;
 use runyard_domain::{
     AuditFilter, AuditRecord, Batch, BatchCounts, BatchId, ConnectionId, DataKeyRecord, Delivery, Endpoint,
-    EndpointId, FailureGroup, Job, JobId, KeyRecord, Member, Payload, Release, Resource, ResourceId,
+    EndpointId, Example, FailureGroup, Job, JobId, KeyRecord, Member, Payload, Release, Resource, ResourceId,
     SecretRecord, Timestamp, WorkerId, WorkerRecord,
 };
 use runyard_metrics::{self as metrics, Grain, Interval, Subject};
@@ -286,6 +286,12 @@ impl Reader for Readers {
         const SQL: &str = "SELECT record FROM resources WHERE id = ?1";
         let read = |row: &Row<'_>| document(row, 0, "resource");
         self.with(|conn| first(conn, "load a resource", SQL, [id.as_str()], read))
+    }
+
+    fn examples(&self, endpoint: &EndpointId) -> Result<Vec<Example>, StoreError> {
+        const SQL: &str = "SELECT record FROM examples WHERE endpoint = ?1 ORDER BY name";
+        let read = |row: &Row<'_>| document(row, 0, "example");
+        self.with(|conn| all(conn, "list examples", SQL, [endpoint.as_str()], read))
     }
 
     fn secrets(&self) -> Result<Vec<SecretRecord>, StoreError> {

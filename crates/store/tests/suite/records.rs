@@ -4,7 +4,9 @@ use runyard_domain::git::{Connection, Origin, Part, Target};
 use runyard_domain::registry::Registry;
 use runyard_domain::resource::{Kind, NetworkVolume};
 use runyard_domain::worker::WorkerState;
-use runyard_domain::{ConnectionId, Exit, FailReason, ReleaseState, Resource, ResourceId, Scaler, Timestamp};
+use runyard_domain::{
+    ConnectionId, Example, Exit, FailReason, ReleaseState, Resource, ResourceId, Scaler, Timestamp,
+};
 use runyard_store::{Command, Reply};
 
 use crate::bench::*;
@@ -19,6 +21,7 @@ conformance!(
     connections,
     registries,
     resources,
+    examples,
     secrets,
     data_keys,
     audit_log
@@ -192,6 +195,29 @@ fn resources(b: &mut Bench) {
     b.one(Command::DropResource(all[1].id.clone()));
     assert_eq!(b.reader.resource(&all[1].id).unwrap(), None);
     assert_eq!(b.reader.resources().unwrap().len(), 2);
+}
+
+fn examples(b: &mut Bench) {
+    let example = |endpoint: &str, name: &str, input: &str| Example {
+        endpoint: e(endpoint),
+        name: name.into(),
+        input: input.into(),
+        updated_at: Timestamp(1),
+        by: "local".into(),
+    };
+    for (endpoint, name, input) in
+        [("a", "zwei", "{}"), ("a", "eins", "[1]"), ("b", "zwei", "2"), ("a", "zwei", "{\"x\": 1.0}")]
+    {
+        b.one(Command::PutExample(Box::new(example(endpoint, name, input))));
+    }
+    let of_a = [example("a", "eins", "[1]"), example("a", "zwei", "{\"x\": 1.0}")];
+    assert_eq!(b.reader.examples(&e("a")).unwrap(), of_a);
+    b.one(Command::DropExample(e("a"), "eins".into()));
+    b.one(Command::DropExample(e("a"), "none".into()));
+    assert_eq!(b.reader.examples(&e("a")).unwrap(), of_a[1..]);
+    b.one(Command::DropEndpoint(e("a")));
+    assert_eq!(b.reader.examples(&e("a")).unwrap(), []);
+    assert_eq!(b.reader.examples(&e("b")).unwrap(), [example("b", "zwei", "2")]);
 }
 
 fn connection(id: &str, endpoint: &str) -> Connection {

@@ -90,7 +90,7 @@ fn the_first_schema_is_brought_up_to_date() {
         "DROP TABLE deliveries; DROP INDEX jobs_held; DROP INDEX jobs_of_batch; DROP INDEX jobs_of_batch_standing;
          ALTER TABLE jobs DROP COLUMN batch; DROP TABLE batches; DROP TABLE batch_calls; DROP TABLE connections;
          DROP TABLE registries; DROP TABLE resources; DROP TABLE secrets; DROP TABLE data_keys; DROP TABLE audit;
-         DROP TABLE members; DROP TABLE metrics; DROP TABLE failures;
+         DROP TABLE members; DROP TABLE metrics; DROP TABLE failures; DROP TABLE examples;
          PRAGMA user_version = 1;",
     )
     .unwrap();
@@ -182,6 +182,6 @@ fn a_newer_schema_is_refused_and_left_alone() {
     drop(newer);
     let before = fs::read(&path).unwrap();
     let opened = SqliteStore::open(&dir.path().join("db"), blobs);
-    assert!(matches!(opened, Err(StoreError::Newer { found: 99, known: 12 })), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Newer { found: 99, known: 13 })), "{opened:?}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }

@@ -21,7 +21,10 @@ const OTHERS: [(&str, &str); 28] = [
     ("validate", "reads a file"),
     ("export", "`getEndpoint` and `listReleases`, as a file"),
     ("destroy", "`removeEndpoint`, of the file's endpoint"),
-    ("top", "`listGpus`, `listEndpoints`, `listWorkers`, `measureWorkers` and `readMetrics`, again and again"),
+    (
+        "top",
+        "`listGpus`, `listEndpoints`, `listWorkers`, `measureWorkers` and `readMetrics`, again and again",
+    ),
     ("keys enable", "`changeKey`"),
     ("logout", "`POST /auth/logout`, and forgets the key here"),
     ("ssh-keys remove", "`replaceSshKeys`"),

@@ -1,7 +1,7 @@
 //! `runyard run ENDPOINT`: submits a job and, unless told otherwise, waits for it. It goes through RunPod's job
 //! API like any other client: `run`, then `status-sync` or `stream`.
 
-mod input;
+pub mod input;
 mod outcome;
 pub mod save;
 mod stream;
@@ -15,6 +15,7 @@ use clap::Args;
 use http::Method;
 
 use crate::client::{Call, Client, path};
+use crate::commands::examples;
 use crate::context::Context;
 use crate::errors::{Code, Failure};
 use crate::output::{text, time};
@@ -28,6 +29,7 @@ Examples:
   runyard run whisper -i audio=@talk.wav
   runyard run llm -d '{\"prompt\": \"hi\"}' --stream
   runyard run t2i -d @request.json --async
+  runyard run t2i --example 'a boat'                  what 'runyard examples' keeps
 
 Exit codes: 3 when the job failed, timed out or was cancelled; 7 when --timeout ended the waiting
 (the job goes on).")]
@@ -42,6 +44,9 @@ pub struct Run {
     /// The input as JSON, or a whole request with the key 'input'; @FILE reads a file, - reads stdin
     #[arg(short = 'd', long = "json-input", id = "data_json", value_name = "JSON|@FILE|-")]
     data: Option<String>,
+    /// An input that is kept with the endpoint under this name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["input", "data_json"])]
+    example: Option<String>,
     /// Do not wait: print the job's id
     #[arg(long = "async")]
     asynchronous: bool,
@@ -65,13 +70,20 @@ pub struct Submitted<'a> {
 
 impl Run {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let body = input::request(&self.input, self.data.as_deref())?;
+        let given = match &self.example {
+            None => Some(input::request(&self.input, self.data.as_deref())?),
+            Some(_) => None,
+        };
         let client = context.client().await?;
         if client.is_offline() {
             let text = format!("no server runs on {}, so nothing would run the job", client.target());
             let hint = format!("runyard up --data {}", client.target());
             return Err(Failure::new(Code::Failure, text).hint(hint).into());
         }
+        let body = match (given, &self.example) {
+            (None, Some(name)) => examples::request(&client, &self.endpoint, name).await?,
+            (given, _) => given.unwrap_or_default(),
+        };
         let call = Call::new(Method::POST, path::jobs_of(&self.endpoint, &["run"]));
         let reply = client.send(call.body("application/json", Bytes::from(body))).await?;
         let id = reply.parse::<JobAnswer>()?.id;

@@ -10,7 +10,7 @@ use super::super::shape::{
     within, word,
 };
 use super::{Tagged, by, page};
-use crate::{deploy, endpoints, git, plan, releases};
+use crate::{deploy, endpoints, examples, git, plan, releases};
 
 /// Longest name of an endpoint.
 fn name() -> Value {
@@ -195,6 +195,42 @@ pub(super) fn endpoints() -> Tagged {
         .query("from", small(), "the newest before the other one that is ready, where nothing is said")
         .query("to", small(), "the newest, where nothing is said")
         .answers(diff),
+        Operation::new(
+            "GET /api/v1/endpoints/{ep}/examples",
+            "listExamples",
+            Read,
+            by("examples ls"),
+            "Inputs that are kept with it, and those that came with its code",
+        )
+        .paged()
+        .answers(page("examples", "Example")),
+        Operation::new(
+            "GET /api/v1/endpoints/{ep}/examples/{name}",
+            "getExample",
+            Read,
+            by("run"),
+            "An input that is kept",
+        )
+        .answers(named("Example")),
+        Operation::new(
+            "PUT /api/v1/endpoints/{ep}/examples/{name}",
+            "saveExample",
+            Run,
+            by("examples save"),
+            "Keeps an input under a name",
+        )
+        .takes::<examples::Kept>(request([("input", any())]))
+        .answers(named("Example"))
+        .conflicts(),
+        Operation::new(
+            "DELETE /api/v1/endpoints/{ep}/examples/{name}",
+            "removeExample",
+            Run,
+            by("examples rm"),
+            "Removes one that was kept",
+        )
+        .answers(ok("removed", flag()))
+        .conflicts(),
         Operation::new(
             "PUT /api/v1/bundles/{sha}",
             "uploadBundle",

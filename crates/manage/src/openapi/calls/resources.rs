@@ -4,10 +4,12 @@ use runyard_domain::Access::{Admin, Deploy, Read};
 use serde_json::{Value, json};
 
 use super::super::operation::Operation;
+use super::super::settings;
 use super::super::shape::{
-    flag, form, list, map, named, object, or_null, request, text, text_to, whole, within, word,
+    any, flag, form, list, map, named, object, or_null, request, small, text, text_to, whole, within, word,
 };
 use super::{Tagged, by, page, whole_list};
+use crate::entries;
 
 fn name() -> Value {
     text_to(255)
@@ -156,6 +158,18 @@ fn gpu_here() -> Value {
     ])
 }
 
+/// What of this machine a wish could get.
+fn wish() -> Value {
+    object([
+        ("words", text()),
+        ("count", small()),
+        ("fits", list(list(whole()))),
+        ("free", whole()),
+        ("why", or_null(text())),
+        ("costPerHour", any()),
+    ])
+}
+
 pub(super) fn catalogue() -> Tagged {
     let include = || list(word(&["AVAILABILITY"]));
     let product = |more: &[&str]| list(word(&[&["POD", "SERVERLESS"], more].concat()));
@@ -191,6 +205,7 @@ pub(super) fn catalogue() -> Tagged {
         center("GET /api/v1/catalog/datacenters/{id}", "getDataCenter", "A data centre")
             .answers(named("DataCenter")),
     ];
+    all.extend(entries());
     all.push(
         Operation::new(
             "GET /api/v1/gpus",
@@ -199,7 +214,14 @@ pub(super) fn catalogue() -> Tagged {
             by("gpus"),
             "Each GPU of this machine, and who holds it",
         )
-        .answers(object([("gpus", list(gpu_here()))])),
+        .query(
+            "wish",
+            text_to(1_000),
+            "GPUs as a setting has them: also which of them would do, and what they cost",
+        )
+        .query("min", small(), "workers that are always kept, for the cost")
+        .query("max", small(), "the most workers, for the cost")
+        .answers(object([("gpus", list(gpu_here())), ("wish?", wish())])),
     );
     let bills = [
         ("GET /api/v1/billing", "getBilling", "What was used of everything", None),
@@ -217,4 +239,46 @@ pub(super) fn catalogue() -> Tagged {
         bill.answers(named("Billing"))
     }));
     ("catalogue", all)
+}
+
+/// The catalogue of what can be deployed.
+fn entries() -> [Operation; 3] {
+    [
+        Operation::new(
+            "GET /api/v1/catalog/entries",
+            "listCatalogEntries",
+            Read,
+            by("quick"),
+            "What can be deployed by one call: the shipped examples and own entries",
+        )
+        .paged()
+        .answers(page("entries", "CatalogEntry")),
+        Operation::new(
+            "GET /api/v1/catalog/entries/{entry}",
+            "getCatalogEntry",
+            Read,
+            by("quick"),
+            "An entry, with its README",
+        )
+        .answers(named("CatalogEntry")),
+        Operation::new(
+            "POST /api/v1/catalog/entries/{entry}/deploy",
+            "deployCatalogEntry",
+            Deploy,
+            by("quick"),
+            "Makes an endpoint of an entry",
+        )
+        .takes::<entries::Deploy>(request([
+            ("name?", or_null(text_to(64))),
+            ("preset?", or_null(text())),
+            ("env?", map(text())),
+            ("secretEnv?", map(or_null(text()))),
+            ("settings?", settings::asked()),
+            ("note?", or_null(text())),
+            ("replace?", flag()),
+            ("tests?", or_null(flag())),
+        ]))
+        .answers_lines(&named("Step"))
+        .conflicts(),
+    ]
 }

@@ -7,7 +7,7 @@ use super::super::shape::{
     any, flag, list, map, named, number, object, or_null, small, text, time, whole, word,
 };
 
-pub(super) fn all() -> [(&'static str, Value); 18] {
+pub(super) fn all() -> [(&'static str, Value); 21] {
     [
         ("Secret", secret()),
         ("SecretUse", secret_use()),
@@ -27,6 +27,9 @@ pub(super) fn all() -> [(&'static str, Value); 18] {
         ("Cpu", cpu()),
         ("DataCenter", center()),
         ("Billing", billing()),
+        ("Example", example()),
+        ("CatalogEntry", entry()),
+        ("CatalogVariable", variable()),
     ]
 }
 
@@ -303,4 +306,55 @@ fn billing() -> Value {
         ("uniqueNetworkVolumeCount?", whole()),
     ]);
     object([("records", list(any())), ("metadata", metadata)])
+}
+
+fn example() -> Value {
+    object([
+        ("name", text()),
+        ("source", word(&["saved", "release"])),
+        ("by", or_null(text())),
+        ("updatedAt", or_null(time())),
+        ("input", any()),
+    ])
+}
+
+fn entry() -> Value {
+    let preset = object([("name", text()), ("values", map(text()))]);
+    object([
+        ("name", text()),
+        ("source", text()),
+        ("problem", or_null(text())),
+        ("title", text()),
+        ("description", text()),
+        ("category", text()),
+        ("container", flag()),
+        ("gpus", any()),
+        ("gpuIds", or_null(text())),
+        ("diskGb", or_null(small())),
+        ("cudaVersions", list(text())),
+        ("fits", flag()),
+        ("whyNot", or_null(text())),
+        ("env", list(named("CatalogVariable"))),
+        ("presets", list(preset)),
+        ("remarks", list(text())),
+        ("readme?", or_null(text())),
+    ])
+}
+
+fn variable() -> Value {
+    let option = object([("label", text()), ("value", text())]);
+    let input = object([
+        ("label", text()),
+        ("type", word(&["string", "number", "boolean", "huggingface"])),
+        ("help", text()),
+        ("default", or_null(text())),
+        ("required", flag()),
+        ("advanced", flag()),
+        ("min", or_null(number())),
+        ("max", or_null(number())),
+        ("trueValue", or_null(text())),
+        ("falseValue", or_null(text())),
+        ("options", list(option)),
+    ]);
+    object([("name", text()), ("value", or_null(text())), ("input", or_null(input))])
 }

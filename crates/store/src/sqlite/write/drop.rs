@@ -36,6 +36,7 @@ impl Batch<'_> {
             "DELETE FROM workers WHERE endpoint = ?1",
             "DELETE FROM releases WHERE endpoint = ?1",
             "DELETE FROM connections WHERE endpoint = ?1",
+            "DELETE FROM examples WHERE endpoint = ?1",
             "DELETE FROM endpoints WHERE id = ?1",
         ] {
             run(self.conn, "drop an endpoint", sql, [id.as_str()])?;

@@ -117,6 +117,8 @@ impl<'a> Batch<'a> {
             Command::DropRegistry(name) => self.drop_registry(name),
             Command::PutResource(record) => self.put_resource(record),
             Command::DropResource(id) => self.drop_resource(id),
+            Command::PutExample(record) => self.put_example(record),
+            Command::DropExample(endpoint, name) => self.drop_example(endpoint, name),
             Command::PutSecret(record) => self.put_secret(record),
             Command::DropSecret(name) => self.drop_secret(name),
             Command::UseSecrets { names, at } => self.use_secrets(names, *at),

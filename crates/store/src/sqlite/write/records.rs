@@ -4,7 +4,8 @@ use runyard_domain::git::Connection;
 use runyard_domain::registry::Registry;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
-    ConnectionId, Endpoint, KeyId, KeyRecord, Member, MemberId, Release, Resource, ResourceId, WorkerRecord,
+    ConnectionId, Endpoint, EndpointId, Example, KeyId, KeyRecord, Member, MemberId, Release, Resource,
+    ResourceId, WorkerRecord,
 };
 use runyard_metrics::count;
 
@@ -108,6 +109,19 @@ impl Batch<'_> {
 
     pub(super) fn drop_resource(&self, id: &ResourceId) -> Result<Reply, StoreError> {
         run(self.conn, "drop a resource", "DELETE FROM resources WHERE id = ?1", [id.as_str()])?;
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn put_example(&self, record: &Example) -> Result<Reply, StoreError> {
+        const SQL: &str = "INSERT OR REPLACE INTO examples (endpoint, name, record) VALUES (?1, ?2, ?3)";
+        let document = to_document(record, "example")?;
+        run(self.conn, "keep an example", SQL, (record.endpoint.as_str(), &record.name, document))?;
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn drop_example(&self, endpoint: &EndpointId, name: &str) -> Result<Reply, StoreError> {
+        const SQL: &str = "DELETE FROM examples WHERE endpoint = ?1 AND name = ?2";
+        run(self.conn, "drop an example", SQL, [endpoint.as_str(), name])?;
         Ok(Reply::Nothing)
     }
 }
