@@ -91,7 +91,39 @@ def test_a_command_in_a_container(in_container, engine):
 
 
 def test_a_terminal_in_a_container(in_container):
-    yard, worker = in_container
+    has_a_terminal(*in_container)
+
+
+def test_a_terminal_beside_a_process(process_yard):
+    worker = worker_of(process_yard, "plain")
+    has_a_terminal(process_yard, worker)
+    # Jobs of a shell have groups of their own, and go with it all the same.
+    exec_in_terminal(process_yard, worker, b"sh -c 'exec sleep 45678' & echo begun-$((1+1))\n", "begun-2", b"exit\n")
+    until(lambda: not running("sleep 45678"), 10)
+
+
+def exec_in_terminal(yard, worker, typed, until_it_says, then):
+    """A shell in a terminal, which is typed into twice."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(yard.binary, [yard.binary, "--data", str(yard.data), "exec", "-t", worker, "--", "bash", "-i"],
+                  {**yard.env, "TERM": "dumb"})
+    try:
+        seen = Terminal(terminal)
+        os.write(terminal, typed)
+        seen.waits_for(until_it_says)
+        os.write(terminal, then)
+        os.waitpid(pid, 0)
+        pid = None
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(terminal)
+
+
+def has_a_terminal(yard, worker):
+    """A shell in a terminal, which learns of its size."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(yard.binary, [yard.binary, "--data", str(yard.data), "exec", "-t", worker, "--", "sh"],
@@ -104,7 +136,7 @@ def test_a_terminal_in_a_container(in_container):
         seen.size(31, 101)
         # The shell sees the new size a moment later.
         for _ in range(20):
-            os.write(terminal, b"python -c 'import os; print(os.get_terminal_size())'\n")
+            os.write(terminal, b"python3 -c 'import os; print(os.get_terminal_size())'\n")
             if seen.hears("columns=101, lines=31"):
                 break
         assert "columns=101, lines=31" in seen.text
@@ -178,9 +210,8 @@ def test_commands_that_cannot_be(process_yard):
     for access, code in (("run", 403), ("deploy", 200)):
         made = yard.wire.api("/keys", "POST", {"name": "k", "access": access, "endpoints": ["plain"]})
         assert raw_exec(yard, worker, made["key"], start(["true"]))[0] == code
-    # A terminal is for containers; what is no frame and what is no command is refused in words.
+    # What is no frame and what is no command is refused in words.
     for frame, words in [
-        (start(["sh"], terminal={"rows": 1, "columns": 1}), "terminal"),
         (start([]), "no command"),
         (b"\x01\x00\x00\x00\x01x", "first frame"),
         (b"\x00\xff\xff\xff\xff", "65536"),

@@ -109,6 +109,23 @@ def holds(yard, text):
 
 
 @pytest.mark.parametrize("kind", ["basic", "bearer"])
+def test_a_login_is_tried_when_it_is_kept(make_yard, make_registry, kind):
+    yard, registry = make_yard().start(), make_registry(kind)
+    done = add(yard, "mine", registry)
+    assert "tried:" in done.err and "takes it" in done.err, done
+    done = add(yard, "mine", None, WRONG, "--replace")
+    assert "does not take it" in done.err and "--replace" in done.err, done
+    assert WRONG not in done.err + done.out
+    body = {"name": "mine", "password": PASSWORD, "replace": True}
+    assert yard.wire.api("/registries", "POST", body)["login"]["state"] == "accepted"
+    # One that is away is told, and the login is kept all the same.
+    gone = {"name": "gone", "server": "127.0.0.1:9", "username": "robot", "password": PASSWORD}
+    said = yard.wire.api("/registries", "POST", gone)
+    assert said["login"]["state"] == "unknown" and "127.0.0.1:9" in said["login"]["message"], said
+    assert {one["name"] for one in yard.wire.api("/registries")["registries"]} == {"mine", "gone"}
+
+
+@pytest.mark.parametrize("kind", ["basic", "bearer"])
 def test_a_private_image_is_pulled_with_its_login(yard, engine, make_registry, private, kind):
     registry = make_registry(kind)
     name = private(registry)

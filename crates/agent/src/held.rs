@@ -136,6 +136,7 @@ impl Held {
             env,
             dir: dir.to_owned(),
             stdin: None,
+            terminal: None,
             uid: self.fence.uid,
             reads: self.fence.reads,
             view: self.view.clone(),

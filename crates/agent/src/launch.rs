@@ -50,6 +50,9 @@ pub struct Plan {
     /// What it reads as its standard input. Where nothing is said it is nothing, or the launcher's own where the plan
     /// comes in a file.
     pub stdin: Option<PathBuf>,
+    /// The terminal that it has for input, output and errors, and that its session is led from.
+    #[serde(default)]
+    pub terminal: Option<PathBuf>,
     /// The user and group to become.
     pub uid: Option<u32>,
     /// That user may read what is closed to it.
@@ -138,11 +141,15 @@ pub fn launch_main() -> ExitCode {
 
 fn prepare() -> Result<(String, Command), LaunchError> {
     let (plan, ours) = read_plan().map_err(LaunchError::ReadPlan)?;
-    let stdin = match &plan.stdin {
-        Some(path) => open_input(path).map_err(failed("open its standard input"))?,
-        None => ours,
+    let stdin = match (&plan.terminal, &plan.stdin) {
+        (Some(_), _) => Stdio::inherit(),
+        (None, Some(path)) => open_input(path).map_err(failed("open its standard input"))?,
+        (None, None) => ours,
     };
     rustix::process::setsid().map_err(failed("start a session"))?;
+    if let Some(path) = &plan.terminal {
+        take_terminal(path, plan.uid).map_err(failed("open its terminal"))?;
+    }
     limit(&plan)?;
     let rules = plan.view.as_ref().map(sandbox::rules).transpose().map_err(failed("write Landlock rules"))?;
     if rustix::process::geteuid().is_root() && plan.uid.is_none() {
@@ -166,6 +173,19 @@ fn prepare() -> Result<(String, Command), LaunchError> {
     command.args(plan.command.iter().skip(1)).env_clear().envs(&plan.env).stdin(stdin);
     std::env::set_current_dir(&plan.dir).map_err(failed("enter its folder"))?;
     Ok((program, command))
+}
+
+/// Makes a terminal that of this session, and input, output and errors of this process.
+fn take_terminal(path: &Path, uid: Option<u32>) -> io::Result<()> {
+    // The first terminal that the leader of a session opens becomes the session's.
+    let terminal = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    if let Some(uid) = uid {
+        rustix::fs::fchown(&terminal, Some(Uid::from_raw(uid)), None)?;
+    }
+    rustix::stdio::dup2_stdin(&terminal)?;
+    rustix::stdio::dup2_stdout(&terminal)?;
+    rustix::stdio::dup2_stderr(&terminal)?;
+    Ok(())
 }
 
 /// A file to read from. A pipe whose writer has gone already is open at once, and at its end.

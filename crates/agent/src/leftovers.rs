@@ -30,6 +30,11 @@ pub enum Which {
         /// Its main process.
         pid: u32,
     },
+    /// All of the session that a process leads, or led.
+    Session {
+        /// That process.
+        pid: u32,
+    },
     /// All with one mark.
     Marked {
         /// The mark.
@@ -52,13 +57,16 @@ impl Which {
         if let Self::User { uid } = self {
             return user(process) == Some(*uid);
         }
+        if let Self::Session { .. } = self {
+            return self.leads(process);
+        }
         let Ok(environ) = fs::read(process.join("environ")) else { return self.leads(process) };
         let found = environ
             .split(|byte| *byte == 0)
             .filter_map(|entry| entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))
             .any(|value| match self {
                 Self::Worker { mark, .. } | Self::Marked { mark } => value == mark.as_bytes(),
-                Self::User { .. } => false,
+                Self::User { .. } | Self::Session { .. } => false,
                 Self::Everyone { data_name } => {
                     value.rsplit(|b| *b == b':').next() == Some(data_name.as_bytes())
                 }
@@ -66,9 +74,9 @@ impl Which {
         found || self.leads(process)
     }
 
-    /// Whether the worker's main process leads the session of `process`.
+    /// Whether the main process leads the session of `process`.
     fn leads(&self, process: &Path) -> bool {
-        let Self::Worker { pid, .. } = self else { return false };
+        let (Self::Worker { pid, .. } | Self::Session { pid }) = self else { return false };
         stat(process).is_some_and(|stat| stat.session == *pid && !stat.dead)
     }
 }

@@ -195,6 +195,7 @@ fn plan(agent: &Agent, spec: &WorkerSpec, fence: &Fence, work: &Path) -> Plan {
         env: environment(agent, spec, work),
         dir: if spec.in_place { code } else { work.join(START) },
         stdin: None,
+        terminal: None,
         uid: fence.uid,
         reads: fence.reads,
         view,

@@ -1,4 +1,4 @@
-// What pages can do beyond reading and forms: copy, times that go on, keys, a check of JSON, the foot of a log that is
+// What pages can do beyond reading and forms: copy, times that go on, a check of JSON, the foot of a log that is
 // followed, and the word that says whether the page is live. Nothing here is needed to read or to send.
 "use strict";
 (() => {
@@ -68,32 +68,12 @@
     if (event.target.matches("[data-json]")) check(event.target);
   });
 
-  // Keys.
-  let before = "";
-  const step = (by) => {
-    const rows = all("table.rows tbody tr, .list li").filter((row) => row.querySelector("a.row"));
-    if (!rows.length) return;
-    const at = rows.findIndex((row) => row.contains(document.activeElement));
-    const next = rows[Math.max(0, Math.min(rows.length - 1, at + by))];
-    next.querySelector("a.row").focus();
-  };
   document.addEventListener("keydown", (event) => {
     const field = event.target.closest("input,textarea,select");
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && field && field.form) {
       event.preventDefault();
       field.form.requestSubmit();
-      return;
     }
-    if (field || event.ctrlKey || event.metaKey || event.altKey) return;
-    const places = { o: "/", e: "/endpoints", j: "/jobs" };
-    if (before === "g" && places[event.key]) window.location.assign(places[event.key]);
-    else if (event.key === "/") {
-      const filter = document.querySelector("[data-filter]");
-      if (filter) { event.preventDefault(); filter.focus(); }
-    } else if (event.key === "j") step(1);
-    else if (event.key === "k") step(-1);
-    else if (event.key === "?") document.getElementById("keys")?.showModal();
-    before = event.key;
   });
 
   // Whether the page is live.

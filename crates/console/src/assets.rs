@@ -54,8 +54,15 @@ pub(crate) struct Assets {
     pub(crate) create: Asset,
     /// The editor of JSON.
     pub(crate) editor: Asset,
+    pub(crate) palette: Asset,
+    /// What the page of a terminal loads, and no other.
+    pub(crate) terminal: Asset,
+    pub(crate) xterm: Asset,
+    pub(crate) fit: Asset,
+    pub(crate) xterm_style: Asset,
 }
 
+const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
@@ -75,10 +82,15 @@ pub(crate) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
     create_style: Asset::new("create.css", "text/css; charset=utf-8", include_bytes!("../assets/create.css")),
     create: Asset::new("create.js", SCRIPT, include_bytes!("../assets/create.js")),
     editor: Asset::new("json-edit.js", SCRIPT, include_bytes!("../assets/json-edit.js")),
+    palette: Asset::new("palette.js", SCRIPT, include_bytes!("../assets/palette.js")),
+    terminal: Asset::new("terminal.js", SCRIPT, include_bytes!("../assets/terminal.js")),
+    xterm: Asset::new("xterm.js", SCRIPT, include_bytes!("../assets/vendor/xterm-6.0.0.mjs")),
+    fit: Asset::new("xterm-fit.js", SCRIPT, include_bytes!("../assets/vendor/xterm-addon-fit-0.11.0.mjs")),
+    xterm_style: Asset::new("xterm.css", STYLE, include_bytes!("../assets/vendor/xterm-6.0.0.css")),
 });
 
 impl Assets {
-    pub(crate) fn all(&self) -> [&Asset; 14] {
+    pub(crate) fn all(&self) -> [&Asset; 19] {
         [
             &self.style,
             &self.own,
@@ -94,6 +106,11 @@ impl Assets {
             &self.create_style,
             &self.create,
             &self.editor,
+            &self.palette,
+            &self.terminal,
+            &self.xterm,
+            &self.fit,
+            &self.xterm_style,
         ]
     }
 }
@@ -131,11 +148,14 @@ mod tests {
     use super::*;
 
     /// Checksums of what others wrote, as their packages have it.
-    const VENDORED: [(&str, &[u8]); 4] = [
+    const VENDORED: [(&str, &[u8]); 7] = [
         ("HTMX", include_bytes!("../assets/vendor/htmx-4.0.1.min.js")),
         ("SSE", include_bytes!("../assets/vendor/hx-sse-4.0.1.min.js")),
         ("UPLOT", include_bytes!("../assets/vendor/uplot-1.6.32.iife.min.js")),
         ("UPLOT_STYLE", include_bytes!("../assets/vendor/uplot-1.6.32.min.css")),
+        ("xterm.js", include_bytes!("../assets/vendor/xterm-6.0.0.mjs")),
+        ("its style", include_bytes!("../assets/vendor/xterm-6.0.0.css")),
+        ("its fit", include_bytes!("../assets/vendor/xterm-addon-fit-0.11.0.mjs")),
     ];
 
     #[test]

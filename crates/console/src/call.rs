@@ -53,6 +53,9 @@ struct Problem {
     detail: Option<String>,
     error: Option<String>,
     hint: Option<String>,
+    /// Each thing that is wrong with a body.
+    #[serde(default)]
+    errors: Vec<String>,
 }
 
 impl Visit {
@@ -232,11 +235,16 @@ impl Visit {
     }
 
     async fn ask(&self, request: http::Result<Request<Body>>) -> axum::response::Response {
-        let Ok(mut request) = request else {
+        let Ok(request) = request else {
             let mut response = axum::response::Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_FOUND;
             return response;
         };
+        self.pass(request).await
+    }
+
+    /// A call as it is, as the visitor.
+    pub(crate) async fn pass(&self, mut request: Request<Body>) -> axum::response::Response {
         request.extensions_mut().insert(self.caller.clone());
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
@@ -251,6 +259,10 @@ pub(crate) fn trouble(status: StatusCode, body: &[u8]) -> Trouble {
     let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
     let title = problem.title.unwrap_or_else(|| status.canonical_reason().unwrap_or("Error").to_owned());
     let detail = problem.detail.or(problem.error).unwrap_or_else(|| format!("the server answered {status}"));
+    let detail = match problem.errors.as_slice() {
+        [] => detail,
+        errors => format!("{detail}: {}", errors.join("; ")),
+    };
     Trouble { status, title, detail, hint: problem.hint }
 }
 
@@ -284,6 +296,8 @@ mod tests {
             (theirs.title.as_str(), theirs.words().as_str()),
             ("Too Many Requests", "the queue is full")
         );
+        let several = trouble(StatusCode::BAD_REQUEST, br#"{"detail":"no","errors":["$.a: a","$.b: b"]}"#);
+        assert_eq!(several.words(), "no: $.a: a; $.b: b");
         assert_eq!(trouble(StatusCode::BAD_GATEWAY, b"<html>").detail, "the server answered 502 Bad Gateway");
     }
 

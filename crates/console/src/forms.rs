@@ -10,7 +10,7 @@ use crate::call::{Trouble, encoded};
 use crate::code::Mode;
 use crate::create;
 use crate::frame::Flash;
-use crate::pages::{self, Page as _, keys, settings};
+use crate::pages::{self, Page as _, settings};
 use crate::place::{Place, Query, Tab};
 use crate::session::Visit;
 use crate::show;
@@ -26,6 +26,11 @@ pub(crate) struct Form(Vec<(String, String)>);
 impl Form {
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         Self(form_urlencoded::parse(bytes).into_owned().collect())
+    }
+
+    /// A form of one field.
+    pub(crate) fn of(name: &str, value: &str) -> Self {
+        Self(vec![(name.to_owned(), value.to_owned())])
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
@@ -54,7 +59,7 @@ impl Form {
         self.get(name).map(str::trim).filter(|value| !value.is_empty())
     }
 
-    fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.pairs()
             .filter(|(found, value)| *found == name && !value.is_empty())
             .map(|(_, value)| value)
@@ -102,9 +107,9 @@ pub(crate) async fn submit(visit: Visit, uri: Uri, body: Body) -> Response {
         Place::Entry(name) => create::entry(&visit, name, &form).await,
         Place::Git => create::git::submit(&visit, &form).await,
         Place::Release { ep, .. } => endpoint(&visit, ep, Tab::Releases, &form).await,
-        Place::Keys => key(&visit, &form).await,
+        Place::Keys => crate::things::keys::submit(&visit, &form, &back).await,
         Place::Secrets => secret(&visit, &form).await,
-        _ => Err(Trouble::new(StatusCode::METHOD_NOT_ALLOWED, "Not sent", "this page has no form")),
+        place => crate::things::submit(&visit, place, &form).await,
     };
     match done {
         Ok(After::Go(to, text)) if text.is_empty() => axum::response::Redirect::to(&to).into_response(),
@@ -115,11 +120,11 @@ pub(crate) async fn submit(visit: Visit, uri: Uri, body: Body) -> Response {
 }
 
 /// What a form asks for.
-fn what(form: &Form) -> &str {
+pub(crate) fn what(form: &Form) -> &str {
     form.get("do").unwrap_or_default()
 }
 
-fn unknown() -> Trouble {
+pub(crate) fn unknown() -> Trouble {
     Trouble::new(StatusCode::BAD_REQUEST, "Not sent", "this page has no such form; open it again")
 }
 
@@ -290,46 +295,6 @@ async fn job(visit: &Visit, id: &str, form: &Form) -> Result<After, Trouble> {
     visit.send(Method::POST, &format!("/api/v1/jobs/{}/{verb}", encoded(id)), &json!({})).await?;
     let told = if verb == "cancel" { "Cancelled." } else { "It is in the queue again." };
     Ok(After::Go(format!("/jobs/{}", encoded(id)), told.into()))
-}
-
-async fn key(visit: &Visit, form: &Form) -> Result<After, Trouble> {
-    let id = form.get("id").map(encoded).unwrap_or_default();
-    let one = format!("/api/v1/keys/{id}");
-    let told = match what(form) {
-        "create" => {
-            let mut body = json!({"name": form.some("name").unwrap_or("unnamed"), "access": form.get("access").unwrap_or("run")});
-            let endpoints = form.all("endpoint");
-            if !endpoints.is_empty() {
-                body["endpoints"] = json!(endpoints);
-            }
-            if let Some(days) = form.some("days") {
-                let days: i64 = days.parse().map_err(|_| {
-                    Trouble::new(
-                        StatusCode::BAD_REQUEST,
-                        "Not made",
-                        "the days that a key is valid must be a number",
-                    )
-                })?;
-                body["expiresInS"] = json!(days.saturating_mul(86_400));
-            }
-            let made = visit.send(Method::POST, "/api/v1/keys", &body).await?;
-            let made: keys::Made = serde_json::from_value(made).map_err(|_| unknown())?;
-            let page = keys::load(visit, &Query::default(), Some(made)).await?;
-            // Not another page: the key is in no address and no cookie.
-            return Ok(After::Answer(pages::html(StatusCode::OK, page.whole())));
-        }
-        "disable" | "enable" => {
-            let disabled = what(form) == "disable";
-            visit.send(Method::PATCH, &one, &json!({"disabled": disabled})).await?;
-            if disabled { "The key opens nothing until it is enabled." } else { "The key is valid again." }
-        }
-        "revoke" => {
-            visit.send(Method::DELETE, &one, &json!({})).await?;
-            "The key is revoked for good."
-        }
-        _ => return Err(unknown()),
-    };
-    Ok(After::Go("/keys".into(), told.into()))
 }
 
 async fn secret(visit: &Visit, form: &Form) -> Result<After, Trouble> {

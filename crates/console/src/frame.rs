@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::assets::{ASSETS, Assets};
 use crate::call::encoded;
 use crate::forms::read;
+use crate::may::May;
 use crate::place::Query;
 use crate::session::{Visit, cookie, is_own_path};
 
@@ -91,6 +92,12 @@ pub(crate) struct Same {
     pub(crate) toml: Option<String>,
 }
 
+/// Entries of the sidebar: address and name.
+pub(crate) struct Group {
+    pub(crate) name: &'static str,
+    pub(crate) entries: Vec<(&'static str, &'static str)>,
+}
+
 /// What a page has around it.
 pub(crate) struct Frame {
     pub(crate) title: String,
@@ -101,6 +108,7 @@ pub(crate) struct Frame {
     pub(crate) theme: Theme,
     pub(crate) csrf: String,
     pub(crate) who: String,
+    pub(crate) may: May,
     /// Where this page is, for what comes back to it.
     pub(crate) here: String,
     /// Where it is kept fresh.
@@ -122,6 +130,7 @@ impl Frame {
             theme: visit.theme,
             csrf: visit.csrf.clone(),
             who: visit.name(),
+            may: visit.may(),
             stream: Some(format!("/ui/events?page={}", encoded(&here))),
             here,
             flash: visit.flash.clone(),
@@ -131,19 +140,41 @@ impl Frame {
         }
     }
 
-    /// The entries of the sidebar.
-    #[expect(clippy::unused_self, reason = "templates ask the page")]
-    pub(crate) fn navigation(&self) -> [(&'static str, &'static str); 8] {
-        [
-            ("/", "Overview"),
-            ("/endpoints", "Endpoints"),
-            ("/jobs", "Jobs"),
-            ("/catalogue", "Catalogue"),
-            ("/git", "Git"),
-            ("/keys", "Keys"),
-            ("/secrets", "Secrets"),
-            ("/activity", "Activity"),
-        ]
+    /// The entries of the sidebar, by group: those that the visitor may open.
+    pub(crate) fn navigation(&self) -> Vec<Group> {
+        let May { look, deploy, admin, keys, billing } = self.may;
+        let groups = [
+            ("", vec![("/", "Overview", true), ("/endpoints", "Endpoints", true), ("/jobs", "Jobs", true)]),
+            ("New", vec![("/catalogue", "Catalogue", true), ("/git", "Git", look)]),
+            (
+                "Shared by endpoints",
+                vec![
+                    ("/templates", "Templates", look),
+                    ("/volumes", "Volumes", look),
+                    ("/secrets", "Secrets", look),
+                    ("/registries", "Registries", deploy),
+                    ("/ssh-keys", "SSH keys", look),
+                ],
+            ),
+            ("Who may", vec![("/keys", "Keys", keys), ("/members", "Members", admin)]),
+            (
+                "Server",
+                vec![
+                    ("/activity", "Activity", admin),
+                    ("/usage", "Usage", billing),
+                    ("/disk", "Disk", admin),
+                    ("/server", "Health", admin),
+                ],
+            ),
+        ];
+        let open = |(name, entries): (&'static str, Vec<(&'static str, &'static str, bool)>)| Group {
+            name,
+            entries: entries
+                .into_iter()
+                .filter_map(|(href, name, may)| may.then_some((href, name)))
+                .collect(),
+        };
+        groups.into_iter().map(open).filter(|group| !group.entries.is_empty()).collect()
     }
 
     /// What pages with charts load beside the rest.

@@ -23,6 +23,7 @@ mod headers;
 mod json;
 mod lines;
 mod markdown;
+mod may;
 mod media;
 mod pages;
 mod place;
@@ -31,6 +32,8 @@ mod range;
 mod series;
 mod session;
 mod show;
+mod terminal;
+mod things;
 mod upload;
 mod variables;
 mod views;
@@ -71,6 +74,7 @@ pub(crate) struct Inner {
     open: bool,
     link: String,
     streams: Arc<Semaphore>,
+    terminals: terminal::Terminals,
     closing: watch::Sender<bool>,
 }
 
@@ -87,7 +91,19 @@ impl Console {
         let link = engine.env().token(32);
         let streams = Arc::new(Semaphore::new(MOST_STREAMS));
         let (closing, _) = watch::channel(false);
-        Self { inner: Arc::new(Inner { engine, runtime, api, url, open, link, streams, closing }) }
+        Self {
+            inner: Arc::new(Inner {
+                engine,
+                runtime,
+                api,
+                url,
+                open,
+                link,
+                streams,
+                terminals: terminal::Terminals::default(),
+                closing,
+            }),
+        }
     }
 
     /// The address that signs in whoever started this server, as long as it runs.
@@ -118,6 +134,10 @@ impl Console {
             .route("/endpoints/new", get(pages::show).post(create::submit))
             .route("/ui/preview", post(create::preview))
             .route("/ui/deploy/{ep}", post(create::next))
+            .route("/ui/search", get(pages::search::hits))
+            .route("/ui/terminal/{worker}", post(terminal::open))
+            .route("/ui/terminal/{worker}/{session}", post(terminal::input))
+            .route("/activity/export", get(pages::activity::export))
             .route("/jobs/{id}/media", get(media::serve))
             .route("/jobs/{id}/output", get(media::output))
             .route("/sign-in", get(session::page).post(session::sign_in))
@@ -129,7 +149,7 @@ impl Console {
 }
 
 /// The addresses of pages; the forms of a page are sent to its own address.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 23] = [
     "/",
     "/endpoints",
     "/e/{ep}",
@@ -143,6 +163,16 @@ const PAGES: [&str; 13] = [
     "/keys",
     "/secrets",
     "/activity",
+    "/templates",
+    "/volumes",
+    "/registries",
+    "/ssh-keys",
+    "/members",
+    "/usage",
+    "/disk",
+    "/server",
+    "/search",
+    "/workers/{worker}/terminal",
 ];
 
 /// Every path of the console, for tests that go over all of them.
@@ -158,6 +188,10 @@ pub fn paths() -> Vec<&'static str> {
         "/endpoints/new",
         "/ui/preview",
         "/ui/deploy/{ep}",
+        "/ui/search",
+        "/ui/terminal/{worker}",
+        "/ui/terminal/{worker}/{session}",
+        "/activity/export",
         "/jobs/{id}/media",
         "/jobs/{id}/output",
         "/sign-in",

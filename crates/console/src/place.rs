@@ -122,6 +122,17 @@ pub(crate) enum Place {
     Keys,
     Secrets,
     Activity,
+    Templates,
+    Volumes,
+    Registries,
+    SshKeys,
+    Members,
+    Usage,
+    Disk,
+    Server,
+    Search,
+    /// A terminal beside a worker.
+    Terminal(String),
 }
 
 impl Place {
@@ -155,6 +166,16 @@ impl Place {
             ["keys"] => Self::Keys,
             ["secrets"] => Self::Secrets,
             ["activity"] => Self::Activity,
+            ["templates"] => Self::Templates,
+            ["volumes"] => Self::Volumes,
+            ["registries"] => Self::Registries,
+            ["ssh-keys"] => Self::SshKeys,
+            ["members"] => Self::Members,
+            ["usage"] => Self::Usage,
+            ["disk"] => Self::Disk,
+            ["server"] => Self::Server,
+            ["search"] => Self::Search,
+            ["workers", id, "terminal"] => Self::Terminal(id.to_owned()),
             _ => return Err(missing()),
         };
         Ok(place)

@@ -152,7 +152,7 @@ impl Console {
     }
 
     /// Whether a request is of a page of this server, as far as browsers tell.
-    fn is_own_page(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_own_page(&self, headers: &HeaderMap) -> bool {
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         let site = text("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none");
         let own = |origin: &str| {

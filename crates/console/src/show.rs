@@ -161,7 +161,8 @@ pub(crate) fn time_or(at: impl Borrow<Option<i64>>, now: impl Borrow<i64>) -> St
 }
 
 /// A size: `120 B`, `4.2 KB`, `1.3 MB`.
-pub(crate) fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: impl Borrow<u64>) -> String {
+    let n = *n.borrow();
     match n {
         0..1_000 => format!("{n} B"),
         1_000..1_000_000 => format!("{:.1} KB", n as f64 / 1e3),

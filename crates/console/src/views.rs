@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::show::{self, State, Tone};
 
-pub(crate) use records::{Audit, Change, Key, Record, Release, Secret, wish};
+pub(crate) use records::{Audit, Change, Key, PageUse, Record, Release, Secret, wish};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]

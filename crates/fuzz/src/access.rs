@@ -170,3 +170,16 @@ fn is_loopback(url: &str) {
     let address = host.parse::<std::net::IpAddr>().map(|address| address.is_loopback());
     assert!(address.unwrap_or(host.eq_ignore_ascii_case("localhost")), "{url} is taken for this machine");
 }
+
+/// Where a registry of images sends a password for a token is said in its own words, and can stand in a request.
+pub fn registry_challenge(data: &[u8]) {
+    let challenge = text(data);
+    let Some((realm, service)) = runyard_manage::probe::token_door(&challenge) else { return };
+    for said in [Some(realm), service].into_iter().flatten() {
+        assert!(challenge.contains(&said), "{said:?} is made up");
+        assert!(
+            !said.is_empty() && said.bytes().all(|byte| byte.is_ascii_graphic()),
+            "{said:?} cannot be sent"
+        );
+    }
+}

@@ -53,6 +53,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("plain_text", output::plain_text),
     ("project_file", code::project_file),
     ("python_source", code::python_source),
+    ("registry_challenge", access::registry_challenge),
     ("registry_names", workers::registry_names),
     ("requirements", code::requirements),
     ("rest_bodies", server::rest_bodies),

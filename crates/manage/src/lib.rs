@@ -39,6 +39,7 @@ mod sessions;
 mod sign_in;
 mod stream;
 mod timeline;
+mod try_login;
 mod version;
 mod views;
 mod webhooks;

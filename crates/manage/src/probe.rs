@@ -5,7 +5,7 @@ use serde_json::Map;
 
 use crate::page::Paging;
 use crate::version::Versions;
-use crate::{deploy, endpoints, keys, logs, members, releases, rest};
+use crate::{deploy, endpoints, keys, logs, members, releases, rest, try_login};
 
 /// Which of the calls' bodies a text can be.
 pub fn bodies(text: &[u8]) -> Vec<&'static str> {
@@ -27,6 +27,15 @@ pub fn bodies(text: &[u8]) -> Vec<&'static str> {
 /// The page of one to nine that begins after a cursor, where that is one, and the next one's cursor.
 pub fn page(cursor: &str) -> Option<(Vec<u32>, Option<String>)> {
     Paging::after_cursor(cursor, 3).cut((1..=9).collect(), |n| *n).ok()
+}
+
+/// Where a registry of images sends whoever wants a token, and for which service; `None`: it wants the password itself,
+/// or something else.
+pub fn token_door(challenge: &str) -> Option<(String, Option<String>)> {
+    match try_login::challenge(challenge)? {
+        try_login::Challenge::Bearer { realm, service } => Some((realm, service)),
+        try_login::Challenge::Basic => None,
+    }
 }
 
 /// Whether `If-Match` with this text lets a change of this version through.

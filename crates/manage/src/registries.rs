@@ -14,6 +14,7 @@ use crate::auth::Auth;
 use crate::page::Paging;
 use crate::problem::Problem;
 use crate::stream::Body;
+use crate::try_login;
 use crate::version::{self, Versions, tagged};
 
 /// The most logins there may be.
@@ -80,7 +81,7 @@ pub(crate) async fn add(
             "{name:?} cannot name a registry login: use 1 to 64 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit"
         )));
     }
-    let _turn = manage.inner.record_turn.lock().await;
+    let turn = manage.inner.record_turn.lock().await;
     let all = manage.inner.engine.reader().registries()?;
     let before = all.iter().find(|one| one.name == name);
     versions.check(&before.map(version::of).unwrap_or_default())?;
@@ -96,7 +97,11 @@ pub(crate) async fn add(
     let login = login(name, server, username, password)?;
     let record = manage.inner.engine.put_registry(&login, auth.0.name()).await?;
     tracing::info!(by = auth.0.name(), registry = record.name, "a registry login was kept");
-    Ok(tagged(&version::of(&record), manage.registry_view(&record)?))
+    // It is kept whatever the registry says: it may be away, or know the password a moment later.
+    drop(turn);
+    let mut view = manage.registry_view(&record)?;
+    view["login"] = try_login::tried(&login).await.view(&login.server);
+    Ok(tagged(&version::of(&record), view))
 }
 
 /// A login of these parts, where they make one.

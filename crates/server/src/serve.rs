@@ -157,7 +157,12 @@ pub(crate) fn routes(
     let console = Console::new(runyard_console::Options {
         engine: engine.clone(),
         runtime: fleet.runtime().clone(),
-        api: jobs.clone().merge(calls.clone()).merge(manage.doors()),
+        api: jobs
+            .clone()
+            .merge(calls.clone())
+            .merge(manage.doors())
+            .merge(manage.sessions())
+            .merge(manage.recorded(operator.routes())),
         url: face.url.to_owned(),
         open: face.open,
     });

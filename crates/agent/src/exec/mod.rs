@@ -5,6 +5,7 @@
 #[cfg(feature = "docker")]
 mod container;
 mod process;
+mod terminal;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -64,10 +65,7 @@ impl Hold {
         match self {
             #[cfg(feature = "docker")]
             Self::Container(hold) => hold.resize(size).await,
-            // It has no terminal.
-            Self::Process(_) => {
-                let _ = size;
-            }
+            Self::Process(hold) => hold.resize(size),
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::stream::{self, Stream};
-use runyard_runtime::session::{Ended, Frame, Start};
+use runyard_runtime::session::{Ended, Frame, Size, Start};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::{Receiver, Sender};
@@ -17,12 +17,18 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Running;
+use super::terminal::Terminal;
 use crate::agent::Agent;
+use crate::launch::Plan;
+use crate::leftovers::{self, Which};
 use crate::supervise::DRAIN;
 use crate::worker::{Death, Worker, locked};
 
 /// How much is read at once.
 const CHUNK: usize = 16 * 1024;
+
+/// What a terminal is called to whom nobody named it: those who use this one draw as it does.
+const TERM: &str = "xterm-256color";
 
 /// How long a process whose output has ended may go on.
 const END: Duration = Duration::from_secs(5);
@@ -32,30 +38,28 @@ pub struct Hold {
     pid: u32,
     dead: oneshot::Receiver<Death>,
     /// The launcher opens it by its number here.
-    _stdin: PipeReader,
+    _stdin: Option<PipeReader>,
+    terminal: Option<Terminal>,
 }
 
 /// Begins a command.
 pub fn begin(agent: &Arc<Agent>, worker: &Worker, start: &Start) -> Result<Running, String> {
-    if start.terminal.is_some() {
-        return Err(
-            "it is a process, and only commands in containers get a terminal; run it without one".to_owned()
-        );
-    }
     let plan = worker.plan.as_ref().ok_or("what it was started with is not known")?;
     let failed = |error: io::Error| format!("its process cannot be made: {error}");
-    let (stdin, input) = io::pipe().map_err(failed)?;
     let mut plan = plan.clone();
     plan.command.clone_from(&start.command);
+    match start.terminal {
+        Some(size) => with_terminal(agent, plan, size).map_err(failed),
+        None => with_pipes(agent, plan).map_err(failed),
+    }
+}
+
+fn with_pipes(agent: &Arc<Agent>, mut plan: Plan) -> io::Result<Running> {
+    let (stdin, input) = io::pipe()?;
     plan.stdin = Some(format!("/proc/{}/fd/{}", std::process::id(), stdin.as_raw_fd()).into());
-    let launcher = plan.launcher(&agent.options.launcher);
-    let mut child = launcher
-        .and_then(|mut command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn())
-        .map_err(failed)?;
-    // In one go, so that it is in the table before its end can be seen.
-    let (death, dead) = oneshot::channel();
-    locked(&agent.table).add_command(child.id(), death);
-    let mut hold = Hold { pid: child.id(), dead: clear_up(child.id(), dead), _stdin: stdin };
+    let mut launcher = plan.launcher(&agent.options.launcher)?;
+    let mut child = launcher.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut hold = Hold { _stdin: Some(stdin), ..hold(agent, child.id()) };
     let pipes = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
     let ready = match pipes {
         (Some(out), Some(err)) => listen(out, err, OwnedFd::from(input)),
@@ -67,12 +71,31 @@ pub fn begin(agent: &Arc<Agent>, worker: &Worker, start: &Start) -> Result<Runni
         }
         Err(error) => {
             hold.kill();
-            Err(failed(error))
+            Err(error)
         }
     }
 }
 
-/// Ends what a command leaves behind in its group, so that its output ends with it.
+fn with_terminal(agent: &Arc<Agent>, mut plan: Plan, size: Size) -> io::Result<Running> {
+    let terminal = Terminal::open(size)?;
+    let (output, input) = terminal.ends()?;
+    plan.terminal = Some(terminal.path.clone());
+    plan.env.entry("TERM".to_owned()).or_insert_with(|| TERM.to_owned());
+    let mut launcher = plan.launcher(&agent.options.launcher)?;
+    let child = launcher.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let hold = Hold { terminal: Some(terminal), ..hold(agent, child.id()) };
+    Ok(Running { output: Box::pin(output), input: Box::pin(input), hold: super::Hold::Process(hold) })
+}
+
+/// Takes note of a command's process: in one go, so that it is in the table before its end can be seen.
+fn hold(agent: &Agent, pid: u32) -> Hold {
+    let (death, dead) = oneshot::channel();
+    locked(&agent.table).add_command(pid, death);
+    Hold { pid, dead: clear_up(pid, dead), _stdin: None, terminal: None }
+}
+
+/// Ends what a command leaves behind, so that its output ends with it: its group, and with a terminal the groups of its
+/// jobs, which are of the same session.
 fn clear_up(pid: u32, dead: oneshot::Receiver<Death>) -> oneshot::Receiver<Death> {
     let (cleared, after) = oneshot::channel();
     tokio::spawn(async move {
@@ -81,6 +104,8 @@ fn clear_up(pid: u32, dead: oneshot::Receiver<Death>) -> oneshot::Receiver<Death
         if let Some(group) = Pid::from_raw(pid.cast_signed()) {
             let _ = kill_process_group(group, Signal::KILL);
         }
+        let rest = tokio::task::spawn_blocking(move || leftovers::end(&Which::Session { pid }));
+        let _ = rest.await;
         let _ = cleared.send(death);
     });
     after
@@ -115,13 +140,20 @@ fn listen(
 }
 
 /// What is there; `None` where the pipe is closed.
-async fn read(pipe: Option<&mut Receiver>) -> Option<BytesMut> {
+pub(super) async fn read(pipe: Option<&mut Receiver>) -> Option<BytesMut> {
     let mut buffer = BytesMut::with_capacity(CHUNK);
     let read = pipe?.read_buf(&mut buffer).await;
     matches!(read, Ok(1..)).then_some(buffer)
 }
 
 impl Hold {
+    /// Its terminal, where it has one, gets another size.
+    pub fn resize(&self, size: Size) {
+        if let Some(terminal) = &self.terminal {
+            terminal.resize(size);
+        }
+    }
+
     pub async fn ended(&mut self) -> Ended {
         // A process may close its output and go on.
         match timeout(END.max(DRAIN), &mut self.dead).await {

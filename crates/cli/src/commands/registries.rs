@@ -68,6 +68,20 @@ struct Listed {
     registries: Vec<Registry>,
 }
 
+/// A login that is kept, and what the registry says to it.
+#[derive(Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    registry: Registry,
+    login: Option<Tried>,
+}
+
+#[derive(Deserialize)]
+struct Tried {
+    state: String,
+    message: String,
+}
+
 impl Registries {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.what.unwrap_or(What::List) {
@@ -90,13 +104,22 @@ impl Add {
         if context.ui.json {
             return context.ui.document(&reply.text);
         }
-        let registry: Registry = reply.parse()?;
+        let Kept { registry, login } = reply.parse()?;
         context.ui.line(&format!(
             "images from {} are pulled as {} ({})",
             text::line(&registry.server, 300),
             text::line(&registry.username, 200),
             text::line(&registry.name, 80)
-        ))
+        ))?;
+        if let Some(login) = login {
+            let said = text::line(&login.message, 300);
+            context.ui.note(&match login.state.as_str() {
+                "accepted" => format!("tried: {said}"),
+                "refused" => format!("tried: {said}; 'registries add NAME --replace' takes another password"),
+                _ => format!("it was not tried: {said}"),
+            });
+        }
+        Ok(())
     }
 
     fn body(&self, password: String) -> Value {

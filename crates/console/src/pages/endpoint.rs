@@ -1,6 +1,7 @@
 //! An endpoint: its head, which all of its tabs have, and the tab that says how to call it and how it does.
 
 use askama::Template;
+use runyard_domain::Access;
 use serde::Deserialize;
 
 use crate::call::Trouble;
@@ -25,6 +26,9 @@ pub(crate) struct Releases {
 pub(crate) struct Head {
     pub(crate) endpoint: Endpoint,
     pub(crate) tab: Tab,
+    /// What the visitor may do here.
+    pub(crate) may_run: bool,
+    pub(crate) may_deploy: bool,
 }
 
 impl Head {
@@ -43,7 +47,9 @@ impl Head {
         // Its name may have been another: the address is the one that it has now.
         let mut frame = Frame::new(visit, "/endpoints", &title, &tab.href(&endpoint.name), query);
         frame.crumbs = vec![("/endpoints".into(), "Endpoints".into())];
-        Ok((Self { endpoint, tab }, frame))
+        let may = |access| visit.may_with(access, &endpoint.id);
+        let (may_run, may_deploy) = (may(Access::Run), may(Access::Deploy));
+        Ok((Self { endpoint, tab, may_run, may_deploy }, frame))
     }
 
     #[expect(clippy::unused_self, reason = "templates ask the page")]

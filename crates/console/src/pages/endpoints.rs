@@ -14,7 +14,7 @@ use crate::views::Endpoint;
 /// Rows of a page.
 const ROWS: usize = 50;
 
-/// As many endpoints are looked through for a filter.
+/// As many endpoints are looked through where all are needed.
 const MOST: usize = 10_000;
 
 #[derive(Deserialize)]
@@ -36,6 +36,12 @@ pub(crate) struct List {
 
 page!(List: "live" = as_live);
 
+/// All of them that the visitor may see.
+pub(crate) async fn every(visit: &Visit) -> Result<Vec<Endpoint>, Trouble> {
+    let (endpoints, _) = visit.list("/api/v1/endpoints", "endpoints", MOST).await?;
+    Ok(endpoints)
+}
+
 /// Loads it.
 pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<List, Trouble> {
     let mut frame = Frame::new(visit, "/endpoints", "Endpoints", "/endpoints", query);
@@ -49,7 +55,7 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<List, Trouble> 
         let next = next_cursor.map(|cursor| format!("/endpoints?{}", query.with("cursor", &cursor)));
         (endpoints, next)
     } else {
-        let (mut endpoints, _) = visit.list::<Endpoint>("/api/v1/endpoints", "endpoints", MOST).await?;
+        let mut endpoints = every(visit).await?;
         let lower = filter.to_lowercase();
         endpoints.retain(|e| e.name.contains(&lower) || e.id.contains(&lower) || e.state.contains(&lower));
         endpoints.truncate(ROWS);

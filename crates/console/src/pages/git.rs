@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::call::Trouble;
 use crate::forms::Form;
 use crate::frame::Frame;
-use crate::pages::page;
+use crate::pages::{endpoints, page};
 use crate::place::Query;
 use crate::session::Visit;
 use crate::show::{self, State, Tone};
@@ -166,7 +166,7 @@ pub(crate) async fn load(
         connection.builds.truncate(5);
     }
     connections.sort_by(|a, b| a.endpoint_name.cmp(&b.endpoint_name));
-    let (endpoints, _) = visit.list::<Endpoint>("/api/v1/endpoints", "endpoints", MOST).await?;
+    let endpoints = endpoints::every(visit).await?;
     let follows = |name: &str| connections.iter().any(|one| one.endpoint_name.as_deref() == Some(name));
     let endpoints =
         endpoints.into_iter().map(|endpoint| endpoint.name).filter(|name| !follows(name)).collect();

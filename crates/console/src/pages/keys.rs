@@ -5,10 +5,10 @@ use serde::Deserialize;
 
 use crate::call::Trouble;
 use crate::frame::Frame;
-use crate::pages::page;
+use crate::pages::{endpoints, page};
 use crate::place::Query;
 use crate::session::Visit;
-use crate::views::{Endpoint, Key};
+use crate::views::{Key, PageUse};
 
 /// As many keys are shown.
 const MOST: usize = 5_000;
@@ -21,6 +21,37 @@ pub(crate) struct Made {
     #[serde(rename = "endpointNames", default)]
     endpoints: Vec<String>,
     access: String,
+    page: Option<PageUse>,
+    /// Whether it opened what it is for, where that was tried.
+    #[serde(skip)]
+    pub(crate) tried: Option<bool>,
+}
+
+impl Made {
+    pub(crate) fn text(&self) -> &str {
+        &self.key
+    }
+
+    /// The first endpoint that it is for.
+    pub(crate) fn endpoint(&self) -> Option<&str> {
+        self.endpoints.first().map(String::as_str)
+    }
+
+    pub(crate) fn is_for_pages(&self) -> bool {
+        self.page.is_some()
+    }
+
+    /// A call that it opens.
+    fn try_it(&self, url: &str) -> String {
+        let key = format!("-H 'Authorization: Bearer {}'", self.key);
+        match self.endpoint() {
+            Some(name) if self.access == "read" => format!("curl -s {key} {url}/v2/{name}/health"),
+            Some(name) => format!(
+                "curl -s {url}/v2/{name}/runsync {key} -H 'Content-Type: application/json' -d '{{\"input\": {{\"prompt\": \"Hello\"}}}}'"
+            ),
+            None => format!("curl -s {key} {url}/api/v1/info"),
+        }
+    }
 }
 
 #[derive(Template)]
@@ -29,13 +60,18 @@ pub(crate) struct Made {
 pub(crate) struct Keys {
     frame: Frame,
     keys: Vec<Key>,
+    /// Of people who are signed in.
+    sessions: Vec<Key>,
     ended: Vec<Key>,
+    /// The one that is changed.
+    edited: Option<Key>,
     endpoints: Vec<String>,
     /// The endpoint that a new key is for, where a page asked for one.
     chosen: String,
     made: Option<Made>,
     try_it: String,
     accesses: [(&'static str, &'static str); 4],
+    operations: [&'static str; 5],
 }
 
 page!(Keys: );
@@ -48,23 +84,22 @@ pub(crate) async fn load(visit: &Visit, query: &Query, made: Option<Made>) -> Re
         vec!["runyard keys list".into(), "runyard keys create --endpoint EP --access run".into()];
     frame.same.api =
         vec!["GET /api/v1/keys".into(), "POST /api/v1/keys {\"name\": …, \"access\": \"run\"}".into()];
-    let (mut keys, _) = visit.list::<Key>("/api/v1/keys", "keys", MOST).await?;
+    let (mut keys, _) = visit.list::<Key>("/api/v1/keys?sessions=true", "keys", MOST).await?;
     keys.sort_by_key(|key| std::cmp::Reverse(key.created_at));
+    let (mut sessions, keys): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(Key::is_session);
+    sessions.retain(Key::is_live);
+    let edited =
+        query.get("edit").and_then(|id| keys.iter().find(|key| key.id == id && key.is_live()).cloned());
     let (keys, mut ended): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(Key::is_live);
     ended.truncate(50);
-    let (endpoints, _) = visit.list::<Endpoint>("/api/v1/endpoints", "endpoints", MOST).await?;
-    let url = &visit.console.inner.url;
-    let try_it = made.as_ref().map_or_else(String::new, |made| {
-        let call = match made.endpoints.first() {
-            Some(name) => format!("{url}/v2/{name}/health"),
-            None => format!("{url}/api/v1/info"),
-        };
-        format!("curl -s -H 'Authorization: Bearer {}' {call}", made.key)
-    });
+    let endpoints = endpoints::every(visit).await?;
+    let try_it = made.as_ref().map_or_else(String::new, |made| made.try_it(&visit.console.inner.url));
     Ok(Keys {
         frame,
         keys,
+        sessions,
         ended,
+        edited,
         endpoints: endpoints.into_iter().map(|endpoint| endpoint.name).collect(),
         chosen: query.get("endpoint").unwrap_or_default().to_owned(),
         made,
@@ -75,5 +110,6 @@ pub(crate) async fn load(visit: &Visit, query: &Query, made: Option<Made>) -> Re
             ("deploy", "also deploy, change and remove endpoints"),
             ("admin", "everything, keys among it"),
         ],
+        operations: ["run", "runsync", "status", "stream", "cancel"],
     })
 }

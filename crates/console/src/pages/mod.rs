@@ -1,7 +1,8 @@
 //! The pages: each is loaded through the API, rendered whole, or in the parts that are kept fresh.
 
-mod activity;
+pub(crate) mod activity;
 pub(crate) mod catalogue;
+mod disk;
 mod endpoint;
 mod endpoints;
 pub(crate) mod git;
@@ -10,16 +11,25 @@ mod jobs;
 pub(crate) mod keys;
 mod lately;
 pub(crate) mod logs;
+pub(crate) mod members;
 pub(crate) mod metrics;
 pub(crate) mod new;
 mod overview;
 mod pulse;
+mod registries;
 mod release;
 mod releases;
 mod requests;
+pub(crate) mod search;
 mod secrets;
+mod server;
 pub(crate) mod settings;
+pub(crate) mod ssh_keys;
 pub(crate) mod telemetry;
+mod templates;
+pub(crate) mod terminal;
+mod usage;
+mod volumes;
 mod workers;
 
 use askama::Template;
@@ -81,6 +91,16 @@ pub(crate) async fn load(visit: &Visit, place: &Place, query: &Query) -> Result<
         Place::Keys => Box::new(keys::load(visit, query, None).await?),
         Place::Secrets => Box::new(secrets::load(visit, query).await?),
         Place::Activity => Box::new(activity::load(visit, query).await?),
+        Place::Templates => Box::new(templates::load(visit, query).await?),
+        Place::Volumes => Box::new(volumes::load(visit, query).await?),
+        Place::Registries => Box::new(registries::load(visit, query).await?),
+        Place::SshKeys => Box::new(ssh_keys::load(visit, query).await?),
+        Place::Members => Box::new(members::load(visit, query, None).await?),
+        Place::Usage => Box::new(usage::load(visit, query).await?),
+        Place::Disk => Box::new(disk::load(visit, query).await?),
+        Place::Server => Box::new(server::load(visit, query).await?),
+        Place::Search => Box::new(search::load(visit, query).await?),
+        Place::Terminal(id) => Box::new(terminal::load(visit, id, query).await?),
     })
 }
 

@@ -5,15 +5,13 @@ use serde::Deserialize;
 
 use crate::call::Trouble;
 use crate::frame::Frame;
+use crate::pages::endpoints::every;
 use crate::pages::page;
 use crate::pages::pulse::{Back, Jobs, Pulse};
 use crate::place::Query;
 use crate::session::Visit;
 use crate::show;
 use crate::views::{Audit, Endpoint, Job, Worker};
-
-/// As many endpoints are added up.
-const MOST: usize = 10_000;
 
 #[derive(Deserialize)]
 pub(crate) struct Workers {
@@ -50,18 +48,18 @@ impl Disk {
 /// A GPU, and who has it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Gpu {
-    index: u32,
+pub(crate) struct Gpu {
+    pub(crate) index: u32,
     #[serde(rename = "type")]
-    kind: String,
-    free: bool,
-    worker: Option<String>,
-    endpoint_name: Option<String>,
+    pub(crate) kind: String,
+    pub(crate) free: bool,
+    pub(crate) worker: Option<String>,
+    pub(crate) endpoint_name: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Gpus {
-    gpus: Vec<Gpu>,
+pub(crate) struct Gpus {
+    pub(crate) gpus: Vec<Gpu>,
 }
 
 #[derive(Template)]
@@ -90,15 +88,18 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Overview, Troub
     frame.same.cli = vec!["runyard status".into(), "runyard endpoints list".into()];
     frame.same.api = vec!["GET /api/v1/info".into(), "GET /api/v1/endpoints".into()];
     let info: Info = visit.get("/api/v1/info").await?;
-    let (endpoints, _) = visit.list::<Endpoint>("/api/v1/endpoints", "endpoints", MOST).await?;
+    let endpoints = every(visit).await?;
     let Gpus { mut gpus } = visit.get("/api/v1/gpus").await?;
     gpus.truncate(64);
     let Jobs { jobs: failures, .. } = visit.get("/api/v1/jobs?status=FAILED&limit=6").await?;
     // Who may not read the audit log sees the rest.
-    let records = match visit.get::<Records>("/api/v1/audit?limit=8").await {
+    let mut records = match visit.get::<Records>("/api/v1/audit?limit=50").await {
         Ok(list) => list.records,
         Err(_) => Vec::new(),
     };
+    // Who came is told on the page of all activity.
+    records.retain(|record| !record.is_sign_in());
+    records.truncate(8);
     let sum = |of: fn(&Endpoint) -> u32| endpoints.iter().map(of).sum::<u32>();
     Ok(Overview {
         busy: sum(|e| e.workers.running),

@@ -119,10 +119,47 @@ pub(crate) struct Key {
     pub(crate) created_at: i64,
     pub(crate) expires_at: Option<i64>,
     pub(crate) used_at: Option<i64>,
-    pub(crate) page: Option<Value>,
+    pub(crate) page: Option<PageUse>,
+    #[serde(default)]
+    pub(crate) rates: std::collections::BTreeMap<String, Value>,
+    #[serde(default)]
+    pub(crate) session: Value,
+    pub(crate) member: Option<KeyMember>,
+}
+
+/// What a key for pages in browsers is for.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct PageUse {
+    #[serde(default)]
+    pub(crate) operations: Vec<String>,
+    #[serde(default)]
+    pub(crate) origins: Vec<String>,
+}
+
+/// Whose a key is.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct KeyMember {
+    pub(crate) email: Option<String>,
 }
 
 impl Key {
+    pub(crate) fn is_session(&self) -> bool {
+        !matches!(self.session, Value::Null | Value::Bool(false))
+    }
+
+    /// Its own rates, as the command line takes them.
+    pub(crate) fn rates(&self) -> String {
+        let one = |(group, rate): (&String, &Value)| {
+            format!("{group}={}", rate.as_str().map_or_else(|| rate.to_string(), str::to_owned))
+        };
+        self.rates.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whose it is.
+    pub(crate) fn owner(&self) -> &str {
+        self.member.as_ref().and_then(|member| member.email.as_deref()).unwrap_or("–")
+    }
+
     pub(crate) fn pill(&self) -> String {
         let state = match self.state.as_str() {
             "valid" => State::new(Tone::Ok, "Valid"),
@@ -198,6 +235,11 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
+    /// Whether somebody only came or went.
+    pub(crate) fn is_sign_in(&self) -> bool {
+        matches!(self.action.as_str(), "member.sign-in" | "member.sign-out")
+    }
+
     pub(crate) fn actor(&self) -> &str {
         self.who_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&self.who)
     }
@@ -214,6 +256,11 @@ pub(crate) struct Change {
 }
 
 impl Change {
+    /// Whether there was nothing before.
+    pub(crate) fn is_first(&self) -> bool {
+        self.old.is_null()
+    }
+
     pub(crate) fn before(&self) -> String {
         brief(&self.old)
     }

@@ -52,7 +52,26 @@ fn number(html: &str) -> String {
 fn pages(house: &House) -> Vec<String> {
     let tabs = ["", "/requests", "/workers", "/logs", "/releases", "/settings"];
     let mut pages: Vec<String> = tabs.iter().map(|tab| format!("/e/{OWN}{tab}")).collect();
-    pages.extend(["/", "/endpoints", "/jobs", "/keys", "/secrets", "/activity"].map(str::to_owned));
+    pages.extend(
+        [
+            "/",
+            "/endpoints",
+            "/jobs",
+            "/keys",
+            "/secrets",
+            "/activity",
+            "/templates",
+            "/volumes",
+            "/registries",
+            "/ssh-keys",
+            "/members",
+            "/usage",
+            "/disk",
+            "/server",
+            "/search",
+        ]
+        .map(str::to_owned),
+    );
     pages.extend([format!("/jobs/{}", house.job), format!("/e/{OWN}/requests?job={}", house.job)]);
     pages
 }
@@ -73,7 +92,15 @@ async fn nothing_is_shown_or_changed_without_a_session() {
         let (answer, _) = house.send(form(&path, "", "do=remove")).await;
         assert!(!answer.status().is_success(), "{path}");
     }
-    for path in ["/ui/events?page=/", "/jobs/x/media", "/jobs/x/output", "/open/wrong"] {
+    for path in [
+        "/ui/events?page=/",
+        "/ui/search?q=own",
+        "/activity/export",
+        "/workers/x/terminal",
+        "/jobs/x/media",
+        "/jobs/x/output",
+        "/open/wrong",
+    ] {
         let (answer, _) = house.send(page(path, "")).await;
         assert!(!answer.status().is_success(), "{path}");
     }
@@ -120,7 +147,12 @@ async fn every_page_is_strict_and_shows_hostile_names_as_text() {
         format!("/e/{OWN}/logs?q={marked}&worker=w-1"),
         format!("/secrets?set={marked}"),
         format!("/keys?endpoint={marked}"),
-        format!("/activity?endpoint={marked}"),
+        format!("/activity?endpoint={marked}&who={marked}&action={marked}"),
+        format!("/search?q={marked}"),
+        "/search?q=script".to_owned(),
+        format!("/templates?edit={marked}"),
+        format!("/members?member={marked}"),
+        format!("/registries?replace={marked}"),
     ]);
     for path in all {
         let (answer, body) = house.send(page(&path, &session)).await;

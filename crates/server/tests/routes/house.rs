@@ -226,7 +226,13 @@ fn routes(engine: &Engine, files: &tempfile::TempDir) -> Router {
     let console = Console::new(runyard_console::Options {
         engine: engine.clone(),
         runtime: Arc::new(FakeRuntime::new()),
-        api: jobs.clone().merge(calls.clone()).merge(manage.doors()),
+        api: jobs
+            .clone()
+            .merge(calls.clone())
+            .merge(manage.doors())
+            .merge(manage.sessions())
+            .merge(manage.rest_routes())
+            .merge(operator.routes()),
         url: "http://runyard.test".to_owned(),
         open: false,
     });

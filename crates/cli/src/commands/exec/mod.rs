@@ -32,7 +32,7 @@ const WAITING: usize = 8;
 #[command(after_help = "\
 Examples:
   runyard exec w_4k2j -- nvidia-smi
-  runyard exec -t w_4k2j -- bash                     a shell in a container
+  runyard exec -t w_4k2j -- bash                     a shell in the container or sandbox
   tar c data | runyard exec w_4k2j -- tar x -C /tmp  input is passed on where it is piped
 
 Standard output and standard error come apart, and the exit code is the command's own. The command ends with this one.
@@ -41,7 +41,7 @@ pub struct Exec {
     /// The worker's id, or its beginning
     #[arg(value_name = "WORKER")]
     worker: String,
-    /// Give it this terminal; only for workers that are containers
+    /// Give it this terminal
     #[arg(short, long)]
     tty: bool,
     /// The command and its arguments

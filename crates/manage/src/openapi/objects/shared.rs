@@ -137,6 +137,7 @@ fn registry() -> Value {
         ("createdAt", time()),
         ("createdBy", text()),
         ("usedBy", list(text())),
+        ("login?", object([("state", word(&["accepted", "refused", "unknown"])), ("message", text())])),
     ])
 }
 
