@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use runyard_domain::delivery::{DeliveryState, Heard};
 use runyard_domain::reason::{RunReason, SILENT_MS, seconds};
-use runyard_domain::{Endpoint, Exit, FailReason, Job, Outcome, Phase, WaitReason, WorkerId};
+use runyard_domain::{Endpoint, Exit, Job, Outcome, Phase, WaitReason, WorkerId};
 use serde_json::{Value, json};
 
 use super::{Cause, Subject, answer, removed};
@@ -163,15 +163,16 @@ impl Subject {
     }
 }
 
-/// How the workers ended that lost the job before, while it goes on.
+/// How the workers ended that lost the job before.
 fn lost_attempts(manage: &Manage, job: &Job) -> Result<Vec<Cause>, Problem> {
+    const LOST: [&str; 4] = ["worker_lost", "out_of_memory", "cuda_out_of_memory", "abandoned"];
     let mut causes = Vec::new();
-    for id in &job.lost_by {
-        let Some(record) = manage.inner.engine.reader().worker(id)? else { continue };
-        let exit = record.exit.as_ref();
-        let how = exit.map_or("was lost with its agent".to_owned(), Exit::sentence);
-        let code = FailReason::WorkerLost { exit: record.exit.clone(), attempts: 0 }.code();
-        causes.push(Cause::plain(code, format!("an attempt was lost: worker {id} {how}")));
+    for attempt in job.attempts.iter().filter(|attempt| LOST.contains(&attempt.code.as_str())) {
+        let record = manage.inner.engine.reader().worker(&attempt.worker)?;
+        let exit = record.and_then(|record| record.exit);
+        let how = exit.map_or("was lost with its agent".to_owned(), |exit| exit.sentence());
+        let sentence = format!("an attempt was lost: worker {} {how}", attempt.worker);
+        causes.push(Cause::plain(&attempt.code, sentence));
     }
     Ok(causes)
 }
