@@ -262,13 +262,6 @@ impl Engine {
         self.commit_job(job, Command::Cancel { job: job.clone(), by: caller.name().to_owned() }).await
     }
 
-    /// Ends a job for a client of the job API.
-    pub async fn cancel_over_jobs(&self, caller: &Caller, job: &JobId) -> Result<Job, EngineError> {
-        self.check(caller, job)?;
-        let by = format!("{} over /v2", caller.name());
-        self.commit_job(job, Command::Cancel { job: job.clone(), by }).await
-    }
-
     /// From failed or timed out back to the queue.
     pub async fn retry(&self, caller: &Caller, job: &JobId) -> Result<Job, EngineError> {
         self.check(caller, job)?;
@@ -291,7 +284,7 @@ impl Engine {
         }
     }
 
-    fn check(&self, caller: &Caller, job: &JobId) -> Result<(), EngineError> {
+    pub(crate) fn check(&self, caller: &Caller, job: &JobId) -> Result<(), EngineError> {
         let found = self.job(job)?.ok_or_else(|| EngineError::NoSuchJob(job.clone()))?;
         Ok(caller.may(Access::Run, Some(&found.endpoint))?)
     }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use runyard_domain::audit::{FieldChange, changes};
 use runyard_domain::{
-    AuditRecord, ConnectionId, Endpoint, EndpointId, KeyId, KeyRecord, Member, Resource, ResourceId,
-    SecretRecord, git, registry, resource,
+    AuditRecord, ConnectionId, Endpoint, EndpointId, Job, JobId, KeyId, KeyRecord, Member, Resource,
+    ResourceId, SecretRecord, git, registry, resource,
 };
 use runyard_store::{Command, Reply};
 use runyard_vault::Caller;
@@ -258,6 +258,13 @@ impl Engine {
             action: action.to_owned(),
             ..Deed::default()
         }
+    }
+
+    /// Ends a job for a client of the job API.
+    pub async fn cancel_over_jobs(&self, caller: &Caller, job: &JobId) -> Result<Job, EngineError> {
+        self.check(caller, job)?;
+        let by = format!("{} over /v2", caller.name());
+        self.commit_job(job, Command::Cancel { job: job.clone(), by }).await
     }
 
     /// `cancelled by …`, or how it was purged: what a job keeps of who ended it, with what people call the key, and whose
