@@ -82,7 +82,7 @@ def test_filters_stand_in_the_address_and_a_wrong_one_is_told_beside_it(page, ho
     page.shows("took 1200 ms", "#log")
     assert "regex=1" in page.path and "took 5 ms" not in page.text("#log")
     page.go(page.base + "/e/talk/logs?q=(&regex=1")
-    page.shows("regex", ".flash.bad")
+    page.shows("unclosed group", ".flash.bad")
     assert page.run("document.querySelector('input[name=q]').value") == "(", "what was typed is still there"
     page.go(page.base + "/e/talk/logs?level=error&since=1h")
     page.shows("broken", "#log")

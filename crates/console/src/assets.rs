@@ -41,7 +41,6 @@ pub(crate) struct Assets {
     pub(crate) style: Asset,
     pub(crate) own: Asset,
     pub(crate) htmx: Asset,
-    pub(crate) sse: Asset,
     pub(crate) icon: Asset,
     pub(crate) uplot: Asset,
     pub(crate) uplot_style: Asset,
@@ -66,12 +65,19 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
+/// One file with its extension: htmx begins as soon as it is there, and an extension that came later would find every page
+/// read already.
+const HTMX: &str = concat!(
+    include_str!("../assets/vendor/htmx-4.0.1.min.js"),
+    "\n",
+    include_str!("../assets/vendor/hx-sse-4.0.1.min.js")
+);
+
 /// The files of this binary.
 pub(crate) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
     style: Asset::new("console.css", STYLE, include_bytes!("../assets/console.css")),
     own: Asset::new("console.js", SCRIPT, include_bytes!("../assets/console.js")),
-    htmx: Asset::new("htmx.js", SCRIPT, include_bytes!("../assets/vendor/htmx-4.0.1.min.js")),
-    sse: Asset::new("hx-sse.js", SCRIPT, include_bytes!("../assets/vendor/hx-sse-4.0.1.min.js")),
+    htmx: Asset::new("htmx.js", SCRIPT, HTMX.as_bytes()),
     icon: Asset::new("icon.svg", "image/svg+xml", include_bytes!("../assets/icon.svg")),
     uplot: Asset::new("uplot.js", SCRIPT, include_bytes!("../assets/vendor/uplot-1.6.32.iife.min.js")),
     uplot_style: Asset::new("uplot.css", STYLE, include_bytes!("../assets/vendor/uplot-1.6.32.min.css")),
@@ -90,12 +96,11 @@ pub(crate) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
 });
 
 impl Assets {
-    pub(crate) fn all(&self) -> [&Asset; 19] {
+    pub(crate) fn all(&self) -> [&Asset; 18] {
         [
             &self.style,
             &self.own,
             &self.htmx,
-            &self.sse,
             &self.icon,
             &self.uplot,
             &self.uplot_style,
