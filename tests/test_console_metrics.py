@@ -170,3 +170,16 @@ def test_figures_of_the_first_pages_are_those_of_the_series(page, house):
     jobs = house.cli("jobs", "work", "--since", "1h", "--until", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since / 1000)), "--json").json
     assert all(job["submittedAt"] < since for job in jobs["jobs"])
     is_clean(page)
+
+
+def test_the_first_page_is_small_with_all_that_it_loads(browser, page, house):
+    house.wire.do("work", {})
+    page.call("Network.setCacheDisabled", cacheDisabled=True)
+    for path in ("/", "/endpoints", "/jobs"):
+        browser.heard[page.session] = []
+        page.go(page.base + path)
+        page.shows("live", "#live-chip")
+        heard = browser.heard[page.session]
+        size = sum(said["params"]["encodedDataLength"] for said in heard if said["method"] == "Network.loadingFinished")
+        assert 5_000 < size < 60_000, f"{path} and what it loads are {size} bytes"
+    is_clean(page)

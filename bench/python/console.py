@@ -19,6 +19,7 @@ import os
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,8 +134,8 @@ def main():
         say(f"{asked.workers} workers")
         deployed(yard, asked.workers)
         say(f"{asked.jobs} jobs")
-        for n in range(asked.jobs):
-            yard.wire.run("full", {"n": n})
+        with ThreadPoolExecutor(8) as several:
+            list(several.map(lambda n: yard.wire.run("full", {"n": n}), range(asked.jobs)))
         until(lambda: yard.wire.api("/endpoints/full")["jobs"]["waiting"] == 0, 1800, 1)
         pages = {}
         page = signed_in(browser, yard)

@@ -66,7 +66,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// One file with its extension: htmx begins as soon as it is there, and an extension that came later would find every page
-/// read already.
+/// read already. Pages load it last, for what listens to it is to be there before it.
 const HTMX: &str = concat!(
     include_str!("../assets/vendor/htmx-4.0.1.min.js"),
     "\n",

@@ -12,6 +12,7 @@ use crate::{
     Level, MAX_LINE, Origin, Pattern, Query, Reader, Record, Running, Source, Writer, remove_endpoint,
 };
 
+mod counts;
 mod packed;
 
 fn origin(worker: &str) -> Origin {
