@@ -159,9 +159,9 @@ impl Chart {
             esc(&self.title)
         );
         if self.kind == Kind::Spans {
-            self.span_rows(&mut out)
+            self.span_rows(&mut out);
         } else {
-            self.step_rows(&mut out)
+            self.step_rows(&mut out);
         }
         out.push_str("</tbody></table>");
         out

@@ -129,7 +129,7 @@ pub(crate) async fn file(visit: Visit, RawQuery(query): RawQuery) -> Response {
         visit.get::<Records>(&path).await.map(|Records { records, .. }| plain(&records))
     } else {
         visit.get::<Documents>(&path).await.map(|Documents { records }| {
-            records.iter().map(|record| format!("{record}\n")).collect::<String>()
+            records.iter().flat_map(|record| [record.to_string(), "\n".to_owned()]).collect::<String>()
         })
     };
     let text = match text {

@@ -12,7 +12,9 @@ fn every_line_of_the_time_is_counted_once_by_its_level() {
     let dir = tempfile::tempdir().unwrap();
     for worker in ["w1", "w2"] {
         let mut writer = Writer::open(dir.path(), origin(worker)).unwrap();
-        for (at, text) in [(999, "too early\n"), (1_000, "ERROR: a\n"), (1_500, "plain\n"), (2_999, "[warning] b\n")] {
+        for (at, text) in
+            [(999, "too early\n"), (1_000, "ERROR: a\n"), (1_500, "plain\n"), (2_999, "[warning] b\n")]
+        {
             writer.write(Timestamp(at), Source::Stdout, text.as_bytes(), &[]).unwrap();
         }
         writer.write(Timestamp(3_000), Source::Stdout, b"too late\n", &[]).unwrap();

@@ -265,10 +265,14 @@ fn picture(b: &Bench) -> String {
     ];
     for endpoint in [None, Some(e("e0")), Some(e("e1"))] {
         for standing in standings {
-            for (since, before) in
-                [(None, None), (Some(Timestamp(b.now - 3_000)), None), (None, Some(job_id(3)))]
-            {
-                let filter = Filter { endpoint: endpoint.clone(), standing, since, before, limit: 5 };
+            let ago = |ms: i64| Some(Timestamp(b.now - ms));
+            for (since, until, before) in [
+                (None, None, None),
+                (ago(3_000), None, None),
+                (None, ago(2_000), None),
+                (None, None, Some(job_id(3))),
+            ] {
+                let filter = Filter { endpoint: endpoint.clone(), standing, since, until, before, limit: 5 };
                 writeln!(out, "{filter:?} {:?}", b.listed(&filter)).unwrap();
             }
         }
