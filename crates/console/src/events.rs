@@ -30,7 +30,7 @@ const QUIET: Duration = Duration::from_secs(15);
 
 /// The same for a build that goes on, and for how long it does after its last line.
 const BUILDS: Duration = Duration::from_secs(1);
-const BUSY: Duration = Duration::from_secs(120);
+const BUSY: Duration = Duration::from_mins(2);
 
 struct Stream {
     visit: Visit,

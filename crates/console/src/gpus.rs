@@ -75,9 +75,9 @@ impl Editor {
             machine: machine(&gpus),
         };
         if let Some(form) = form.filter(|form| form.get("gpu_count").is_some()) {
-            editor.count = form.get("gpu_count").unwrap_or_default().to_owned();
+            form.get("gpu_count").unwrap_or_default().clone_into(&mut editor.count);
             editor.kinds = form.column("gpu_kind").into_iter().map(str::to_owned).collect();
-            editor.excluded = form.get("gpu_not").unwrap_or_default().to_owned();
+            form.get("gpu_not").unwrap_or_default().clone_into(&mut editor.excluded);
         }
         // A longer wish than the form has room for stays whole.
         let room = KINDS.max(editor.kinds.len());
@@ -103,7 +103,9 @@ fn choices(gpus: &[Gpu]) -> Vec<(String, String)> {
         sizes = vec![16, 24, 48, 80];
     }
     sizes.sort_unstable();
-    sizes.iter().for_each(|size| add(format!("{size}GB"), "so much memory or more".to_owned()));
+    for size in sizes {
+        add(format!("{size}GB"), "so much memory or more".to_owned());
+    }
     for pool in gpus.iter().filter_map(|gpu| gpu.pool.clone()) {
         add(pool, "a pool of RunPod's".to_owned());
     }

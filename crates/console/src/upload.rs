@@ -25,7 +25,7 @@ fn refused(detail: impl Into<String>) -> Trouble {
     Trouble::new(StatusCode::BAD_REQUEST, "Not sent", detail)
 }
 
-fn of_upload(error: UploadError) -> Trouble {
+fn of_upload(error: &UploadError) -> Trouble {
     refused(error.to_string())
 }
 
@@ -93,5 +93,5 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
 ) -> Result<T, Trouble> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| refused(error.to_string()))?.map_err(of_upload)
+    done.map_err(|error| refused(error.to_string()))?.map_err(|error| of_upload(&error))
 }

@@ -44,8 +44,11 @@ pub(crate) fn shown(form: Option<&Form>) -> Vec<Row> {
     rows
 }
 
-/// Both kinds as a deploy takes them: `env` and `secretEnv`.
-pub(crate) fn split(rows: &[Row]) -> Result<(Map<String, Value>, Map<String, Value>), String> {
+/// `env` and `secretEnv`.
+type Kinds = (Map<String, Value>, Map<String, Value>);
+
+/// Both kinds as a deploy takes them.
+pub(crate) fn split(rows: &[Row]) -> Result<Kinds, String> {
     let (mut plain, mut secure) = (Map::new(), Map::new());
     for Row { name, value, secure: is_secure } in rows {
         if name.is_empty() {

@@ -67,8 +67,11 @@ fn pack(folder: &Folder, handler: Option<&str>) -> Result<Packed, String> {
     Ok(Packed { bytes: bundle.bytes.into(), sha256: bundle.sha256, release: asked, name })
 }
 
-/// What the folder's file says, where there is one: the release, its name, the Dockerfile.
-fn of_file(root: &Path) -> Result<(Map<String, Value>, Option<String>, Option<String>), String> {
+/// The release, its name, and the Dockerfile that is built.
+type OfFile = (Map<String, Value>, Option<String>, Option<String>);
+
+/// What the folder's file says, where there is one.
+fn of_file(root: &Path) -> Result<OfFile, String> {
     let has_dockerfile = root.join("Dockerfile").is_file();
     let path = root.join(FILE);
     let text = match path.symlink_metadata() {
@@ -92,8 +95,9 @@ fn of_file(root: &Path) -> Result<(Map<String, Value>, Option<String>, Option<St
 fn only_handler(root: &Path) -> Option<String> {
     let mut files = std::fs::read_dir(root).ok()?.flatten();
     let (one, none) = (files.next()?, files.next());
-    let name = one.file_name().into_string().ok()?;
-    (none.is_none() && name.ends_with(".py")).then_some(name)
+    let path = one.path();
+    let is_python = path.extension().is_some_and(|extension| extension == "py");
+    (none.is_none() && is_python).then(|| one.file_name().into_string().ok())?
 }
 
 /// Whoever calls `start` in a way that reading cannot see still gets a try, as with the command.

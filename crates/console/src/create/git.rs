@@ -24,7 +24,7 @@ const TEXTS: [(&str, &str); 8] = [
 ];
 
 /// What connects.
-fn body(form: &Form, env: Map<String, Value>) -> Result<Value, Trouble> {
+fn body(form: &Form, env: &Map<String, Value>) -> Result<Value, Trouble> {
     let url = form.some("url").ok_or_else(|| wrong("name the repository, as https://github.com/me/repo"))?;
     let mut body = json!({"url": url, "env": env, "pullRequests": form.get("pull_requests").is_some()});
     for (field, name) in TEXTS {
@@ -52,7 +52,7 @@ pub(super) async fn make(visit: &Visit, form: &Form) -> Result<(String, String),
              and write {{{{ RUNPOD_SECRET_{name} }}}} as the value, or set it in Settings after the first release"
         )));
     }
-    let body = body(form, plain)?;
+    let body = body(form, &plain)?;
     let ep = encoded(&asked.name);
     refuse_known(visit, &asked.name).await?;
     let made = json!({"name": asked.name, "settings": asked.settings});
@@ -104,7 +104,7 @@ async fn connect(visit: &Visit, form: &Form, path: &str) -> Result<axum::respons
         return Err(wrong("choose the endpoint that shall follow it"));
     }
     let (plain, _) = variables::split(&variables::rows(form)).map_err(wrong)?;
-    let made = visit.send(Method::POST, path, &body(form, plain)?).await?;
+    let made = visit.send(Method::POST, path, &body(form, &plain)?).await?;
     let mut page = pages::git::load(visit, &Query::default(), None).await?;
     page.made(&made);
     Ok(pages::html(StatusCode::OK, page.whole()))

@@ -92,8 +92,9 @@ impl Asked {
         merge(&mut release, "settings", self.settings);
         merge(&mut release, "env", plain);
         if !secure.is_empty() {
-            let env = release.get_mut("env").and_then(Value::as_object_mut);
-            env.into_iter().for_each(|env| env.retain(|name, _| !secure.contains_key(name)));
+            if let Some(env) = release.get_mut("env").and_then(Value::as_object_mut) {
+                env.retain(|name, _| !secure.contains_key(name));
+            }
             release.insert("secretEnv".to_owned(), Value::Object(secure));
         }
         release.insert("create".to_owned(), true.into());
@@ -359,13 +360,16 @@ fn command(asked: &Asked, from: From, form: &Form) -> String {
     };
     if from == From::Git {
         for (field, flag) in [("branch", "--branch"), ("path", "--path"), ("on", "--on")] {
-            form.some(field).into_iter().for_each(|value| out.extend([" ", flag, " ", &quoted(value)]));
+            if let Some(value) = form.some(field) {
+                out.extend([" ", flag, " ", &quoted(value)]);
+            }
         }
     }
     for row in asked.rows.iter().filter(|row| !row.name.is_empty()) {
-        match row.secure {
-            true => out.extend([" --secret-env ", row.name.as_str()]),
-            false => out.extend([" --env ", &quoted(&format!("{}={}", row.name, row.value))]),
+        if row.secure {
+            out.extend([" --secret-env ", row.name.as_str()]);
+        } else {
+            out.extend([" --env ", &quoted(&format!("{}={}", row.name, row.value))]);
         }
     }
     let flags = settings::flags(&asked.settings);

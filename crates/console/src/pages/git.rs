@@ -170,15 +170,10 @@ pub(crate) async fn load(
     let follows = |name: &str| connections.iter().any(|one| one.endpoint_name.as_deref() == Some(name));
     let endpoints =
         endpoints.into_iter().map(|endpoint| endpoint.name).filter(|name| !follows(name)).collect();
-    let (typed, wrong) = match refused {
-        Some((form, why)) => (form.clone(), Some(why)),
-        None => {
-            let mut form = Form::default();
-            if let Some(ep) = query.get("endpoint") {
-                form.push("endpoint".to_owned(), ep.to_owned());
-            }
-            (form, None)
-        }
-    };
+    let wrong = refused.as_ref().map(|(_, why)| why.clone());
+    let mut typed = refused.map(|(form, _)| form.clone()).unwrap_or_default();
+    if let Some(ep) = query.get("endpoint") {
+        typed.push("endpoint".to_owned(), ep.to_owned());
+    }
     Ok(Git { frame, connections, endpoints, made: None, typed, wrong })
 }

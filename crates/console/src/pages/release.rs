@@ -37,6 +37,7 @@ struct Step {
 }
 
 impl Step {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
     fn took(&self, now: &i64) -> String {
         show::span(self.ended.unwrap_or(*now) - self.began)
     }
@@ -64,12 +65,11 @@ fn steps(records: &[Record], is_over: bool) -> Vec<Step> {
             _ if is_over => State::new(Tone::Idle, "Ended"),
             _ => State::new(Tone::Starting, "Running"),
         };
-        match steps.iter_mut().find(|step| step.name == name) {
-            Some(step) => (step.state, step.ended, step.message) = (state, ended, message.to_owned()),
-            None => {
-                let began = steps.last().and_then(|step| step.ended).unwrap_or(record.at).min(record.at);
-                steps.push(Step { name: name.to_owned(), state, began, ended, message: message.to_owned() });
-            }
+        if let Some(step) = steps.iter_mut().find(|step| step.name == name) {
+            (step.state, step.ended, step.message) = (state, ended, message.to_owned());
+        } else {
+            let began = steps.last().and_then(|step| step.ended).unwrap_or(record.at).min(record.at);
+            steps.push(Step { name: name.to_owned(), state, began, ended, message: message.to_owned() });
         }
     }
     steps
