@@ -215,7 +215,9 @@ STAND_INS = ("embed", "llm", "speak", "transcribe")
 
 def test_every_example_is_tried_here_or_with_an_engine():
     engine = {"docker-hello", "stable-diffusion"}
-    assert {entry.name for entry in EXAMPLES.iterdir()} == {*PLAIN, *STAND_INS, "dual-mode"} | engine
+    # No endpoint but a page that calls one: test_web_app.py.
+    page = {"web-app"}
+    assert {entry.name for entry in EXAMPLES.iterdir()} == {*PLAIN, *STAND_INS, "dual-mode"} | engine | page
 
 
 @pytest.mark.parametrize("example", PLAIN + STAND_INS + ("dual-mode",))

@@ -30,9 +30,10 @@ def node(environment):
     return environment("node", NODE_WHEEL).parent
 
 
-def node_modules(programs):
-    """The folder `node_modules` with the locked packages, installed by the npm that stands in `programs`."""
-    lock = HERE / "node/package-lock.json"
+def node_modules(programs, project=HERE / "node"):
+    """The folder `node_modules` with the packages that a project's lock names, installed by the npm that stands in
+    `programs`."""
+    lock = project / "package-lock.json"
     key = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
     folder = envs.target() / "test-envs" / f"node-modules-{key}"
     mark = folder / "complete"
@@ -41,7 +42,7 @@ def node_modules(programs):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             for name in ("package.json", "package-lock.json"):
-                shutil.copy(HERE / "node" / name, folder)
+                shutil.copy(project / name, folder)
             npm = [str(programs / "npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
             must(npm, cwd=folder, env={"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"})
             mark.touch()

@@ -29,12 +29,12 @@ def program():
 
 
 class Browser:
-    """A Chromium of one's own."""
+    """A Chromium of one's own; `more` are further flags."""
 
-    def __init__(self):
+    def __init__(self, *more):
         self.folder = Path(tempfile.mkdtemp(prefix="runyard-browser-"))
         self.process = subprocess.Popen(
-            [program(), *FLAGS, f"--user-data-dir={self.folder}", "about:blank"],
+            [program(), *FLAGS, *more, f"--user-data-dir={self.folder}", "about:blank"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )
         port = self.folder / "DevToolsActivePort"
@@ -160,6 +160,11 @@ class Page:
             f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.focus(); e.value = {json.dumps(text)};"
             " e.dispatchEvent(new Event('input', {bubbles: true})); })()"
         )
+
+    def type(self, selector, text):
+        """Replaces what is in a field as a keyboard would, which is all that some scripts notice."""
+        self.run(f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.focus(); e.select(); }})()")
+        self.call("Input.insertText", text=text)
 
     def click(self, selector):
         """A real click in the middle of an element."""

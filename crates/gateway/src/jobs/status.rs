@@ -138,8 +138,8 @@ pub(crate) async fn object(gateway: &Gateway, job: &Job, payloads: Payloads) -> 
     object_with(gateway, job, payload).await
 }
 
-/// The status object: `id`, `status`, then in RunPod's order what is known, then our own `queue`, `phase` and
-/// `reason`.
+/// The status object: `id`, `status`, then in RunPod's order what is known, then our own `queue`, `phase`,
+/// `start` and `reason`.
 async fn object_with(gateway: &Gateway, job: &Job, payload: Option<Payload>) -> Result<Splice, JobError> {
     let mut splice = Splice::default();
     splice.text("{").field("id", job.id.as_str()).field("status", state(job));
@@ -191,6 +191,18 @@ struct Queue {
     eta_ms: Option<i64>,
 }
 
+/// The start that a job waits for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Start<'a> {
+    /// What it is at, in words.
+    phase: &'a str,
+    /// For how long it has been starting.
+    for_ms: i64,
+    /// How long starts of this endpoint usually take.
+    usual_ms: Option<i64>,
+}
+
 #[derive(Serialize)]
 struct Reason<'a> {
     code: &'a str,
@@ -206,8 +218,12 @@ fn extras(gateway: &Gateway, splice: &mut Splice, job: &Job) {
                 let eta_ms = eta(gateway, job, &reason, place.position, place.usual_ms);
                 splice.field("queue", &Queue { position: place.position, eta_ms });
             }
-            let starts = matches!(reason, WaitReason::Starting { .. });
-            splice.field("phase", if starts { "starting" } else { "queued" });
+            if let WaitReason::Starting { phase, for_ms, usual_ms, .. } = &reason {
+                let start = Start { phase, for_ms: *for_ms, usual_ms: *usual_ms };
+                splice.field("phase", "starting").field("start", &start);
+            } else {
+                splice.field("phase", "queued");
+            }
             let message = reason.sentence(gateway.engine().now());
             splice.field("reason", &Reason { code: reason.code(), message });
         }
