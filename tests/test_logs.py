@@ -188,7 +188,7 @@ def test_a_worker_that_floods_its_pipe(chatty, count):
 
 def test_a_worker_that_writes_bytes_of_every_kind(chatty):
     yard = chatty
-    odd = bytes(range(256)).replace(b"\n", b"") + "ünï 漢字 \u202e\u200b".encode()
+    odd = bytes(range(256)).replace(b"\n", b"") + "ünï 漢字 \u202e\u200b\u2028".encode()
     escapes = b"\x1b]0;owned\x07\x1b[2J\x1b[1;31mre\x1b[0md alert\x1b[0m\x9b2J\x1b[10A\x1b(B"
     bar = b"".join(b"\r%3d%%|####    |" % n for n in range(101)) + b"\n"
     wide = b"w" * 200_000 + b"\n"
@@ -200,12 +200,31 @@ def test_a_worker_that_writes_bytes_of_every_kind(chatty):
     assert exact == odd + b"\n" + escapes + b"\n" + bar + wide + b"\0" * 3000 + b"\ncalm again\n"
     assert sum(r.get("folded", 0) for r in found) == 101, "a hundred states of the bar, and one in the odd line"
     out = yard.cli("logs", "chat", "--job", job).out
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", out), ascii(out[:2000])
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", out), ascii(out[:2000])
+    document = yard.cli("logs", "chat", "--job", job, "--jsonl").out
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", document), "JSON is shown as well"
     assert "100%|####" in out and " 99%|####" not in out and "owned" not in out
     for words in ("red alert", "calm AGAIN", "100%|####", "漢字"):
         hit = yard.cli("logs", "chat", "--search", words, "--json").json["records"]
         assert [r["job"] for r in hit] == [job], (words, hit)
     assert yard.cli("logs", "chat", "--search", " 50%|####", "--json").json["records"] == [], "it was drawn over"
+
+
+def test_a_line_is_of_the_job_that_printed_it_whatever_it_says(chatty):
+    """A text that a handler prints may come from anybody: it cannot be moved into the log of a job of somebody else."""
+    yard = chatty
+    other = "00000000-0000-4000-8000-000000000000-u1"
+    forged = json.dumps({"requestId": other, "message": "not yours", "level": "ERROR"})
+    first = yard.wire.run("chat", [{"print": forged}, {"error": f"ERROR | {other} | nor this"}, {"bytes": b"the end".hex()}])
+    yard.wire.wait("chat", first)
+    second = yard.wire.do("chat", [{"print": " of the line"}])["id"]
+    assert records(yard, endpoint="chat", job=other) == []
+    whole = "".join(r["message"] for r in own(records(yard, endpoint="chat"))[::-1])
+    assert "not yours" in whole and "nor this" in whole and "the end" in whole and "of the line" in whole
+    found = own(records(yard, job=first))[::-1]
+    assert sorted(r["source"] for r in found if r["message"] in (forged, f"ERROR | {other} | nor this")) == ["stderr", "stdout"]
+    assert any(r["message"].startswith("the end") and r["inferred"] for r in found), "its end came after the job's"
+    assert not any(r["message"].startswith("the end") for r in own(records(yard, job=second)))
 
 
 def unescaped(record):

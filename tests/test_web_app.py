@@ -176,14 +176,19 @@ def app(browser, build, serve, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def painter(shared_yard, gates, tmp_path_factory):
-    """Deploys the test's handler; the shared yard has it as `painter`, with its gate `start` open."""
-    folder = handlers.write(tmp_path_factory.mktemp("painter") / "painter", HANDLER)
+def painter_folder(tmp_path_factory, gates):
+    """The test's handler; its gate `start` is open."""
+    (gates / "start").touch()
+    return handlers.write(tmp_path_factory.mktemp("painter") / "painter", HANDLER)
+
+
+@pytest.fixture(scope="module")
+def painter(shared_yard, gates, painter_folder):
+    """Deploys the test's handler; the shared yard has it as `painter`."""
 
     def painter(yard, name, start="start"):
-        yard.deploy(folder, name, *ONE, "--env", f"GATES={gates}", "--env", f"START={start}")
+        yard.deploy(painter_folder, name, *ONE, "--env", f"GATES={gates}", "--env", f"START={start}")
 
-    (gates / "start").touch()
     painter(shared_yard, "painter")
     return painter
 
@@ -316,6 +321,20 @@ def test_pages_of_other_origins_are_told_why_not(app, serve, shared_yard, painte
         app.says("Asking the server", f"none that pages of {app.server.origin} may read")
     finally:
         shared_yard.cli("endpoints", "set", "painter", "--cors", "*", "--yes")
+
+
+def test_the_development_server_needs_no_key(browser, build, serve, make_yard, painter_folder, gates, tmp_path):
+    (gates / "a mouse").touch()
+    yard = make_yard()
+    yard.start_dev(painter_folder, "--env", f"GATES={gates}", "--env", "START=start")
+    # To a browser these are two sites, not only two origins.
+    origin = serve(build(tmp_path / "dist", f"http://127.0.0.1:{yard.port}", "dev")).origin
+    page = browser.page()
+    page.go(origin)
+    page.type("#prompt", "a mouse")
+    page.press("Enter")
+    page.shows("Done", "h2")
+    page.close()
 
 
 def test_with_tls_on_both_sides(app, make_yard, painter, gates):

@@ -95,29 +95,37 @@ class Yard:
 
     def start(self, limit=20):
         """Starts the server and waits for its own word that it listens."""
-        self.starts += 1
-        log = self.root / f"server-{self.starts}.log"
-        command = [self.binary, "up", "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}"]
-        if self.gpus is not None:
-            command += ["--gpus", str(self.gpus)]
-        with open(log, "wb") as stderr:
-            self.server = subprocess.Popen(
-                command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
-                start_new_session=True,
-            )
-        ready = threading.Event()
-        threading.Thread(target=self._read, args=(self.server.stdout, ready), daemon=True).start()
-        if not ready.wait(limit) or self.server.poll() is not None:
-            raise AssertionError(f"the server did not come up:\n{log.read_text()}")
+        gpus = [] if self.gpus is None else ["--gpus", str(self.gpus)]
+        self._launch("stdout", limit, "up", "--listen", f"127.0.0.1:{self.port}", *gpus)
         credentials = self.home / ".config/runyard/credentials.toml"
         until(credentials.is_file, 5)
         self.wire = Wire(self.port, self.key())
         return self
 
+    def start_dev(self, folder, *flags, limit=180):
+        """Serves a folder as the endpoint `dev`, without keys."""
+        self._launch("stderr", limit, "dev", str(folder), "--listen", f"127.0.0.1:{self.port}", *flags)
+        self.wire = Wire(self.port, None)
+        return self
+
+    def _launch(self, talks, limit, *command):
+        """Starts a process that says on `talks` where it listens; its other output is its log."""
+        self.starts += 1
+        log = self.root / f"server-{self.starts}.log"
+        with open(log, "wb") as kept:
+            self.server = subprocess.Popen(
+                [self.binary, "--data", str(self.data), *command], env=self.env, stdin=subprocess.DEVNULL,
+                **{"stdout": kept, "stderr": kept, talks: subprocess.PIPE}, start_new_session=True,
+            )
+        ready = threading.Event()
+        threading.Thread(target=self._read, args=(getattr(self.server, talks), ready), daemon=True).start()
+        if not ready.wait(limit) or self.server.poll() is not None:
+            raise AssertionError(f"the server did not come up:\n{log.read_text()}")
+
     @staticmethod
-    def _read(stdout, ready):
-        with stdout:
-            for line in stdout:
+    def _read(pipe, ready):
+        with pipe:
+            for line in pipe:
                 if b"  API      http" in line:
                     ready.set()
         ready.set()

@@ -54,8 +54,11 @@ impl Delivery {
         let mut attempts = listed(headers, ATTEMPTS).map(|attempt| attempt.parse().ok());
         let jobs: Vec<Running> = listed(headers, JOBS)
             .map(|job| (job, attempts.next().flatten()))
-            .filter_map(|(job, attempt)| Some(Running { job: JobId::parse(job).ok()?, attempt }))
+            .filter_map(|(job, attempt)| {
+                Some(Running { job: JobId::parse(job).ok()?, attempt, by_name: true })
+            })
             .collect();
+        worker.expect(&jobs);
         let (agent, worker) = (Arc::clone(agent), Arc::clone(worker));
         (!jobs.is_empty()).then_some(Self { agent, worker, jobs, from })
     }

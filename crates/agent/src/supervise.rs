@@ -71,7 +71,7 @@ pub async fn finish(agent: &Agent, worker: &Worker, mut exit: Exit, left: usize)
     wait_for_posts(worker).await;
     locked(&agent.table).close(worker);
     let now = agent.now();
-    let jobs = worker.holds();
+    let jobs = worker.prints_of();
     let mut log = locked(&worker.log);
     let closed = log.close(now, &jobs);
     exit.last_lines = log.last_lines();
@@ -204,7 +204,8 @@ impl Pen {
         if bytes.is_empty() {
             return;
         }
-        let written = locked(&self.worker.log).write(self.agent.now(), source, bytes, &self.worker.holds());
+        let written =
+            locked(&self.worker.log).write(self.agent.now(), source, bytes, &self.worker.prints_of());
         match written {
             Ok(0) => {}
             Ok(_) => {
@@ -217,7 +218,7 @@ impl Pen {
 
     /// Writes the lines without an end that have waited long enough.
     pub fn tick(&mut self) {
-        let ticked = locked(&self.worker.log).tick(self.agent.now(), &self.worker.holds());
+        let ticked = locked(&self.worker.log).tick(self.agent.now(), &self.worker.prints_of());
         match ticked {
             Ok(true) => self.agent.events.output(&self.worker.id),
             Ok(false) => {}

@@ -1,6 +1,6 @@
 //! One worker as the agent knows it, and the table of all of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -80,8 +80,23 @@ struct Life {
     killed_by_us: bool,
     /// The jobs that it holds, each with the number of its attempt, where that was told.
     holds: BTreeMap<JobId, Option<u32>>,
+    /// Those that it is about to get, and those that it lately had: it prints of them, too.
+    named: VecDeque<Running>,
     chunks: HashMap<JobId, u64>,
     posts: usize,
+}
+
+/// How many jobs beside those that it holds a worker may print of.
+const NAMED: usize = 64;
+
+impl Life {
+    fn name(&mut self, job: Running) {
+        self.named.retain(|named| named.job != job.job);
+        if self.named.len() == NAMED {
+            self.named.pop_front();
+        }
+        self.named.push_back(job);
+    }
 }
 
 /// What is fixed at a worker's start.
@@ -143,11 +158,18 @@ impl Worker {
         (before < MOST_CONNECTIONS).then_some(seat)
     }
 
-    /// The jobs that it holds.
-    pub fn holds(&self) -> Vec<Running> {
+    /// The jobs that what it prints may be of: those that it holds, then those of which it only says something.
+    pub fn prints_of(&self) -> Vec<Running> {
         let life = locked(&self.life);
         let held = life.holds.iter();
-        held.map(|(job, attempt)| Running { job: job.clone(), attempt: *attempt }).collect()
+        let held = held.map(|(job, attempt)| Running { job: job.clone(), attempt: *attempt, by_name: false });
+        held.chain(life.named.iter().filter(|named| !life.holds.contains_key(&named.job)).cloned()).collect()
+    }
+
+    /// Jobs are on their way to it.
+    pub fn expect(&self, jobs: &[Running]) {
+        let mut life = locked(&self.life);
+        jobs.iter().for_each(|job| life.name(job.clone()));
     }
 
     /// Jobs were handed to it.
@@ -158,7 +180,9 @@ impl Worker {
     /// A job's final result is out of its hands.
     pub fn release_job(&self, job: &JobId) {
         let mut life = locked(&self.life);
-        life.holds.remove(job);
+        if let Some(attempt) = life.holds.remove(job) {
+            life.name(Running { job: job.clone(), attempt, by_name: true });
+        }
         life.chunks.remove(job);
     }
 

@@ -1,7 +1,7 @@
 //! What a line says about itself: its level and the job that it belongs to. Guesses are cheap and modest; a
 //! line that says nothing gets nothing.
 
-use runyard_domain::{JobId, id};
+use runyard_domain::JobId;
 use serde_json::Value;
 
 use crate::{Level, Running};
@@ -20,7 +20,8 @@ pub struct Found {
     pub inferred: bool,
 }
 
-/// Reads `line`; `running` are the jobs that its worker holds.
+/// Reads `line`; `running` are the jobs that its worker holds or lately held. A line that names any other job is not
+/// believed: whoever has a handler print a text could have it found among the lines of a job of somebody else.
 pub fn detect(line: &str, running: &[Running]) -> Found {
     let text = line.trim();
     let mut found = match text.starts_with('{').then(|| serde_json::from_str::<Value>(text)) {
@@ -28,11 +29,12 @@ pub fn detect(line: &str, running: &[Running]) -> Found {
         Some(Ok(value)) => json(&value, running),
         _ => bare(text, running),
     };
+    let mut run = running.iter().filter(|held| !held.by_name);
     if found.job.is_none() {
-        found.job = running.iter().find(|held| text.contains(held.job.as_str())).map(|held| held.job.clone());
+        found.job = run.clone().find(|held| text.contains(held.job.as_str())).map(|held| held.job.clone());
     }
     if found.job.is_none()
-        && let [only] = running
+        && let (Some(only), None) = (run.next(), run.next())
     {
         found.job = Some(only.job.clone());
         found.inferred = true;
@@ -45,16 +47,18 @@ fn json(value: &Value, running: &[Running]) -> Found {
         Value::String(word) => Level::from_word(word),
         _ => None,
     });
-    // The SDK's own line names its job by itself; other programs' ids count only if such a job runs.
+    // The SDK's own line names its job also before and after it runs; other programs' ids count only while it does.
     let sdk = value["message"].is_string() && value["level"].is_string();
-    let explicit = value["requestId"].as_str().filter(|job| sdk && id::is_well_formed(job)).map(JobId::new);
-    let job = explicit.or_else(|| {
-        ["request_id", "requestId", "job_id", "id"].iter().find_map(|key| {
-            let named = value[*key].as_str()?;
-            running.iter().find(|held| held.job.as_str() == named).map(|held| held.job.clone())
-        })
-    });
+    let job = ["request_id", "requestId", "job_id", "id"]
+        .iter()
+        .find_map(|key| named(value[*key].as_str()?, running, sdk && *key == "requestId"));
     Found { level, job, inferred: false }
+}
+
+/// The job of this name, if it runs, or `any` will do.
+fn named(name: &str, running: &[Running], any: bool) -> Option<JobId> {
+    let held = running.iter().find(|held| held.job.as_str() == name && (any || !held.by_name));
+    held.map(|held| held.job.clone())
 }
 
 /// Whether the SDK itself says that a line belongs to no job.
@@ -68,11 +72,8 @@ fn bare(text: &str, running: &[Running]) -> Found {
         && let Some(level) = Level::from_word(first.trim())
     {
         // `INFO   | <job> | message`, as the SDK prints without an endpoint id.
-        let job = rest.split_once('|').map(|(job, _)| job.trim()).filter(|job| {
-            running.iter().any(|held| held.job.as_str() == *job)
-                || id::is_well_formed(job) && (job.ends_with("-u1") || job.ends_with("-u2"))
-        });
-        return Found { level: Some(level), job: job.map(JobId::new), inferred: false };
+        let job = rest.split_once('|').and_then(|(job, _)| named(job.trim(), running, true));
+        return Found { level: Some(level), job, inferred: false };
     }
     Found { level: dashed(head).or_else(|| bracketed(head)).or_else(|| leading(head)), ..Found::default() }
 }
@@ -131,24 +132,28 @@ mod tests {
 
     #[test]
     fn jobs_by_name_by_mention_and_by_elimination() {
-        let (a, b) = (JobId::new("a-u1"), JobId::new("b-u1"));
-        let both = [a.clone().into(), b.clone().into()];
+        let (a, b, over) = (JobId::new("a-u1"), JobId::new("b-u1"), JobId::new("over-u1"));
+        let ended = Running { by_name: true, ..over.clone().into() };
+        let both = [a.clone().into(), b.clone().into(), ended.clone()];
         let explicit = |line: &str| {
             let found = detect(line, &both);
             assert!(!found.inferred);
             found.job
         };
-        assert_eq!(
-            explicit(r#"{"requestId": "z-u1", "message": "m", "level": "INFO"}"#),
-            Some(JobId::new("z-u1"))
-        );
+        let sdk = |job: &str| format!(r#"{{"requestId": "{job}", "message": "m", "level": "INFO"}}"#);
+        assert_eq!(explicit(&sdk("a-u1")), Some(a.clone()));
+        assert_eq!(explicit(&sdk("over-u1")), Some(over.clone()));
+        assert_eq!(explicit(&sdk("z-u1")), None, "none of this worker's");
         assert_eq!(explicit(r#"{"requestId": null, "message": "m", "level": "INFO"}"#), None);
         assert_eq!(explicit(r#"{"request_id": "b-u1"}"#), Some(b.clone()));
         assert_eq!(explicit(r#"{"request_id": "other"}"#), None);
-        assert_eq!(explicit("INFO   | y-u1 | Finished."), Some(JobId::new("y-u1")));
+        assert_eq!(explicit("INFO   | over-u1 | Finished."), Some(over));
+        assert_eq!(explicit("INFO   | z-u1 | Finished."), None);
+        assert_eq!(explicit("over-u1 is mentioned"), None);
+        assert_eq!(explicit(r#"{"request_id": "over-u1"}"#), None);
         assert_eq!(explicit("working on b-u1 now"), Some(b));
         assert_eq!(explicit("working"), None);
-        let inferred = detect("working", &[a.clone().into()]);
+        let inferred = detect("working", &[ended, a.clone().into()]);
         assert_eq!((inferred.job, inferred.inferred), (Some(a), true));
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// The text without terminal escapes, control characters and direction overrides. A progress bar that was
+/// The text without terminal escapes, control characters, line separators and direction overrides. A progress bar that was
 /// redrawn with carriage returns collapses to its last state; tabs and line feeds stay.
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -33,7 +33,7 @@ fn strip(line: &str, out: &mut String) {
             '\u{9b}' => control_sequence(&mut chars),
             '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => string(&mut chars),
             '\t' => out.push('\t'),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
             c if c.is_control() => {}
             c => out.push(c),
         }
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(plain("\u{1b}]0;title\u{7}x\u{1b}]8;;http://a\u{1b}\\link"), "xlink");
         assert_eq!(plain("\u{9b}2Ja\u{0}b\u{8}c\td"), "abc\td");
         assert_eq!(plain("\u{1b}(Bx\u{1b}cy"), "xy");
-        assert_eq!(plain("a\u{202e}b"), "ab");
+        assert_eq!(plain("a\u{202e}b\u{2028}c\u{2029}"), "abc");
         assert_eq!(plain("ends in \u{1b}"), "ends in ");
     }
 

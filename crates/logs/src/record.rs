@@ -121,18 +121,20 @@ pub struct Record {
     pub raw: Option<String>,
 }
 
-/// A job that a worker holds, for what the worker prints meanwhile.
+/// A job that a worker holds or lately held, for what the worker prints meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
     /// The job.
     pub job: JobId,
     /// Which attempt of it, from 1, where that is known.
     pub attempt: Option<u32>,
+    /// Whether it does not run yet, or no more: only what the SDK says of it by name is its.
+    pub by_name: bool,
 }
 
 impl From<JobId> for Running {
     fn from(job: JobId) -> Self {
-        Self { job, attempt: None }
+        Self { job, attempt: None, by_name: false }
     }
 }
 

@@ -21,8 +21,17 @@ const BLOCK: usize = 2 * 1024 * 1024;
 enum Order {
     /// The files of this stem that are full.
     Stem(PathBuf, String),
-    /// Everything of this logs folder that workers left behind.
-    LeftBehind(PathBuf),
+    /// What workers left behind.
+    LeftBehind(Vec<Left>),
+}
+
+/// Files of a worker that is gone.
+#[derive(Debug)]
+pub(crate) struct Left {
+    dir: PathBuf,
+    stem: String,
+    /// Whether one of them was being written.
+    live: bool,
 }
 
 /// A thread that packs. It ends when it is through and nobody holds a handle any more. Cheap to clone.
@@ -39,20 +48,24 @@ impl Sealer {
             for order in todo {
                 let done = match &order {
                     Order::Stem(dir, stem) => seal(dir, stem),
-                    Order::LeftBehind(dir) => seal_left_behind(dir),
+                    Order::LeftBehind(left) => seal_left_behind(left),
                 };
                 if let Err(error) = done {
-                    tracing::warn!(%error, cause = ?error, "a log could not be packed; it stays as it is, readable");
+                    complain(&error);
                 }
             }
         })?;
         Ok(Self { orders })
     }
 
-    /// Packs what an earlier process left behind in the logs folder `dir`: only while no worker runs.
+    /// Packs what an earlier process left behind in the logs folder `dir`. No worker runs yet; as soon as this returns,
+    /// one may: what is left behind is known by then, so that nobody's file is taken away while it is written.
     pub fn left_behind(&self, dir: &Path) {
-        // The thread ends only after the last handle.
-        let _ = self.orders.send(Order::LeftBehind(dir.to_owned()));
+        match left_behind(dir) {
+            // The thread ends only after the last handle.
+            Ok(left) => drop(self.orders.send(Order::LeftBehind(left))),
+            Err(error) => complain(&error),
+        }
     }
 
     pub(crate) fn stem(&self, dir: &Path, stem: &str) {
@@ -117,26 +130,38 @@ impl Lines {
     }
 }
 
-/// Packs everything of workers in a logs folder; none of them runs. Logs of builds are the server's.
-fn seal_left_behind(logs: &Path) -> Result<(), LogError> {
+fn complain(error: &LogError) {
+    tracing::warn!(%error, cause = ?error, "a log could not be packed; it stays as it is, readable");
+}
+
+/// What is not packed of workers in a logs folder. Logs of builds are the server's.
+pub(crate) fn left_behind(logs: &Path) -> Result<Vec<Left>, LogError> {
     let read = |path: &Path| {
         let path = path.to_owned();
         move |source| LogError::Read { path, source }
     };
     let folders = match fs::read_dir(logs) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         folders => folders.map_err(read(logs))?,
     };
-    for folder in folders.filter_map(Result::ok).map(|folder| folder.path()).filter(|path| path.is_dir()) {
-        for (stem, files) in names::list(&folder).map_err(read(&folder))? {
-            if stem.starts_with("build-") || !files.live && files.parts.is_empty() {
-                continue;
+    let mut left = Vec::new();
+    for dir in folders.filter_map(Result::ok).map(|folder| folder.path()).filter(|path| path.is_dir()) {
+        for (stem, files) in names::list(&dir).map_err(read(&dir))? {
+            if !stem.starts_with("build-") && (files.live || !files.parts.is_empty()) {
+                left.push(Left { dir: dir.clone(), stem, live: files.live });
             }
-            if files.live {
-                retire(&folder, &stem).map_err(read(&folder))?;
-            }
-            seal(&folder, &stem)?;
         }
+    }
+    Ok(left)
+}
+
+/// Packs what was left behind.
+pub(crate) fn seal_left_behind(left: &[Left]) -> Result<(), LogError> {
+    for Left { dir, stem, live } in left {
+        if *live {
+            retire(dir, stem).map_err(|source| LogError::Read { path: dir.clone(), source })?;
+        }
+        seal(dir, stem)?;
     }
     Ok(())
 }

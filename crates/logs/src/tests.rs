@@ -106,6 +106,31 @@ fn a_torn_line_is_skipped_and_closed() {
 }
 
 #[test]
+fn a_line_is_of_the_job_in_which_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path(), origin("w1")).unwrap();
+    let (one, two): (Running, Running) = (JobId::new("one-u1").into(), JobId::new("two-u1").into());
+    let ended = Running { by_name: true, ..one.clone() };
+    let mut write = |at, bytes: &[u8], running: &[Running]| {
+        writer.write(Timestamp(at), Source::Stdout, bytes, running).unwrap();
+        writer.tick(Timestamp(at + 1), running).unwrap();
+    };
+    write(1, b"begun", std::slice::from_ref(&one));
+    write(2, b" and ended, begun", std::slice::from_ref(&ended));
+    write(3, b" still\nwhole\nidle", &[ended.clone(), two.clone()]);
+    write(4, b" line\nbefore", &[]);
+    write(5, b" the job\nleft", std::slice::from_ref(&two));
+    writer.tick(Timestamp(1_000), &[Running { by_name: true, ..two.clone() }]).unwrap();
+    let found = all(dir.path());
+    let of = |message: &str| found.iter().find(|record| record.message == message).unwrap().job.clone();
+    assert_eq!(of("begun and ended, begun still"), Some(one.job));
+    assert_eq!(of("whole"), Some(two.job.clone()));
+    assert_eq!(of("idle line"), Some(two.job.clone()), "it began while that ran");
+    assert_eq!(of("before the job"), Some(two.job.clone()), "nobody ran when it began");
+    assert_eq!(of("left"), Some(two.job), "it waited for an end that did not come");
+}
+
+#[test]
 fn queries_filter_and_merge() {
     let dir = tempfile::tempdir().unwrap();
     let mut one = Writer::open(dir.path(), origin("w1")).unwrap();
@@ -114,7 +139,8 @@ fn queries_filter_and_merge() {
     let mut build = Writer::open(dir.path(), build).unwrap();
     let job = JobId::new("j-u1");
     for n in 0..100i64 {
-        let running = if n == 7 { vec![Running { job: job.clone(), attempt: Some(2) }] } else { Vec::new() };
+        let runs = Running { attempt: Some(2), ..job.clone().into() };
+        let running = if n == 7 { vec![runs] } else { Vec::new() };
         one.write(Timestamp(2 * n), Source::Stdout, format!("A{n}\n").as_bytes(), &running).unwrap();
         two.write(Timestamp(2 * n + 1), Source::Stdout, format!("[error] b{n}\n").as_bytes(), &[]).unwrap();
     }

@@ -52,6 +52,8 @@ impl Origin {
 struct Open {
     bytes: Vec<u8>,
     since: Timestamp,
+    /// The worker's jobs when it began, where that was with earlier bytes.
+    began: Option<Vec<Running>>,
 }
 
 impl Open {
@@ -60,7 +62,15 @@ impl Open {
         let redraws = self.bytes.iter().skip(1).rev().skip(1).any(|byte| *byte == b'\r');
         self.since.plus(if redraws { PROGRESS_MS } else { PARTIAL_MS })
     }
+
+    /// Whose it may be: first who ran when it began, then who runs now.
+    fn holders<'a>(&'a self, running: &'a [Running]) -> Holders<'a> {
+        [self.began.as_deref(), Some(running)]
+    }
 }
+
+/// Whose a line may be, the likelier first.
+type Holders<'a> = [Option<&'a [Running]>; 2];
 
 /// Appends to the log of one worker or build.
 #[derive(Debug)]
@@ -140,7 +150,7 @@ impl Writer {
         let mut rest = chunk;
         while !rest.is_empty() {
             if line.bytes.is_empty() {
-                line.since = now;
+                (line.since, line.began) = (now, None);
             }
             let end = rest.iter().position(|byte| *byte == b'\n');
             line.bytes.extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
@@ -154,14 +164,16 @@ impl Writer {
                 }
                 let cut = boundary(&line.bytes, MAX_LINE);
                 let tail = line.bytes.split_off(cut);
-                self.push(now, source, &line.bytes, true, running);
+                self.push(now, source, &line.bytes, true, line.holders(running));
                 line.bytes = tail;
                 count += 1;
             }
             if end.is_some() {
-                count += self.push_masked(now, source, &mut line.bytes, false, running);
-                line.bytes.clear();
+                count += self.push_masked(now, source, &mut line, false, running);
             }
+        }
+        if !line.bytes.is_empty() && line.began.is_none() {
+            line.began = Some(running.to_vec());
         }
         self.open[slot(source)] = line;
         self.flush()?;
@@ -225,8 +237,8 @@ impl Writer {
         let mut any = false;
         for source in [Source::Stdout, Source::Stderr, Source::Build] {
             if !self.open[slot(source)].bytes.is_empty() && due(&self.open[slot(source)]) {
-                let mut bytes = std::mem::take(&mut self.open[slot(source)].bytes);
-                self.push_masked(now, source, &mut bytes, true, running);
+                let mut line = std::mem::take(&mut self.open[slot(source)]);
+                self.push_masked(now, source, &mut line, true, running);
                 any = true;
             }
         }
@@ -256,34 +268,44 @@ impl Writer {
         }
     }
 
-    /// What there is of a line, masked and in as many records as it takes; answers how many.
+    /// What there is of a line, masked and in as many records as it takes; answers how many. Nothing is left of it.
     fn push_masked(
         &mut self,
         at: Timestamp,
         source: Source,
-        line: &mut Vec<u8>,
+        line: &mut Open,
         partial: bool,
         running: &[Running],
     ) -> usize {
-        self.mask.apply(line);
+        let mut bytes = std::mem::take(&mut line.bytes);
+        self.mask.apply(&mut bytes);
+        let holders = line.holders(running);
         let mut count = 1;
-        while line.len() > MAX_LINE {
-            let tail = line.split_off(boundary(line, MAX_LINE));
-            self.push(at, source, line, true, running);
-            *line = tail;
+        while bytes.len() > MAX_LINE {
+            let tail = bytes.split_off(boundary(&bytes, MAX_LINE));
+            self.push(at, source, &bytes, true, holders);
+            bytes = tail;
             count += 1;
         }
-        self.push(at, source, line, partial, running);
+        self.push(at, source, &bytes, partial, holders);
+        bytes.clear();
+        line.bytes = bytes;
         count
     }
 
-    fn push(&mut self, at: Timestamp, source: Source, bytes: &[u8], partial: bool, running: &[Running]) {
+    fn push(&mut self, at: Timestamp, source: Source, bytes: &[u8], partial: bool, holders: Holders<'_>) {
         let mut record = self.record(at, source, bytes);
-        let found = detect(&record.message, running);
-        record.level = found.level;
-        record.attempt = running.iter().find(|r| Some(&r.job) == found.job.as_ref()).and_then(|r| r.attempt);
-        record.job = found.job;
-        record.inferred = found.inferred;
+        for running in holders.into_iter().flatten() {
+            let found = detect(&record.message, running);
+            record.level = found.level;
+            record.attempt =
+                running.iter().find(|r| Some(&r.job) == found.job.as_ref()).and_then(|r| r.attempt);
+            record.job = found.job;
+            record.inferred = found.inferred;
+            if record.job.is_some() {
+                break;
+            }
+        }
         record.partial = partial;
         self.encode(&record);
         if self.last.len() == LAST {

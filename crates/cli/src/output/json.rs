@@ -1,6 +1,7 @@
 //! JSON for people and pipes, on the text itself: what the server sent is laid out anew but its numbers, key
 //! order and spelling stay as they are (a parsed value would sort keys and round large numbers). Control
-//! characters that JSON lets stand (DEL, C1) are written as escapes, so that no document moves a terminal.
+//! characters that JSON lets stand (DEL, C1), line separators and direction overrides are written as escapes, so that no
+//! document moves a terminal or reads as what it is not.
 
 use std::fmt::Write as _;
 
@@ -118,7 +119,7 @@ fn string_end(rest: &str) -> usize {
 }
 
 fn push_safe(out: &mut String, c: char) {
-    if c.is_control() {
+    if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
         let _ = write!(out, "\\u{:04x}", c as u32);
     } else {
         out.push(c);
@@ -152,6 +153,7 @@ mod tests {
     #[test]
     fn control_characters_become_escapes() {
         assert_eq!(compact("\"a\u{9b}31m\u{7f}\""), "\"a\\u009b31m\\u007f\"");
+        assert_eq!(compact("\"a\u{202e}b\u{2028}\""), "\"a\\u202eb\\u2028\"");
     }
 
     #[test]

@@ -182,8 +182,11 @@ fn is_local(headers: &HeaderMap) -> Result<(), JobError> {
         Some(host) if !is_loopback_host(&host) => return Err(JobError::NotLocal("names another host")),
         Some(_) => {}
     }
-    if text(header::ORIGIN).is_some_and(|origin| !is_loopback_origin(&origin)) {
-        return Err(JobError::NotLocal("comes from a page of another origin"));
+    match text(header::ORIGIN) {
+        // To a browser `localhost` and 127.0.0.1 are two sites; to us they are one machine.
+        Some(origin) if is_loopback_origin(&origin) => return Ok(()),
+        Some(_) => return Err(JobError::NotLocal("comes from a page of another origin")),
+        None => {}
     }
     let site = text(header::HeaderName::from_static("sec-fetch-site"));
     if site.is_some_and(|site| site.eq_ignore_ascii_case("cross-site")) {

@@ -22,7 +22,8 @@ fn line(n: u64) -> String {
 fn print(writer: &mut Writer, numbers: std::ops::Range<u64>) {
     for first in numbers.clone().step_by(500) {
         let text: String = (first..(first + 500).min(numbers.end)).map(line).collect();
-        let job = Running { job: JobId::new(format!("job-{}", first / 10_000)), attempt: Some(3) };
+        let job =
+            Running { job: JobId::new(format!("job-{}", first / 10_000)), attempt: Some(3), by_name: false };
         writer.write(Timestamp(first as i64), Source::Stdout, text.as_bytes(), &[job]).unwrap();
     }
 }
@@ -173,6 +174,27 @@ fn whatever_is_killed_while_it_packs_nothing_is_lost_or_twice() {
     wait_for(|| !part.exists());
     assert_eq!(fs::metadata(&segment).unwrap().len(), size, "nothing is packed twice");
     assert_eq!(printed(dir.path()), expected(0..MANY));
+}
+
+/// The thread may come to it only when the first workers print already.
+#[test]
+fn what_is_left_behind_is_none_of_who_came_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gone = Writer::open(dir.path(), origin("w1")).unwrap();
+    gone.write(Timestamp(1), Source::Stdout, b"of before\n", &[]).unwrap();
+    drop(gone);
+    let left = crate::seal::left_behind(dir.path()).unwrap();
+    let mut writer = Writer::open(dir.path(), origin("w2")).unwrap();
+    writer.write(Timestamp(2), Source::Stdout, b"one\n", &[]).unwrap();
+    crate::seal::seal_left_behind(&left).unwrap();
+    writer.write(Timestamp(3), Source::Stdout, b"two\n", &[]).unwrap();
+    writer.finish().unwrap();
+    let found = Reader::open(dir.path()).query(&Query::new(EndpointId::new("ep"))).unwrap();
+    assert_eq!(
+        found.iter().map(|record| record.message.as_str()).collect::<Vec<_>>(),
+        ["of before", "one", "two"]
+    );
+    assert!(files(dir.path(), ".part").is_empty(), "all is packed");
 }
 
 fn wait_for(done: impl Fn() -> bool) {
