@@ -129,7 +129,7 @@ impl Manage {
             Phase::Done { outcome: Outcome::Cancelled { by }, .. } => {
                 Some(json!({"code": "cancelled", "message": self.inner.engine.cancelled_by(by)}))
             }
-            _ => None,
+            Phase::Done { .. } => None,
         }
     }
 
