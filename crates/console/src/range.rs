@@ -83,12 +83,12 @@ impl Range {
     }
 
     /// Its beginning as a field of a form has it, in UTC.
-    pub(crate) fn from_field(&self) -> String {
+    pub(crate) fn begin_field(&self) -> String {
         field(self.since - self.since.rem_euclid(60_000))
     }
 
     /// Its end.
-    pub(crate) fn to_field(&self) -> String {
+    pub(crate) fn end_field(&self) -> String {
         field(self.until - self.until.rem_euclid(60_000))
     }
 
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(of("range=nonsense").word, "1h");
         let custom = of("from=2023-11-14T10:00&to=2023-11-14T11:30");
         assert_eq!((custom.until - custom.since, custom.is_live()), (5_400_000, false));
-        assert_eq!(custom.from_field(), "2023-11-14T10:00");
+        assert_eq!(custom.begin_field(), "2023-11-14T10:00");
         assert_eq!(of("from=1699999000000").until, NOW);
     }
 

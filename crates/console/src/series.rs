@@ -18,6 +18,7 @@ pub(crate) struct Metrics {
 /// The same series of many.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the name is the API's")]
 pub(crate) struct Each {
     pub(crate) at: Vec<i64>,
     pub(crate) since: i64,

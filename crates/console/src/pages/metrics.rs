@@ -45,7 +45,6 @@ impl Sheet {
     }
 
     /// The address of another range.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
     pub(crate) fn link(&self, word: &&str) -> String {
         let compare = if self.compare == Some(true) { "&compare=1" } else { "" };
         format!("?range={word}{compare}")
