@@ -180,7 +180,7 @@ impl Logs {
             return if ui.json {
                 ui.document(&reply.text)
             } else {
-                reply.parse::<counts::Counts>()?.show(ui)
+                reply.parse::<counts::OverTime>()?.show(ui)
             };
         }
         let printer = Printer::new(subject, self.timestamps, self.jsonl, client, ui).await;

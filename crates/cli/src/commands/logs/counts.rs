@@ -12,7 +12,7 @@ pub const STEPS: usize = 24;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Counts {
+pub struct OverTime {
     at: Vec<i64>,
     counts: Levels,
     counted_since: i64,
@@ -27,7 +27,7 @@ struct Levels {
     error: Vec<u64>,
 }
 
-impl Counts {
+impl OverTime {
     /// Shows them as a table, a row for each step.
     pub fn show(&self, ui: Ui) -> anyhow::Result<()> {
         let levels = [&self.counts.error, &self.counts.warn, &self.counts.info, &self.counts.debug];
