@@ -338,10 +338,10 @@ mod tests {
         }
         assert!(matches!(sent(&[]), Err(UploadError::Empty)));
         assert!(matches!(sent(&[("a", b""), ("a", b"")]), Err(UploadError::Path { .. })));
-        assert!(sent(&[("a", &[0; 2 << 20])]).unwrap_err().to_string().contains("1 MiB together"));
+        assert!(sent(&[("a", &vec![0; 2 << 20])]).unwrap_err().to_string().contains("1 MiB together"));
         assert!(sent(&[("a.zip", b"no zip")]).unwrap_err().to_string().contains("no zip archive"));
         assert!(sent(&[("a.zip", &zipped(&[("../x", b"")]))]).is_err());
-        assert!(sent(&[("a.zip", &zipped(&[("x", &[0; 2 << 20])]))]).is_err());
+        assert!(sent(&[("a.zip", &zipped(&[("x", &vec![0; 2 << 20])]))]).is_err());
         let many: Vec<(String, &[u8])> = (0..30).map(|n| (format!("f{n}"), &b""[..])).collect();
         let many: Vec<(&str, &[u8])> = many.iter().map(|(name, content)| (name.as_str(), *content)).collect();
         assert!(sent(&[("a.zip", &zipped(&many))]).unwrap_err().to_string().contains("more than 20 files"));
