@@ -227,7 +227,7 @@ def test_a_template_is_made_and_changed(browser, make_yard):  # noqa: F811
     [template] = yard.wire.api("/templates")["templates"]
     assert template["env"] == {"MODE": "fast", "DEPTH": "2"} and template["ports"] == ["8888/http"]
     page.go(f"{page.base}/templates?edit={template['id']}")
-    assert page.run("document.querySelector('#edit [name=env]').value") == "DEPTH=2\nMODE=fast\n"
+    assert page.run("document.querySelector('#edit [name=env]').value") == "DEPTH=2\nMODE=fast"
     page.fill("#edit [name=env]", "no value")
     page.click("#edit button.primary")
     page.shows("write NAME=VALUE", ".flash")

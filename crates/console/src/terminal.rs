@@ -181,12 +181,12 @@ impl Screen {
                     }
                     Some(Err(_)) | None => return None,
                 },
-                _ = self.closing.changed() => return self.end("the server ends, or takes over from itself"),
+                _ = self.closing.changed() => return Some(self.end("the server ends, or takes over from itself")),
                 _ = self.look.tick() => {
                     let may = |visit: &Visit| visit.may_with(Access::Deploy, &self.endpoint);
                     match self.visit.again().filter(may) {
                         Some(visit) => self.visit = visit,
-                        None => return self.end("you are not signed in any more, or may not do this any more"),
+                        None => return Some(self.end("you are not signed in any more, or may not do this any more")),
                     }
                     // Nothing, which is sent all the same: a page that has gone is noticed.
                     return Some(Frame::Out(Bytes::new()).encode());
@@ -204,9 +204,9 @@ impl Screen {
         Some(all.freeze())
     }
 
-    fn end(&mut self, why: &str) -> Option<Bytes> {
+    fn end(&mut self, why: &str) -> Bytes {
         self.over = true;
-        Some(Frame::Ended(Ended { code: None, why: Some(why.to_owned()) }).encode())
+        Frame::Ended(Ended { code: None, why: Some(why.to_owned()) }).encode()
     }
 }
 

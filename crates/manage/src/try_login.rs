@@ -91,8 +91,8 @@ async fn ask(login: &Login) -> Result<Tried, String> {
         200 => return Ok(Tried::Unknown(format!("{} asks nobody for a password", login.server))),
         other => return Ok(Tried::Unknown(format!("{} answers with status {other}", login.server))),
     }
-    let ways = open.headers.get_all(header::WWW_AUTHENTICATE).iter();
-    let way = ways.filter_map(|way| challenge(way.to_str().ok()?)).next();
+    let mut ways = open.headers.get_all(header::WWW_AUTHENTICATE).iter();
+    let way = ways.find_map(|way| challenge(way.to_str().ok()?));
     let address = match way {
         Some(Challenge::Basic) => base,
         Some(Challenge::Bearer { realm, service }) => {

@@ -19,7 +19,8 @@ struct Report {
 
 #[derive(Deserialize)]
 struct Check {
-    check: String,
+    #[serde(rename = "check")]
+    name: String,
     verdict: String,
     found: String,
     meaning: Option<String>,

@@ -47,7 +47,6 @@ impl Key {
 
 #[derive(Template)]
 #[template(path = "ssh-keys.html")]
-#[expect(clippy::struct_field_names, reason = "the list has the name of its page")]
 pub(crate) struct SshKeys {
     frame: Frame,
     keys: Vec<Key>,

@@ -29,7 +29,8 @@ pub(crate) struct Template {
 impl Template {
     /// Its variables as people write them.
     fn variables(&self) -> String {
-        self.env.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+        let lines: Vec<String> = self.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        lines.join("\n")
     }
 
     fn is_of(&self, category: &str) -> bool {

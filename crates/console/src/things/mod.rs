@@ -31,6 +31,7 @@ fn wrong(detail: impl Into<String>) -> Trouble {
     Trouble::new(StatusCode::BAD_REQUEST, "Not sent", detail)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "each form ends with it")]
 fn go(to: &str, told: impl Into<String>) -> Result<After, Trouble> {
     Ok(After::Go(to.to_owned(), told.into()))
 }
