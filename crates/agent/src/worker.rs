@@ -169,7 +169,9 @@ impl Worker {
     /// Jobs are on their way to it.
     pub fn expect(&self, jobs: &[Running]) {
         let mut life = locked(&self.life);
-        jobs.iter().for_each(|job| life.name(job.clone()));
+        for job in jobs {
+            life.name(job.clone());
+        }
     }
 
     /// Jobs were handed to it.

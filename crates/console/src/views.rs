@@ -230,9 +230,9 @@ fn lines(lines: &[String]) -> String {
     tame(&lines.join("\n"))
 }
 
-/// Text without what a terminal would obey.
+/// What a worker printed, as `runyard logs` shows it: without colours, with a progress bar in its last state.
 fn tame(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    runyard_logs::plain(text)
 }
 
 #[derive(Debug, Clone, Deserialize)]

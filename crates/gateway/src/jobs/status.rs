@@ -218,8 +218,8 @@ fn extras(gateway: &Gateway, splice: &mut Splice, job: &Job) {
                 let eta_ms = eta(gateway, job, &reason, place.position, place.usual_ms);
                 splice.field("queue", &Queue { position: place.position, eta_ms });
             }
-            if let WaitReason::Starting { phase, for_ms, usual_ms, .. } = &reason {
-                let start = Start { phase, for_ms: *for_ms, usual_ms: *usual_ms };
+            if let WaitReason::Starting { phase, for_ms, usual, .. } = &reason {
+                let start = Start { phase, for_ms: *for_ms, usual_ms: usual.map(|usual| usual.ms) };
                 splice.field("phase", "starting").field("start", &start);
             } else {
                 splice.field("phase", "queued");
