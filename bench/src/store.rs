@@ -63,6 +63,7 @@ fn submit(endpoint: &EndpointId, now: Timestamp) -> Command {
         attempt: 0,
         losses: 0,
         lost_by: Vec::new(),
+        attempts: Vec::new(),
         phase: Phase::Waiting { since: now },
     };
     let input = Payload::inline(&br#"{"text":"a short input of 38 bytes"}"#[..]);

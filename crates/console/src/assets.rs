@@ -63,7 +63,6 @@ pub(crate) struct Assets {
 
 const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
-const STYLE: &str = "text/css; charset=utf-8";
 
 /// One file with its extension: htmx begins as soon as it is there, and an extension that came later would find every page
 /// read already. Pages load it last, for what listens to it is to be there before it.

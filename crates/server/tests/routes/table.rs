@@ -48,7 +48,7 @@ pub const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-pub const MANAGE: [(&str, &str, Opens); 88] = [
+pub const MANAGE: [(&str, &str, Opens); 90] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
