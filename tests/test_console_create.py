@@ -440,10 +440,10 @@ def test_the_pages_can_be_read_at_every_size_in_both_themes(made, page):
             for dark in (False, True):
                 page.size(width, height, dark)
                 page.go(page.base + path)
+                # The window itself grows with what is too wide.
                 wide = page.run(
-                    "[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth &&"
-                    " !e.closest('.tabs,pre,.log'))"
-                    ".slice(-3).map(e => e.outerHTML.slice(0, 120))"
+                    f"[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > {width} &&"
+                    " !e.closest('.tabs,pre,.log')).slice(-3).map(e => e.outerHTML.slice(0, 120))"
                 )
                 assert page.run("document.documentElement.scrollWidth") <= width, f"{path} is wider than {width}: {wide}"
                 page.picture(pictures / f"create-{name}-{width}-{'dark' if dark else 'light'}.png")
