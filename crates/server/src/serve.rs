@@ -154,15 +154,12 @@ pub(crate) fn routes(
     let watched = middleware::from_fn_with_state(gateway.clone(), edge::watch_body);
     let jobs = runyard_gateway::job_routes(gateway.clone());
     let calls = manage.routes().merge(manage.rest_routes()).layer(watched.clone());
+    let inside_calls = jobs.clone().merge(calls.clone()).merge(manage.doors()).merge(manage.sessions());
+    let inside_calls = inside_calls.merge(manage.recorded(operator.routes()));
     let console = Console::new(runyard_console::Options {
         engine: engine.clone(),
         runtime: fleet.runtime().clone(),
-        api: jobs
-            .clone()
-            .merge(calls.clone())
-            .merge(manage.doors())
-            .merge(manage.sessions())
-            .merge(manage.recorded(operator.routes())),
+        api: inside_calls,
         url: face.url.to_owned(),
         open: face.open,
     });
