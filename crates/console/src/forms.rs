@@ -287,13 +287,13 @@ async fn variable(visit: &Visit, ep: &str, form: &Form) -> Result<After, Trouble
 }
 
 async fn job(visit: &Visit, id: &str, form: &Form) -> Result<After, Trouble> {
-    let verb = match what(form) {
-        "cancel" => "cancel",
-        "retry" => "retry",
+    let (verb, told) = match what(form) {
+        "cancel" => ("cancel", "Cancelled."),
+        "retry" => ("retry", "It is in the queue again."),
+        "redeliver" => ("webhooks/redeliver", "Its webhook is told once more."),
         _ => return Err(unknown()),
     };
     visit.send(Method::POST, &format!("/api/v1/jobs/{}/{verb}", encoded(id)), &json!({})).await?;
-    let told = if verb == "cancel" { "Cancelled." } else { "It is in the queue again." };
     Ok(After::Go(format!("/jobs/{}", encoded(id)), told.into()))
 }
 

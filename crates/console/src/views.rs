@@ -99,6 +99,8 @@ impl Endpoint {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Job {
     pub(crate) id: String,
+    #[serde(rename = "endpoint")]
+    pub(crate) endpoint_id: String,
     pub(crate) endpoint_name: Option<String>,
     pub(crate) status: String,
     pub(crate) submitted_at: i64,
@@ -141,6 +143,11 @@ pub(crate) struct Webhook {
 impl Webhook {
     pub(crate) fn tries(&self) -> u64 {
         self.tried
+    }
+
+    /// Whether its deliveries are over.
+    pub(crate) fn may_repeat(&self) -> bool {
+        self.state != "pending"
     }
 }
 

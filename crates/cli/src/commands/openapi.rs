@@ -1,6 +1,7 @@
 //! `runyard openapi`: the document of the management API, and which of its operations is which command.
 
 mod capabilities;
+mod pages;
 
 use clap::Args;
 use runyard_manage::openapi::document;

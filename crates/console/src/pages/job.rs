@@ -1,6 +1,7 @@
 //! A job: how it stands and why, its life on one axis, what went in and came out, and what was printed meanwhile.
 
 use askama::Template;
+use runyard_domain::Access;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -61,6 +62,8 @@ pub(crate) struct Sheet {
     pub(crate) cut: bool,
     pub(crate) records: Vec<Record>,
     pub(crate) now: i64,
+    /// Whether the visitor may cancel it, and send more like it.
+    pub(crate) may_run: bool,
 }
 
 impl Sheet {
@@ -91,6 +94,7 @@ impl Sheet {
         };
         let parts = if has_output { String::new() } else { parts(visit, &job).await? };
         let (phases, from, to) = phases(&timeline);
+        let may_run = visit.may_with(Access::Run, &job.endpoint_id);
         Ok(Self {
             input: json::pretty(payloads.input.get()).0,
             raw_input: payloads.input.get().chars().take(MOST_INPUT).collect(),
@@ -107,6 +111,7 @@ impl Sheet {
             cut,
             records,
             now,
+            may_run,
         })
     }
 

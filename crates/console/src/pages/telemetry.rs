@@ -199,7 +199,7 @@ mod tests {
 
     fn job(status: &str, started: Option<i64>, ended: Option<i64>) -> Job {
         let value = json!({
-            "id": "j", "status": status, "submittedAt": 0, "startedAt": started, "endedAt": ended, "attempt": 1,
+            "id": "j", "endpoint": "e", "status": status, "submittedAt": 0, "startedAt": started, "endedAt": ended, "attempt": 1,
             "retries": 0, "worker": "w",
         });
         serde_json::from_value(value).expect("a job")

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::pages::PAGES;
+
 /// Commands that call nothing of the management API, and what they do instead.
 const OTHERS: [(&str, &str); 28] = [
     ("run", "`POST /v2/{endpoint}/run`, `/runsync`, `GET /stream/{id}`"),
@@ -45,7 +47,7 @@ const HEAD: &str = "\
 # What can be done, by which door
 
 Made by `cargo xtask capabilities` of the OpenAPI document (`runyard openapi`) and the commands of the binary; a test
-holds that it is current, and that each operation names a command that there is, or why there is none.
+holds that it is current, and that each operation names a command and a page that there are, or why there is none.
 ";
 
 /// The page.
@@ -86,7 +88,12 @@ fn row(call: &str, operation: &Value) -> String {
         (None, Some(why)) => format!("– {why}"),
         (None, None) => String::new(),
     };
-    let console = operation["x-console"].as_str().map_or("not yet".to_owned(), |page| format!("`{page}`"));
+    let id = operation["operationId"].as_str().unwrap_or_default();
+    let console = match PAGES.iter().find(|(named, _)| *named == id) {
+        Some((_, page)) if page.starts_with('/') => format!("`{page}`"),
+        Some((_, words)) => (*words).to_owned(),
+        None => String::new(),
+    };
     let summary = operation["summary"].as_str().unwrap_or_default();
     format!("| {summary} | `{method} {path}` | {door} | {console} |")
 }
@@ -114,6 +121,27 @@ mod tests {
         let there = include_str!("../../../../../docs/capabilities.md");
         let made = page(&document(None));
         assert!(there == made, "`cargo xtask capabilities` writes it anew");
+    }
+
+    /// Whether the console has it, with `{…}` for any part.
+    fn is_page(address: &str) -> bool {
+        let parts: Vec<&str> = address.split('/').collect();
+        runyard_console::paths().iter().any(|path| {
+            let of: Vec<&str> = path.split('/').collect();
+            let fits = |(theirs, ours): (&&str, &&str)| theirs.starts_with('{') || theirs == ours;
+            of.len() == parts.len() && of.iter().zip(&parts).all(fits)
+        })
+    }
+
+    #[test]
+    fn every_operation_has_a_page_or_a_reason() {
+        let ids: BTreeSet<&str> = operations().iter().map(|(_, operation)| operation.id).collect();
+        let rows: BTreeSet<&str> = PAGES.iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids.symmetric_difference(&rows).collect::<Vec<_>>(), Vec::<&&str>::new());
+        for (id, page) in PAGES {
+            assert!(!page.starts_with('/') || is_page(page), "{id}: the console has no {page}");
+        }
+        assert!(!is_page("/e/a/b/c/d"));
     }
 
     #[test]
