@@ -15,6 +15,12 @@
     if (time.textContent !== text) time.textContent = text;
   });
 
+  // Of tabs that are wider than the window, the open one is in sight.
+  all(".tabs [aria-current]").forEach((tab) => {
+    const bar = tab.closest(".tabs");
+    bar.scrollLeft = tab.offsetLeft - bar.offsetLeft - (bar.clientWidth - tab.offsetWidth) / 2;
+  });
+
   // Buttons that copy are there where scripts are.
   const copies = () => all("[data-copy][hidden]").forEach((button) => { button.hidden = false; });
   const copy = async (button) => {
