@@ -99,6 +99,8 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Overview, Troub
     };
     // Who came is told on the page of all activity.
     records.retain(|record| !record.is_sign_in());
+    // The steps of one change are told there, too.
+    records.dedup_by(|older, newer| older.is_step_of(newer));
     records.truncate(8);
     let sum = |of: fn(&Endpoint) -> u32| endpoints.iter().map(of).sum::<u32>();
     Ok(Overview {

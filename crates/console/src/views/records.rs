@@ -240,6 +240,13 @@ impl Audit {
         matches!(self.action.as_str(), "member.sign-in" | "member.sign-out")
     }
 
+    /// Whether both were the same, done by the same to the same.
+    pub(crate) fn is_step_of(&self, other: &Self) -> bool {
+        let of =
+            |it: &Self| (it.action.clone(), it.who.clone(), it.endpoint_name.clone(), it.subject.clone());
+        of(self) == of(other)
+    }
+
     pub(crate) fn actor(&self) -> &str {
         self.who_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&self.who)
     }
