@@ -107,6 +107,7 @@ def test_every_operation_keeps_to_the_document(yard, environment, tmp_path):
             "without": ["/api/v1/events"],
             "there": {
                 "/api/v1/endpoints/": {"ep": ["seed"]},
+                "/api/v1/endpoints/{ep}/examples": {"name": ["kept", "gone"]},
                 "/api/v1/bundles/": {"sha": [sha]},
                 "/api/v1/jobs/": {"id": [job]},
                 "/api/v1/workers/": {"worker": [worker]},
@@ -116,6 +117,7 @@ def test_every_operation_keeps_to_the_document(yard, environment, tmp_path):
                 "/api/v1/registries/": {"name": ["gh"]},
                 "/api/v1/templates/": {"id": [template["id"]]},
                 "/api/v1/volumes/": {"id": [volume["id"]]},
+                "/api/v1/catalog/entries/": {"entry": ["hello"]},
                 "/api/v1/catalog/gpus/": {"id": ["NVIDIA L4"]},
                 "/api/v1/catalog/cpus/": {"id": ["cpu3c"]},
                 "/api/v1/catalog/datacenters/": {"id": ["LOCAL-1"]},
@@ -147,6 +149,11 @@ def test_every_operation_keeps_to_the_document(yard, environment, tmp_path):
                     {"body": {"name": "gh", "server": "ghcr.io", "username": "me", "password": "p"}},
                     {"body": {"name": "other", "server": "ghcr.io", "username": "me", "password": "p"}},
                 ],
+                "PUT /api/v1/endpoints/{ep}/examples/{name}": [
+                    {"body": {"input": {"n": 1}}}, {"path": {"name": "gone"}, "body": {"input": {"n": 2}}},
+                ],
+                "DELETE /api/v1/endpoints/{ep}/examples/{name}": [{"path": {"name": "gone"}}],
+                "POST /api/v1/catalog/entries/{entry}/deploy": [{"body": {"name": "quick", "tests": False}}],
                 "PATCH /api/v1/templates/{id}": [{"body": {"category": "CPU", "env": {"A": "b"}}}],
                 "POST /api/v1/templates": [{"body": {"name": "more", "image": "me/echo:1"}}],
                 "POST /api/v1/volumes": [{"body": {"name": "more", "size": 10, "dataCenter": "LOCAL-1"}}],
@@ -156,6 +163,7 @@ def test_every_operation_keeps_to_the_document(yard, environment, tmp_path):
             # Bodies that are no JSON, and what reaches out.
             "by_hand": [
                 "POST /api/v1/workers/{worker}/exec", "POST /api/v1/endpoints/{ep}/git", "PUT /api/v1/bundles/{sha}",
+                "POST /api/v1/catalog/entries/{entry}/deploy",
             ],
         }
         interpreter = environment("schemathesis", SCHEMATHESIS)

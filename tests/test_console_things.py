@@ -404,7 +404,7 @@ def test_no_other_page_opens_or_feeds_a_terminal(house):  # noqa: F811
 def test_a_key_that_may_only_read_is_offered_nothing_else(browser, house, worker):  # noqa: F811
     page = signed_in(browser, house, key_of(house, "read"))  # noqa: F811
     entries = page.run("[...document.querySelectorAll('.side li a')].map(a => a.innerText)")
-    assert entries == ["Overview", "Endpoints", "Jobs", "Templates", "Volumes", "Secrets", "SSH keys", "Usage"], entries
+    assert entries == ["Overview", "Endpoints", "Jobs", "Catalogue", "Git", "Templates", "Volumes", "Secrets", "SSH keys", "Usage"], entries
     for path in ("/templates", "/volumes", "/secrets", "/ssh-keys", "/e/shell/workers"):
         page.go(page.base + path)
         assert page.run("[...document.querySelectorAll('main form[method=post]')].length") == 0, path
