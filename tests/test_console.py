@@ -71,6 +71,7 @@ def page(browser, house):
     page.fill("input[name=key]", house.key())
     page.click("button.primary")
     page.shows("Overview", "h1")
+    page.settled()
     yield page
     page.close()
 

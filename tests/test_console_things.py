@@ -47,6 +47,8 @@ def signed_in(browser, house, key, scripts=True):  # noqa: F811
     page.fill("input[name=key]", key)
     page.click("button.primary")
     page.shows("Overview", "h1")
+    if scripts:
+        page.settled()
     return page
 
 
