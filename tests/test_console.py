@@ -11,7 +11,7 @@ import pytest
 
 from support import browser as chromium
 from support import handlers
-from support.axe import source
+from support.console import can_be_read, is_clean, signed_in
 from support.yard import REPOSITORY
 
 HANDLER = '''
@@ -41,8 +41,6 @@ def handler(job):
 runpod.serverless.start({"handler": handler})
 '''
 
-SIZES = [(1440, 900), (1024, 768), (390, 844)]
-
 
 @pytest.fixture(scope="module")
 def browser():
@@ -63,23 +61,9 @@ def house(shared_yard, tmp_path_factory):
 
 @pytest.fixture
 def page(browser, house):
-    page = browser.page()
-    page.size(1440)
-    page.base = f"http://127.0.0.1:{house.port}"
-    page.go(page.base + "/")
-    page.shows("Sign in", "h1")
-    page.fill("input[name=key]", house.key())
-    page.click("button.primary")
-    page.shows("Overview", "h1")
-    page.settled()
+    page = signed_in(browser, house)
     yield page
     page.close()
-
-
-def is_clean(page):
-    """Nothing was thrown, nothing refused, nothing asked of anybody else."""
-    assert page.complaints() == []
-    assert {address.split("/")[2] for address in page.asked() if address.startswith("http")} == {page.base.split("/")[2]}
 
 
 def test_a_request_is_sent_and_its_result_job_and_logs_are_seen(page, house):
@@ -149,30 +133,14 @@ def test_it_reads_and_sends_without_scripts(browser, house):
 
 def test_every_page_can_be_read_at_every_size_in_both_themes(page, house):
     pictures = REPOSITORY / "target/console"
-    pictures.mkdir(parents=True, exist_ok=True)
     job = house.wire.do("pictures", {"prompt": "look"})["id"]
-    axe = source()
     for path in [
         "/", "/endpoints", "/e/pictures", f"/e/pictures/requests?job={job}", "/e/pictures/workers", "/e/pictures/logs",
         "/e/pictures/releases", "/e/pictures/settings", "/jobs", f"/jobs/{job}", "/keys", "/secrets", "/activity",
     ]:
         name = re.sub(r"\W+", "-", path.split("?")[0]).strip("-") or "overview"
         name = name if job not in path or "requests" in path else "job"
-        for width, height in SIZES:
-            for dark in (False, True):
-                page.size(width, height, dark)
-                page.go(page.base + path)
-                assert page.run("document.documentElement.scrollWidth") <= width, f"{path} is wider than {width}"
-                page.picture(pictures / f"{name}-{width}-{'dark' if dark else 'light'}.png")
-                if width == 1024:
-                    continue
-                # In the page's own world: its policy forbids scripts of others, the debugger's are none of its.
-                page.run(axe)
-                found = page.run(
-                    "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v =>"
-                    " v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html).join(' | ')))"
-                )
-                assert found == [], f"{path} at {width}, {'dark' if dark else 'light'}: {found}"
+        can_be_read(page, path, pictures, name)
     is_clean(page)
 
 

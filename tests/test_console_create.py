@@ -15,12 +15,11 @@ import pytest
 
 from support import browser as chromium
 from support import handlers
-from support.axe import source
+from support.console import can_be_read, is_clean
 from support.forge import Forge
 from support.wire import until
 from support.yard import REPOSITORY, Yard
 
-from test_console import SIZES, is_clean
 
 CODE = '''
 import os
@@ -427,32 +426,12 @@ def test_a_form_of_another_page_makes_nothing(made, page):
 
 def test_the_pages_can_be_read_at_every_size_in_both_themes(made, page):
     pictures = REPOSITORY / "target/console"
-    pictures.mkdir(parents=True, exist_ok=True)
     job = made.wire.do("clicks", {"name": "look"})["id"]
-    axe = source()
     for name, path in {
         "new-folder": "/endpoints/new", "new-image": "/endpoints/new?from=image", "new-git": "/endpoints/new?from=git",
         "catalogue": "/catalogue", "entry": "/catalogue/llm", "entry-own": "/catalogue/team-model", "git": "/git",
         "release": "/e/clicks/releases/1", "releases": "/e/clicks/releases", "settings": "/e/clicks/settings",
         "requests": f"/e/clicks/requests?job={job}",
     }.items():
-        for width, height in SIZES:
-            for dark in (False, True):
-                page.size(width, height, dark)
-                page.go(page.base + path)
-                # The window itself grows with what is too wide.
-                wide = page.run(
-                    f"[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > {width} &&"
-                    " !e.closest('.tabs,pre,.log')).slice(-3).map(e => e.outerHTML.slice(0, 120))"
-                )
-                assert page.run("document.documentElement.scrollWidth") <= width, f"{path} is wider than {width}: {wide}"
-                page.picture(pictures / f"create-{name}-{width}-{'dark' if dark else 'light'}.png")
-                if width == 1024:
-                    continue
-                page.run(axe)
-                found = page.run(
-                    "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v =>"
-                    " v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html).join(' | ')))"
-                )
-                assert found == [], f"{path} at {width}, {'dark' if dark else 'light'}: {found}"
+        can_be_read(page, path, pictures, f"create-{name}")
     is_clean(page)

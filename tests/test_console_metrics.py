@@ -45,7 +45,7 @@ def browser():
 def house(make_yard, tmp_path):
     """A yard with a fake GPU and an endpoint that uses it, which did some work."""
     yard = make_yard(gpus=1).start()
-    yard.deploy(handlers.write(tmp_path / "work", HANDLER), "work", "--max", "1", "--gpus", "1", "--idle", "10m")
+    yard.deploy(handlers.write(tmp_path / "draws", HANDLER), "draws", "--max", "1", "--gpus", "1", "--idle", "10m")
     return yard
 
 
@@ -74,11 +74,11 @@ def sum_of(rows, name):
 
 def test_counts_equal_the_list_of_jobs_that_they_lead_to(page, house):
     for given in [{}, {"n": 1}, {"n": 2}, {"fail": True}, {"n": 3}, {"fail": True}]:
-        house.wire.do("work", given)
-    first = house.wire.run("work", {"sleep": 60})
-    until(lambda: house.wire.status("work", first)["status"] == "IN_PROGRESS", 20)
-    house.cli("cancel", house.wire.run("work", {}))
-    page.go(page.base + "/e/work/metrics?range=15m&compare=1")
+        house.wire.do("draws", given)
+    first = house.wire.run("draws", {"sleep": 60})
+    until(lambda: house.wire.status("draws", first)["status"] == "IN_PROGRESS", 20)
+    house.cli("cancel", house.wire.run("draws", {}))
+    page.go(page.base + "/e/draws/metrics?range=15m&compare=1")
     page.shows("8 jobs were submitted", "#chart-requests .sum")
     rows = table(page, "#chart-requests")
     links = page.run("[...document.querySelectorAll('#chart-requests .sum a')].map(a => [a.textContent, a.getAttribute('href')])")
@@ -91,7 +91,7 @@ def test_counts_equal_the_list_of_jobs_that_they_lead_to(page, house):
     # The page behind the link shows them, and so does the file.
     page.go(page.base + links[2][1])
     assert page.run("document.querySelectorAll('table.jobs tbody tr').length") == 2
-    page.go(page.base + "/e/work/metrics?range=15m")
+    page.go(page.base + "/e/draws/metrics?range=15m")
     href = page.run("document.querySelector('#chart-requests a[download]').href")
     text = page.run(f"fetch({href!r}).then(answer => answer.text())")
     assert sum(int(row["submitted"]) for row in csv.DictReader(io.StringIO(text))) == 8
@@ -100,10 +100,10 @@ def test_counts_equal_the_list_of_jobs_that_they_lead_to(page, house):
 
 
 def test_a_gpus_series_rises_with_the_request_on_the_same_axis(page, house):
-    job = house.wire.run("work", {"sleep": 60})
+    job = house.wire.run("draws", {"sleep": 60})
 
     def busy():
-        page.go(page.base + "/e/work/telemetry?range=15m")
+        page.go(page.base + "/e/draws/telemetry?range=15m")
         if not page.run("!!document.querySelector('#chart-gpu-use')"):
             return False
         values = [row["GPU 0 (share)"] for row in table(page, "#chart-gpu-use")]
@@ -119,17 +119,17 @@ def test_a_gpus_series_rises_with_the_request_on_the_same_axis(page, house):
     page.shows("1 job ran", "#chart-jobs .sum")
     drawn = page.run("[...document.querySelectorAll('ry-chart canvas')].length")
     assert drawn == page.run("document.querySelectorAll('ry-chart').length") > 3
-    page.go(page.base + "/e/work/workers")
+    page.go(page.base + "/e/draws/workers")
     page.shows("%", "#live td[data-l='GPU']")
     house.cli("cancel", job)
     is_clean(page)
 
 
 def test_a_page_that_goes_on_is_fed_and_not_made_again(page, house):
-    page.go(page.base + "/e/work/metrics?range=15m")
+    page.go(page.base + "/e/draws/metrics?range=15m")
     page.shows("0 jobs were submitted", "#chart-requests .sum")
     page.run("document.querySelector('#chart-requests canvas').dataset.same = 'yes'")
-    house.wire.do("work", {})
+    house.wire.do("draws", {})
     page.shows("1 job was submitted", "#chart-requests .sum")
     assert sum_of(table(page, "#chart-requests"), "submitted") == 1
     assert page.run("document.querySelector('#chart-requests canvas').dataset.same") == "yes"
@@ -139,41 +139,41 @@ def test_a_page_that_goes_on_is_fed_and_not_made_again(page, house):
 
 
 def test_it_reads_without_scripts_and_by_machines(browser, page, house):
-    house.wire.do("work", {})
+    house.wire.do("draws", {})
     plain = signed_in(browser, house, scripts=False)
-    plain.go(plain.base + "/e/work/metrics")
+    plain.go(plain.base + "/e/draws/metrics")
     assert "1 job was submitted" in plain.text("#chart-requests .sum")
     assert sum_of(table(plain, "#chart-requests"), "completed") == 1
-    plain.go(plain.base + "/e/work/metrics?from=2001-01-01T00:00&to=2001-01-01T01:00")
+    plain.go(plain.base + "/e/draws/metrics?from=2001-01-01T00:00&to=2001-01-01T01:00")
     assert "30 days" in plain.text("main"), "what is too old is refused in words"
     plain.close()
     pictures = REPOSITORY / "target/console"
     pictures.mkdir(parents=True, exist_ok=True)
     for tab in ("metrics?compare=1", "telemetry", "workers"):
-        can_be_read(page, f"/e/work/{tab}", pictures, re.sub(r"\W.*", "", tab))
+        can_be_read(page, f"/e/draws/{tab}", pictures, re.sub(r"\W.*", "", tab))
     is_clean(page)
 
 
 def test_figures_of_the_first_pages_are_those_of_the_series(page, house):
     for given in [{}, {}, {"fail": True}]:
-        house.wire.do("work", given)
+        house.wire.do("draws", given)
     page.go(page.base + "/")
     tiles = page.run("Object.fromEntries([...document.querySelectorAll('.tiles > div')].map(d => [d.querySelector('dt').textContent, d.querySelector('dd').textContent]))")
     assert (tiles["Jobs"], tiles["Failed"]) == ("3", "1")
-    page.go(page.base + "/e/work")
+    page.go(page.base + "/e/draws")
     page.shows("1 of 3 that ended", ".tiles")
     page.go(page.base + "/endpoints")
     assert page.run("document.querySelector('td.spark svg').getAttribute('aria-label')") == "3 jobs, last 24 h"
     since = int(time.time() * 1000) - 60_000
     each = house.cli("metrics", "--each", "endpoint", "--series", "jobs_submitted", "--json").json["each"]
-    assert [(one["endpointName"], one["series"][0]["whole"]["count"]) for one in each] == [("work", 3)]
-    jobs = house.cli("jobs", "work", "--since", "1h", "--until", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since / 1000)), "--json").json
+    assert [(one["endpointName"], one["series"][0]["whole"]["count"]) for one in each] == [("draws", 3)]
+    jobs = house.cli("jobs", "draws", "--since", "1h", "--until", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since / 1000)), "--json").json
     assert all(job["submittedAt"] < since for job in jobs["jobs"])
     is_clean(page)
 
 
 def test_the_first_page_is_small_with_all_that_it_loads(browser, page, house):
-    house.wire.do("work", {})
+    house.wire.do("draws", {})
     page.call("Network.setCacheDisabled", cacheDisabled=True)
     for path in ("/", "/endpoints", "/jobs"):
         browser.heard[page.session] = []

@@ -7,10 +7,10 @@ Pictures of the pages lie in `target/console` afterwards.
 import pytest
 
 from support import handlers
-from support.axe import source
+from support.console import can_be_read, is_clean
 from support.wire import until
 from support.yard import REPOSITORY, Yard, free_port
-from test_console import SIZES, browser, is_clean, page  # noqa: F401
+from test_console import browser, page  # noqa: F401
 
 HANDLER = """
 import os, time
@@ -73,22 +73,7 @@ def test_a_failed_job_and_the_failures_of_its_endpoint_can_be_read(page, house):
     page.shows("since release 1", "#live")
 
     pictures = REPOSITORY / "target/console"
-    pictures.mkdir(parents=True, exist_ok=True)
-    axe = source()
     for name, path in [("why-lost", f"/jobs/{lost}"), ("why-runs", f"/jobs/{runs}"), ("why-waits", f"/jobs/{waits}"), ("failures", "/e/fails")]:
-        for width, height in SIZES:
-            for dark in (False, True):
-                page.size(width, height, dark)
-                page.go(page.base + path)
-                assert page.run("document.documentElement.scrollWidth") <= width, f"{path} is wider than {width}"
-                page.picture(pictures / f"{name}-{width}-{'dark' if dark else 'light'}.png")
-                if width == 1024:
-                    continue
-                page.run(axe)
-                found = page.run(
-                    "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v =>"
-                    " v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html).join(' | ')))"
-                )
-                assert found == [], f"{path} at {width}, {'dark' if dark else 'light'}: {found}"
+        can_be_read(page, path, pictures, name)
     is_clean(page)
     house.cli("cancel", runs, waits)

@@ -8,10 +8,10 @@ import json
 import re
 
 import pytest
-from test_console import REPOSITORY, SIZES, browser, house, is_clean, page  # noqa: F401
+from test_console import REPOSITORY, browser, house, page  # noqa: F401
 
 from support import handlers
-from support.axe import source
+from support.console import can_be_read, finds_nothing, is_clean, signed_in
 from support.wire import Wire, until
 
 IDLE = """
@@ -35,21 +35,6 @@ def worker(house, tmp_path_factory):  # noqa: F811
 
 def key_of(house, access, **more):  # noqa: F811
     return house.wire.api("/keys", "POST", {"name": f"{access} alone", "access": access, **more})["key"]
-
-
-def signed_in(browser, house, key, scripts=True):  # noqa: F811
-    page = browser.page()  # noqa: F811
-    page.size(1440)
-    if not scripts:
-        page.without_scripts()
-    page.base = f"http://127.0.0.1:{house.port}"
-    page.go(page.base + "/sign-in")
-    page.fill("input[name=key]", key)
-    page.click("button.primary")
-    page.shows("Overview", "h1")
-    if scripts:
-        page.settled()
-    return page
 
 
 def made(wire, path, body):
@@ -141,7 +126,7 @@ def test_a_phone_has_a_sheet(page):  # noqa: F811
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "none"])
 def test_things_are_made_changed_and_removed(browser, house, scripts):  # noqa: F811
-    page = signed_in(browser, house, house.key(), scripts)  # noqa: F811
+    page = signed_in(browser, house, scripts)  # noqa: F811
     page.run("window.confirm = () => true") if scripts else None
     wire = house.wire
 
@@ -219,7 +204,7 @@ def test_a_template_is_made_and_changed(browser, make_yard):  # noqa: F811
     handlers.write(folder, IDLE)
     (yard.data / "server.toml").write_text(f'[images."me/word:1"]\npath = "{folder}"\n')
     yard.start()
-    page = signed_in(browser, yard, yard.key())  # noqa: F811
+    page = signed_in(browser, yard)  # noqa: F811
     page.go(page.base + "/templates")
     page.shows("No templates yet", ".empty")
     for name, value in {"name": "word", "image": "me/word:1", "env": "MODE=fast\nDEPTH=2", "ports": "8888/http"}.items():
@@ -404,7 +389,7 @@ def test_no_other_page_opens_or_feeds_a_terminal(house):  # noqa: F811
 
 
 def test_a_key_that_may_only_read_is_offered_nothing_else(browser, house, worker):  # noqa: F811
-    page = signed_in(browser, house, key_of(house, "read"))  # noqa: F811
+    page = signed_in(browser, house, key=key_of(house, "read"))  # noqa: F811
     entries = page.run("[...document.querySelectorAll('.side li a')].map(a => a.innerText)")
     assert entries == ["Overview", "Endpoints", "Jobs", "Catalogue", "Git", "Templates", "Volumes", "Secrets", "SSH keys", "Usage"], entries
     for path in ("/templates", "/volumes", "/secrets", "/ssh-keys", "/e/shell/workers"):
@@ -421,7 +406,7 @@ def test_a_key_that_may_only_read_is_offered_nothing_else(browser, house, worker
 
 
 def test_it_is_found_without_scripts(browser, house, worker):  # noqa: F811
-    page = signed_in(browser, house, house.key(), scripts=False)  # noqa: F811
+    page = signed_in(browser, house, scripts=False)  # noqa: F811
     page.click(".find")
     page.shows("Search", "h1")
     page.fill("main input[name=q]", "shell logs")
@@ -434,7 +419,6 @@ def test_it_is_found_without_scripts(browser, house, worker):  # noqa: F811
 
 def test_every_page_can_be_read_at_every_size_in_both_themes(page, house, worker):  # noqa: F811
     pictures = REPOSITORY / "target/console"
-    pictures.mkdir(parents=True, exist_ok=True)
     wire = house.wire
     made(wire, "/volumes", {"name": "weights", "size": 40, "dataCenter": "LOCAL-1"})
     wire.api("/ssh-keys", "PUT", {"keys": [PUBLIC]})
@@ -442,35 +426,18 @@ def test_every_page_can_be_read_at_every_size_in_both_themes(page, house, worker
     made(wire, "/registries", {"name": "hub", "server": "registry.invalid", "username": "me", "password": "p"})
     live = next((w["id"] for w in wire.workers("shell") if w["state"] != "gone"), worker)
     volume = wire.api("/volumes")["networkVolumes"][0]["id"]
-    axe = source()
-
-    def clean(what):
-        page.run(axe)
-        found = page.run(
-            "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v =>"
-            " v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html).join(' | ')))"
-        )
-        assert found == [], f"{what}: {found}"
-
     for path in [*PAGES, f"/volumes?change={volume}", "/members?member=carl%40example.com", f"/workers/{live}/terminal"]:
         name = "things-" + re.sub(r"\W+", "-", path.replace(live, "w").replace(volume, "v")).strip("-")
-        for width, height in SIZES:
-            for dark in (False, True):
-                page.size(width, height, dark)
-                page.go(page.base + path)
-                assert page.run("document.documentElement.scrollWidth") <= width, f"{path} is wider than {width}"
-                page.picture(pictures / f"{name}-{width}-{'dark' if dark else 'light'}.png")
-                if width != 1024:
-                    clean(f"{path} at {width}, {'dark' if dark else 'light'}")
+        can_be_read(page, path, pictures, name)
     for dark in (False, True):
         page.size(1440, 900, dark)
         page.go(page.base + "/")
         page.press("k", modifiers=2)
         until(lambda: page.run("document.querySelectorAll('#palette a').length > 3"), 10)
-        clean("the palette")
+        finds_nothing(page, "the palette")
         page.picture(pictures / f"things-palette-{'dark' if dark else 'light'}.png")
     page.size(390, 844)
     page.go(page.base + "/#menu")
-    clean("the sheet")
+    finds_nothing(page, "the sheet")
     page.picture(pictures / "things-sheet.png")
     is_clean(page)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from clients import install
 from support import browser as chromium
 from support import envs, handlers
-from support.axe import source
+from support.console import finds_nothing
 from support.page_server import PageServer
 from support.wire import until
 from support.yard import REPOSITORY
@@ -204,12 +204,7 @@ def look(page, name):
             page.picture(pictures / f"{name}-{width}-{'dark' if dark else 'light'}.png")
             if (width > 1000) is dark:
                 continue
-            page.run(source())
-            found = page.run(
-                "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v =>"
-                " v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html).join(' | ')))"
-            )
-            assert found == [], f"{name} at {width}, {'dark' if dark else 'light'}: {found}"
+            finds_nothing(page, f"{name} at {width}, {'dark' if dark else 'light'}")
     page.size(1440)
 
 

@@ -50,12 +50,16 @@ fn number(html: &str) -> String {
 
 /// Every page, of an endpoint and a job that are there.
 fn pages(house: &House) -> Vec<String> {
-    let tabs = ["", "/requests", "/workers", "/logs", "/releases", "/settings"];
+    let tabs = ["", "/requests", "/workers", "/logs", "/metrics", "/telemetry", "/releases", "/settings"];
     let mut pages: Vec<String> = tabs.iter().map(|tab| format!("/e/{OWN}{tab}")).collect();
     pages.extend(
         [
             "/",
             "/endpoints",
+            "/endpoints/new",
+            "/catalogue",
+            "/catalogue/hello",
+            "/git",
             "/jobs",
             "/keys",
             "/secrets",
