@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use runyard_listener::Received;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -28,7 +28,7 @@ const PING: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(5);
 
 /// Answers a worker's request.
-pub async fn answer(agent: Arc<Agent>, whose: Arc<Whose>, request: Request<Incoming>) -> Response<Reply> {
+pub async fn answer(agent: Arc<Agent>, whose: Arc<Whose>, request: Request<Received>) -> Response<Reply> {
     let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let Some(route) = route::parse(path) else {
         sleep(REFUSE).await;

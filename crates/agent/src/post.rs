@@ -9,9 +9,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use runyard_domain::JobId;
-use runyard_listener::Pace;
+use runyard_listener::{Pace, Received};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -63,7 +62,7 @@ const RATE: u64 = 256 << 10;
 pub async fn collect(
     agent: &Agent,
     worker: &Worker,
-    mut body: Incoming,
+    mut body: Received,
     announced: Option<usize>,
 ) -> Result<Body, NoBody> {
     let longest = announced.unwrap_or(MAX_BODY).min(MAX_BODY);
@@ -104,7 +103,7 @@ pub async fn done(
     worker: Arc<Worker>,
     job: JobId,
     mut request: Outgoing,
-    body: Incoming,
+    body: Received,
     announced: Option<usize>,
 ) -> Response<Reply> {
     let guard = worker.post_begins();
@@ -132,7 +131,7 @@ pub async fn stream(
     worker: Arc<Worker>,
     job: JobId,
     mut request: Outgoing,
-    body: Incoming,
+    body: Received,
     announced: Option<usize>,
 ) -> Response<Reply> {
     let guard = worker.post_begins();

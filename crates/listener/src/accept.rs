@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
@@ -17,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::arrival::{Arrival, Tcp};
 use crate::doors::Doors;
 use crate::guarded::DISCARD_FOR;
-use crate::{Limits, Tls, connection};
+use crate::{Limits, Received, Tls, connection};
 
 /// How many are told at once why they may not come in; the others are closed without a word.
 const TOLD_AT_ONCE: usize = 64;
@@ -73,7 +72,7 @@ pub async fn serve_tcp<M, S, F, B>(
     closing: impl Future<Output = ()> + Send,
 ) where
     M: Fn(Option<IpAddr>) -> S + Send,
-    S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    S: Fn(Request<Received>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -90,7 +89,7 @@ pub async fn serve_unix<M, S, F, B>(
     closing: impl Future<Output = ()> + Send,
 ) where
     M: Fn(Option<IpAddr>) -> S + Send,
-    S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    S: Fn(Request<Received>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -102,7 +101,7 @@ async fn serve<A, M, S, F, B>(source: A, limits: Limits, service: M, closing: im
 where
     A: Source,
     M: Fn(Option<IpAddr>) -> S + Send,
-    S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    S: Fn(Request<Received>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -21,6 +20,7 @@ use crate::arrival::Arrival;
 use crate::doors::Place;
 use crate::guarded::Guarded;
 use crate::pulse::{Busy, Pulse};
+use crate::received::{Left, Received};
 
 /// So many lines need no memory of their own.
 const USUAL_HEADERS: usize = 100;
@@ -37,7 +37,7 @@ pub(crate) async fn serve<A, S, F, B>(
     mut closing: watch::Receiver<bool>,
 ) where
     A: Arrival,
-    S: Fn(Request<Incoming>) -> F,
+    S: Fn(Request<Received>) -> F,
     F: Future<Output = Response<B>>,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -50,9 +50,10 @@ pub(crate) async fn serve<A, S, F, B>(
         () = over(&mut closing, &pulse) => None,
     };
     let Some(stream) = settled else { return };
+    let left = Arc::new(Left::default());
     let watched = service_fn(|request| {
         let (busy, pulse) = (pulse.begin(), Arc::clone(&pulse));
-        let answer = service(request);
+        let answer = service(left.watch(request));
         async move {
             let answer = answer.await.map(|body| Answering { body, _busy: busy });
             pulse.answers();
@@ -70,6 +71,7 @@ pub(crate) async fn serve<A, S, F, B>(
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
+        () = left.discard() => Ok(()),
         () = pulse.evicted.notified() => Ok(()),
         () = over(&mut closing, &pulse) => {
             connection.as_mut().graceful_shutdown();

@@ -3,6 +3,7 @@
 //! spoken; a request that a route could answer is never cut here, however long it is held.
 //!
 //! - [`serve_tcp`], [`serve_unix`] accept and serve until they are told to close.
+//! - [`Received`] is a request's body; what a service leaves of it does not end the connection.
 //! - [`Limits`] says what one listener takes, [`Tls`] what it proves itself with.
 //! - [`Pace`] tells who is too slow, for whoever reads or writes bytes.
 //! - [`raise_open_files`] makes room for many connections.
@@ -19,6 +20,7 @@ mod pace;
 #[doc(hidden)]
 pub mod probe;
 mod pulse;
+mod received;
 mod refusal;
 mod tls;
 
@@ -26,6 +28,7 @@ pub use accept::{serve_tcp, serve_unix};
 pub use files::{OpenFiles, raise_open_files};
 pub use networks::{Networks, NotANetwork};
 pub use pace::Pace;
+pub use received::Received;
 pub use tls::{Tls, TlsError};
 
 use std::time::Duration;

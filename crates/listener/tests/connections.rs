@@ -7,8 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use runyard_listener::{Limits, Networks};
+use runyard_listener::{Limits, Networks, Received};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -42,10 +41,13 @@ struct House {
 /// Rung by each request that is held.
 static HELD: Notify = Notify::const_new();
 
-/// `/large` answers 64 MiB, `/held` holds its answer for as long as most limits of these tests, other paths are
+/// `/early` answers before a body is read, `/large` answers 64 MiB, `/held` holds its answer for as long as most limits of these tests, other paths are
 /// answered with themselves.
-async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Received>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
+    if path == "/early" {
+        return Response::new(Full::new("early".into()));
+    }
     let _ = request.into_body().collect().await;
     match path.as_str() {
         "/large" => Response::new(Full::new(vec![b'x'; 64 << 20].into())),
@@ -231,4 +233,33 @@ async fn closing_ends_idle_connections_and_waits_for_answers() {
     assert_eq!(rest(&mut idle).await, "");
     assert!(rest(&mut held).await.ends_with("held"));
     timeout(LONG, house.served).await.expect("it ends").expect("served");
+}
+
+/// Most clients send a request's head and its body apart, and use the connection again.
+#[tokio::test]
+async fn an_answer_before_the_body_leaves_the_connection_open() {
+    let house = house(limits()).await;
+    for framing in ["content-length: 10", "transfer-encoding: chunked"] {
+        let mut stream = house.connect().await;
+        for _ in 0..3 {
+            let head = format!("POST /early HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.expect("sent");
+            until(&mut stream, "early").await;
+            let body = if framing.contains("length") { "0123456789" } else { "a\r\n0123456789\r\n0\r\n\r\n" };
+            stream.write_all(body.as_bytes()).await.expect("sent");
+            stream.write_all(b"GET /next HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+            until(&mut stream, "/next").await;
+        }
+    }
+}
+
+/// A body that does not come keeps no closing listener.
+#[tokio::test]
+async fn a_listener_closes_beside_a_body_that_does_not_come() {
+    let house = house(limits()).await;
+    let mut stream = house.connect().await;
+    stream.write_all(b"POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n").await.expect("sent");
+    until(&mut stream, "early").await;
+    house.closing.notify_one();
+    timeout(LONG / 6, house.served).await.expect("it closes").expect("without a panic");
 }

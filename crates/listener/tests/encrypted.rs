@@ -9,8 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use runyard_listener::{Limits, Networks, Tls};
+use runyard_listener::{Limits, Networks, Received, Tls};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -56,7 +55,7 @@ impl House {
             send_buffer: None,
             shared: Networks::default(),
         };
-        let answers = |_| |request: Request<Incoming>| async move { answer(&request) };
+        let answers = |_| |request: Request<Received>| async move { answer(&request) };
         let serving =
             runyard_listener::serve_tcp(listener, Some(tls.clone()), limits, answers, std::future::pending());
         tokio::spawn(serving);
@@ -79,7 +78,7 @@ impl House {
 }
 
 /// The path itself; `/large` is 8 MiB.
-fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Received>) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/large" => Response::new(Full::new(vec![b'x'; 8 << 20].into())),
         path => Response::new(Full::new(path.to_owned().into())),

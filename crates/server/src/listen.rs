@@ -10,8 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use axum::response::Response;
-use hyper::body::Incoming;
-use runyard_listener::{Limits, Tls};
+use runyard_listener::{Limits, Received, Tls};
 use runyard_runtime::Paths;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Notify;
@@ -100,7 +99,7 @@ pub fn serve_tcp(
 }
 
 /// What answers the requests of one connection.
-fn answers(routes: Router, peer: Option<IpAddr>) -> impl Fn(Request<Incoming>) -> Answered {
+fn answers(routes: Router, peer: Option<IpAddr>) -> impl Fn(Request<Received>) -> Answered {
     move |request| {
         let mut request = request.map(Body::new);
         if let Some(peer) = peer {
