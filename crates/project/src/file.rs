@@ -15,7 +15,7 @@ use crate::units::{Bytes, GpuWish, Size, Span};
 
 /// An endpoint: its code, how it runs, how it scales.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "the keys of runyard.toml")]
 pub(crate) struct File {
     /// The endpoint's name; else the folder's.
     pub(crate) name: Option<String>,
@@ -46,7 +46,11 @@ pub(crate) struct File {
 
 /// What an environment changes.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "an environment, as [env.staging]; variables of workers stand in [run.env]"
+)]
 #[allow(dead_code, reason = "it is read for its mistakes; what counts is the file that it is laid over")]
 pub(crate) struct Part {
     name: Option<String>,
@@ -69,7 +73,7 @@ pub(crate) enum Kind {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of keys")]
 pub(crate) struct Build {
     /// The file that calls runpod.serverless.start, below the folder; else it is found.
     pub(crate) handler: Option<String>,
@@ -92,7 +96,7 @@ pub(crate) struct Build {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of keys")]
 pub(crate) struct Run {
     /// GPUs of each worker: a number, "none", "any", "24GB", "rtx4090", "2x24GB", a pool as "ADA_24"; or a list, most
     /// wanted first.
@@ -123,7 +127,7 @@ pub(crate) struct Run {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of keys")]
 pub(crate) struct Scale {
     /// Workers that are always kept.
     pub(crate) min: Option<u32>,
@@ -149,7 +153,7 @@ pub(crate) enum Prefetch {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of keys")]
 pub(crate) struct Target {
     /// When a job has waited for so long.
     pub(crate) queue_delay: Option<Span>,
@@ -158,7 +162,7 @@ pub(crate) struct Target {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of keys")]
 pub(crate) struct Limits {
     /// The longest a handler may run; 0 means no limit.
     pub(crate) execution: Option<Span>,
@@ -187,7 +191,7 @@ pub(crate) struct Limits {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of keys")]
 pub(crate) struct Logs {
     /// Which lines are shown where no level is asked for; all are kept.
     #[schemars(schema_with = "levels")]
@@ -197,7 +201,7 @@ pub(crate) struct Logs {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of keys")]
 pub(crate) struct Budget {
     /// The most for an hour.
     pub(crate) hourly: Option<f64>,
@@ -229,7 +233,7 @@ pub(crate) enum AtCap {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of keys")]
 pub(crate) struct Rollout {
     /// Workers beyond those that serve: a number, or "25%".
     #[schemars(schema_with = "portion")]
@@ -252,7 +256,7 @@ pub(crate) struct Rollout {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of keys")]
 pub(crate) struct Case {
     /// Its name, for messages.
     pub(crate) name: Option<String>,
@@ -267,7 +271,7 @@ pub(crate) struct Case {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of keys")]
 pub(crate) struct Expect {
     /// How it has to end; else COMPLETED.
     pub(crate) status: Option<Status>,
@@ -286,7 +290,7 @@ pub(crate) enum Status {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of keys")]
 pub(crate) struct Web {
     /// Origins whose pages may read what the job API answers: "https://app.example", or "*" for any.
     #[schemars(with = "Option<Vec<String>>")]

@@ -241,6 +241,11 @@ build = { image = "me/w:1" }
             ("[build]\npython = \"latest\"", "build.python must be a version of Python"),
             ("[build]\nrequirements = \"../x.txt\"", "build.requirements must be a file below the folder"),
             ("[build]\nimage = \"a\"\npython = \"3.12\"", "an image brings its own"),
+            (
+                "[env]\nMODEL = \"tiny\"",
+                "expected an environment, as [env.staging]; variables of workers stand in [run.env]",
+            ),
+            ("scale = 3", "line 1, column 9: invalid type: integer `3`, expected a table of keys"),
             ("[logs]\nlevel = \"loud\"", "line 2, column 9: unknown variant `loud`"),
             ("[logs]\nretention = \"1m\"", "logs.retention is 60000: it must be 3600000 (an hour)"),
             ("[budget]\ndaily = -1.0", "budget.daily is -1"),
