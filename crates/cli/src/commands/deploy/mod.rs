@@ -197,7 +197,8 @@ async fn bundle(
         _ => pack_folder(&source),
     });
     let packed = packed.await??;
-    let what = format!("{} files, {}", packed.files, layout::bytes(packed.bytes.len()));
+    let (files, s) = (packed.files, if packed.files == 1 { "" } else { "s" });
+    let what = format!("{files} file{s}, {}", layout::bytes(packed.bytes.len()));
     rollout.steps.now("bundle", &format!("uploading {what}"));
     let known = !upload(client, &packed).await?;
     let what = if known { format!("{what} (unchanged)") } else { what };
