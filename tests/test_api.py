@@ -140,6 +140,7 @@ def test_every_operation_keeps_to_the_document(yard, environment, tmp_path):
                 "DELETE /api/v1/members/{member}": [{"path": {"member": leaves["id"]}}],
                 "PUT /api/v1/bundles/{sha}": [{"bytes": base64.b64encode(packed).decode()}],
                 "POST /api/v1/workers/{worker}/exec": [{"bytes": frames(["true"])}],
+                "POST /api/v1/workers/{worker}/stop": [{"body": {"now": False}}],
                 "POST /api/v1/jobs/{id}/cancel": [{"path": {"id": wire.run("waiting", {})}}],
                 "POST /api/v1/jobs/{id}/retry": [{}],
                 "POST /api/v1/jobs/{id}/webhooks/redeliver": [{}],

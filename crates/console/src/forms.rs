@@ -150,6 +150,20 @@ async fn endpoint(visit: &Visit, ep: &str, tab: Tab, form: &Form) -> Result<Afte
                 show::count(count.unwrap_or(0), "worker")
             )
         }
+        (Tab::Workers, "stop" | "kill") => {
+            let worker = form.some("worker").ok_or_else(unknown)?;
+            let now = what(form) == "kill";
+            let path = format!("/api/v1/workers/{}/stop", encoded(worker));
+            let answer = visit.send(Method::POST, &path, &json!({"now": now})).await?;
+            let (worker, jobs) = (show::short(worker), answer["jobs"].as_u64().unwrap_or(0));
+            match (now, jobs) {
+                (_, 0) => format!("Worker {worker} ends; it ran no job."),
+                (true, _) => {
+                    format!("Worker {worker} is killed; {} back in the queue.", show::count(jobs, "job"))
+                }
+                (false, _) => format!("Worker {worker} ends after {}.", show::count(jobs, "job")),
+            }
+        }
         (_, "purge") => {
             let answer = visit.send(Method::POST, &format!("{api}/purge"), &json!({})).await?;
             format!("{} removed from the queue.", show::count(answer["removed"].as_u64().unwrap_or(0), "job"))

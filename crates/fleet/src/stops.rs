@@ -202,23 +202,40 @@ impl Fleet {
         let all: Vec<WorkerId> = self.state().workers.keys().cloned().collect();
         for worker in all {
             let held = self.inner.engine.held_by(&worker);
-            if held.is_empty() && self.inner.engine.unstopped(&worker).is_empty() {
-                continue;
-            }
-            if let Some(managed) = self.state().workers.get_mut(&worker) {
-                managed.record.state = WorkerState::Draining;
-                managed.record.stop_cause = Some("the server ended and it still ran a job".to_owned());
-                self.save(managed.record.clone());
-            }
-            self.inner.engine.mark_draining(&worker);
-            self.kill(&worker).await;
-            let which = runyard_store::Which::Jobs(held.into_iter().map(|(job, _)| job).collect());
-            let reason = runyard_domain::FailReason::WorkerLost { exit: None, attempts: 0 };
-            let loss = runyard_domain::job::Loss { reason, spends: false };
-            if let Err(error) = self.inner.engine.lose(&worker, which, loss).await {
-                tracing::error!(worker.id = %worker, %error, "a running job could not be given back to the queue");
+            if !held.is_empty() || !self.inner.engine.unstopped(&worker).is_empty() {
+                self.end(&worker, held, "the server ended and it still ran a job").await;
             }
         }
+    }
+
+    /// Kills a worker; what it runs returns to the queue and has spent nothing.
+    async fn end(&self, worker: &WorkerId, held: Vec<(JobId, Timestamp)>, cause: &str) {
+        if let Some(managed) = self.state().workers.get_mut(worker) {
+            managed.record.state = WorkerState::Draining;
+            managed.record.stop_cause = Some(cause.to_owned());
+            self.save(managed.record.clone());
+        }
+        self.inner.engine.mark_draining(worker);
+        self.kill(worker).await;
+        let which = runyard_store::Which::Jobs(held.into_iter().map(|(job, _)| job).collect());
+        let reason = runyard_domain::FailReason::WorkerLost { exit: None, attempts: 0 };
+        let loss = runyard_domain::job::Loss { reason, spends: false };
+        if let Err(error) = self.inner.engine.lose(worker, which, loss).await {
+            tracing::error!(worker.id = %worker, %error, "a running job could not be given back to the queue");
+        }
+    }
+
+    /// Ends one worker, others start as they are needed: once its jobs are done, or at once (`now`), in which case they
+    /// return to the queue and have spent no attempt. Says how many jobs it ran.
+    pub async fn stop(&self, worker: &WorkerId, now: bool) -> usize {
+        let held = self.inner.engine.held_by(worker);
+        let jobs = held.len();
+        if now {
+            self.end(worker, held, "it was stopped by hand").await;
+        } else {
+            self.drain(worker, "it was stopped by hand", false).await;
+        }
+        jobs
     }
 
     /// Drains every worker of an endpoint; new ones start as they are needed. Says how many.

@@ -62,6 +62,7 @@ fn action(method: &Method, path: &str) -> String {
         ("DELETE", "secrets/{name}") => "secret.delete",
         ("POST", "secrets/rotate-key") => "secret.rotate-key",
         ("POST", "workers/{worker}/exec") => "worker.exec",
+        ("POST", "workers/{worker}/stop") => "worker.stop",
         ("POST", "registries" | "v2/registries") => "registry.set",
         ("DELETE", "registries/{name}" | "v2/registries/{id}") => "registry.remove",
         ("POST", "disk/prune") => "disk.prune",

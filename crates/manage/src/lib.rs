@@ -300,6 +300,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/gpus", get(gpus::list)),
         ("/api/v1/workers", get(workers::list)),
         ("/api/v1/workers/stats", get(sessions::stats)),
+        ("/api/v1/workers/{worker}/stop", post(workers::stop)),
         ("/api/v1/jobs", get(jobs::list)),
         ("/api/v1/jobs/{id}", get(jobs::show)),
         ("/api/v1/jobs/{id}/why", get(why::job)),

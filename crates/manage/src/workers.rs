@@ -1,9 +1,9 @@
-//! Workers: those that are there, then those that ended, newest first.
+//! Workers: those that are there, then those that ended, newest first; and how one is stopped.
 
 use std::collections::HashSet;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{Access, EndpointId, WorkerId, WorkerRecord};
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use crate::Manage;
 use crate::auth::Auth;
 use crate::page::Paging;
 use crate::problem::Problem;
+use crate::stream::Body;
 
 /// The most workers in one list.
 const MOST: usize = 200;
@@ -21,6 +22,14 @@ const MOST: usize = 200;
 pub(crate) struct Which {
     endpoint: Option<String>,
     state: Option<String>,
+}
+
+/// How a worker is stopped.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Stop {
+    /// Before its jobs are done: they return to the queue.
+    now: bool,
 }
 
 /// What a worker is doing, as it is told.
@@ -68,4 +77,21 @@ pub(crate) async fn list(
     let (page, next) = paging.cut(records, place)?;
     let views: Vec<Value> = page.iter().map(|record| manage.worker(record)).collect();
     Ok(Json(json!({"workers": views, "nextCursor": next})))
+}
+
+/// Stops one; others start as they are needed.
+pub(crate) async fn stop(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(worker): Path<String>,
+    body: Body<Stop>,
+) -> Result<Json<Value>, Problem> {
+    let record = manage.worker_of(&auth, Access::Deploy, &worker)?;
+    let now = body.read()?.now;
+    if record.ended_at.is_some() {
+        return Err(Problem::conflict(format!("worker '{worker}' has ended")).hint("runyard workers"));
+    }
+    tracing::info!(by = auth.0.name(), worker.id = %record.id, now, "a worker is stopped");
+    let jobs = manage.inner.fleet.stop(&record.id, now).await;
+    Ok(Json(json!({"id": record.id, "jobs": jobs})))
 }

@@ -85,7 +85,7 @@ page!(Overview: "live" = as_live);
 /// Loads it.
 pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Overview, Trouble> {
     let mut frame = Frame::new(visit, "/", "Overview", "/", query);
-    frame.same.cli = vec!["runyard status".into(), "runyard endpoints list".into()];
+    frame.same.cli = vec!["runyard top".into(), "runyard endpoints list".into()];
     frame.same.api = vec!["GET /api/v1/info".into(), "GET /api/v1/endpoints".into()];
     let info: Info = visit.get("/api/v1/info").await?;
     let endpoints = every(visit).await?;

@@ -59,7 +59,7 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Relea
     frame.same.cli = vec![
         format!("runyard releases {name}"),
         format!("runyard diff {name}"),
-        format!("runyard rollback {name} --to N"),
+        format!("runyard rollback {name}"),
     ];
     frame.same.api = vec![
         format!("GET /api/v1/endpoints/{name}/releases"),

@@ -115,7 +115,8 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Worke
     frame.same.cli = vec![
         format!("runyard workers {name}{flag}"),
         format!("runyard workers stats {name}"),
-        format!("runyard restart {name}"),
+        format!("runyard endpoints restart {name}"),
+        "runyard workers stop WORKER".to_owned(),
     ];
     frame.same.api = vec![format!("GET {path}")];
     if let Some(cursor) = query.get("cursor") {

@@ -48,7 +48,7 @@ pub const JOBS: [(&str, &str, Opens); 22] = [
     ("/v2/{endpoint}/{*operation}", "GET POST", Nobody),
 ];
 
-pub const MANAGE: [(&str, &str, Opens); 90] = [
+pub const MANAGE: [(&str, &str, Opens); 91] = [
     ("/api/v1/info", "GET", Any(Read)),
     ("/api/v1/config", "GET", All(Admin)),
     ("/api/v1/endpoints", "GET", Any(Read)),
@@ -80,6 +80,7 @@ pub const MANAGE: [(&str, &str, Opens); 90] = [
     ("/api/v1/workers", "GET", Any(Read)),
     ("/api/v1/workers/stats", "GET", Any(Read)),
     ("/api/v1/workers/{worker}/exec", "POST", OfWorker(Deploy)),
+    ("/api/v1/workers/{worker}/stop", "POST", OfWorker(Deploy)),
     ("/api/v1/jobs", "GET", Any(Read)),
     ("/api/v1/jobs/{id}", "GET", OfJob(Read)),
     ("/api/v1/jobs/{id}/why", "GET", OfJob(Read)),

@@ -2,7 +2,7 @@
 //! a row and that the addresses are the console's.
 
 /// The id of an operation, and the address of the page; or, after a dash, why there is none.
-pub(super) const PAGES: [(&str, &str); 104] = [
+pub(super) const PAGES: [(&str, &str); 105] = [
     ("listChanges", "/activity"),
     ("listSecrets", "/secrets"),
     ("getSecret", "/secrets"),
@@ -67,6 +67,7 @@ pub(super) const PAGES: [(&str, &str); 104] = [
     ("listWorkers", "/e/{ep}/workers"),
     ("measureWorkers", "/e/{ep}/workers"),
     ("exec", "/workers/{worker}/terminal"),
+    ("stopWorker", "/e/{ep}/workers"),
     ("readLogs", "/e/{ep}/logs"),
     ("countLogs", "/e/{ep}/logs"),
     ("readMetrics", "/e/{ep}/metrics"),

@@ -1,6 +1,7 @@
-//! `runyard workers [EP]`, `workers stats` and `workers exec`.
+//! `runyard workers [EP]`, `workers stats`, `workers stop` and `workers exec`.
 
 mod stats;
+mod stop;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -19,6 +20,7 @@ use crate::views::{Exit, Worker};
 Examples:
   runyard workers t2i
   runyard workers stats t2i --watch            processors, memory, network and disks
+  runyard workers stop w_4k2j --now            its jobs return to the queue
   runyard workers exec w_4k2j -- nvidia-smi    the same as 'runyard exec'")]
 pub struct Workers {
     #[command(subcommand)]
@@ -34,6 +36,7 @@ pub struct Workers {
 #[derive(Debug, Subcommand)]
 enum What {
     Stats(stats::Show),
+    Stop(stop::Stop),
     Exec(Exec),
 }
 
@@ -46,6 +49,7 @@ impl Workers {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.what {
             Some(What::Stats(show)) => return show.run(context).await,
+            Some(What::Stop(stop)) => return stop.run(context).await,
             Some(What::Exec(exec)) => return exec.run(context).await,
             None => {}
         }

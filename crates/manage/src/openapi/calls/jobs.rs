@@ -8,7 +8,7 @@ use super::super::shape::{
     whole, within, word,
 };
 use super::{Tagged, by, page, whole_list};
-use crate::webhooks;
+use crate::{webhooks, workers};
 
 pub(super) fn jobs() -> Tagged {
     let states = word(&["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]);
@@ -137,6 +137,16 @@ pub(super) fn workers() -> Tagged {
         .query("worker", text(), "only of this worker")
         .answers(whole_list("stats", "Stats"))
         .may_fail(&[404]),
+        Operation::new(
+            "POST /api/v1/workers/{worker}/stop",
+            "stopWorker",
+            Deploy,
+            by("workers stop"),
+            "Ends a worker once its jobs are done, or now; others start as needed",
+        )
+        .takes::<workers::Stop>(request([("now?", flag())]))
+        .answers(object([("id", text()), ("jobs", whole())]))
+        .conflicts(),
         Operation::new(
             "POST /api/v1/workers/{worker}/exec",
             "exec",
