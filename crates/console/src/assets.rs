@@ -64,12 +64,14 @@ pub(crate) struct Assets {
 const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// One file with its extension: htmx begins as soon as it is there, and an extension that came later would find every page
-/// read already. Pages load it last, for what listens to it is to be there before it.
+/// One file with its extensions, one of them ours: htmx begins as soon as it is there, and an extension that came later
+/// would find every page read already. Pages load it last, for what listens to it is to be there before it.
 const HTMX: &str = concat!(
     include_str!("../assets/vendor/htmx-4.0.1.min.js"),
     "\n",
-    include_str!("../assets/vendor/hx-sse-4.0.1.min.js")
+    include_str!("../assets/vendor/hx-sse-4.0.1.min.js"),
+    "\n",
+    include_str!("../assets/details.js")
 );
 
 /// The files of this binary.

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{StatusCode, header};
-use runyard_domain::EndpointId;
+use runyard_domain::{EndpointId, JobId, WorkerId};
 use runyard_engine::Change;
 use runyard_runtime::Event;
 use tokio::sync::broadcast::error::RecvError;
@@ -32,11 +32,16 @@ const QUIET: Duration = Duration::from_secs(15);
 const BUILDS: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_mins(2);
 
+/// As many workers are remembered.
+const MOST_PRINTERS: usize = 1_000;
+
 struct Stream {
     visit: Visit,
     place: Place,
     query: Query,
     endpoint: Option<EndpointId>,
+    /// Of workers that printed: whether they are of this endpoint.
+    printers: HashMap<WorkerId, bool>,
     changes: broadcast::Receiver<Change>,
     events: broadcast::Receiver<Event>,
     closing: watch::Receiver<bool>,
@@ -44,6 +49,8 @@ struct Stream {
     /// When the next look may be.
     next: Instant,
     first: bool,
+    /// The last look failed, and another may not.
+    failed: bool,
     changed_at: Instant,
     _permit: OwnedSemaphorePermit,
 }
@@ -69,12 +76,7 @@ pub(crate) async fn stream(visit: Visit, RawQuery(query): RawQuery) -> Response 
         return (StatusCode::SERVICE_UNAVAILABLE, "too many pages are open; this one stays as it is")
             .into_response();
     };
-    let endpoint = match &place {
-        Place::Endpoint { ep, .. } | Place::Release { ep, .. } => {
-            inner.engine.endpoint(ep).map(|endpoint| endpoint.id.clone())
-        }
-        _ => None,
-    };
+    let endpoint = endpoint_of(&visit, &place);
     let (changes, events) = (inner.engine.watch(), inner.runtime.watch());
     let closing = inner.closing.subscribe();
     let stream = Stream {
@@ -82,12 +84,14 @@ pub(crate) async fn stream(visit: Visit, RawQuery(query): RawQuery) -> Response 
         visit,
         place,
         endpoint,
+        printers: HashMap::new(),
         changes,
         events,
         closing,
         sent: HashMap::new(),
         next: Instant::now(),
         first: true,
+        failed: false,
         changed_at: Instant::now(),
         _permit: permit,
     };
@@ -97,6 +101,18 @@ pub(crate) async fn stream(visit: Visit, RawQuery(query): RawQuery) -> Response 
     });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     (headers, [("x-accel-buffering", "no")], Body::from_stream(body)).into_response()
+}
+
+/// The endpoint that a page is about, where it is about one.
+fn endpoint_of(visit: &Visit, place: &Place) -> Option<EndpointId> {
+    let engine = &visit.console.inner.engine;
+    match place {
+        Place::Endpoint { ep, .. } | Place::Release { ep, .. } => {
+            engine.endpoint(ep).map(|endpoint| endpoint.id.clone())
+        }
+        Place::Job(id) => engine.job(&JobId::parse(id).ok()?).ok()?.map(|job| job.endpoint),
+        _ => None,
+    }
 }
 
 impl Stream {
@@ -116,8 +132,11 @@ impl Stream {
             let began = Instant::now();
             // The session, or its key, may have ended meanwhile.
             self.visit = self.visit.again()?;
-            let text = match pages::look(&self.visit, &self.place, &self.query).await {
+            let looked = pages::look(&self.visit, &self.place, &self.query).await;
+            self.failed = looked.as_ref().is_err_and(|trouble| trouble.status.is_server_error());
+            let text = match looked {
                 Ok(page) => self.changed(page.live()),
+                Err(_) if self.failed => String::new(),
                 // What the page shows is gone: whoever loads it again is told.
                 Err(_) => "event: gone\ndata: 1\n\n".to_owned(),
             };
@@ -136,7 +155,7 @@ impl Stream {
     async fn nudge(&mut self) -> Nudge {
         // What a build says nudges nobody: while its page changes, it is looked at often.
         let builds = matches!(self.place, Place::Release { .. }) && self.changed_at.elapsed() < BUSY;
-        let quiet = tokio::time::sleep(if builds { BUILDS } else { QUIET });
+        let quiet = tokio::time::sleep(if builds || self.failed { BUILDS } else { QUIET });
         tokio::pin!(quiet);
         loop {
             tokio::select! {
@@ -146,7 +165,7 @@ impl Stream {
                     Err(RecvError::Closed) => return Nudge::End,
                 },
                 event = self.events.recv() => match event {
-                    Ok(Event::Output(_)) if !self.shows_output() => {}
+                    Ok(Event::Output(worker)) if !self.shows_output_of(&worker) => {}
                     Ok(_) | Err(RecvError::Lagged(_)) => return Nudge::Changed,
                     Err(RecvError::Closed) => return Nudge::End,
                 },
@@ -175,8 +194,23 @@ impl Stream {
         }
     }
 
-    fn shows_output(&self) -> bool {
-        matches!(self.place, Place::Job(_) | Place::Endpoint { tab: Tab::Requests, .. })
+    /// Whether what a worker prints may be on the page. The lines of a job are, also those that come after its end.
+    fn shows_output_of(&mut self, worker: &WorkerId) -> bool {
+        match self.place {
+            Place::Job(_) => {}
+            Place::Endpoint { tab: Tab::Requests, .. } if self.query.get("job").is_some() => {}
+            _ => return false,
+        }
+        let Some(own) = &self.endpoint else { return true };
+        if let Some(known) = self.printers.get(worker) {
+            return *known;
+        }
+        // One whose record is not there yet may be.
+        let Ok(Some(record)) = self.visit.console.inner.engine.reader().worker(worker) else { return true };
+        if self.printers.len() == MOST_PRINTERS {
+            self.printers.clear();
+        }
+        *self.printers.entry(worker.clone()).or_insert(record.endpoint == *own)
     }
 
     /// The parts that are others than those that were sent, as one message.
