@@ -291,6 +291,14 @@ impl Job {
         matches!(self.phase, Phase::Done { .. })
     }
 
+    /// When it ended, where it has.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Done { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
     /// The incarnation that has it now, started or not.
     pub fn holder(&self) -> Option<&WorkerId> {
         match &self.phase {

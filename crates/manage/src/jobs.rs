@@ -21,6 +21,9 @@ pub(crate) struct Which {
     status: Option<String>,
     since: Option<i64>,
     until: Option<i64>,
+    ended_since: Option<i64>,
+    ended_until: Option<i64>,
+    tests: Option<bool>,
 }
 
 fn standing(word: &str) -> Result<Standing, Problem> {
@@ -56,6 +59,9 @@ pub(crate) async fn list(
         standing: which.status.as_deref().map(standing).transpose()?,
         since: which.since.map(Timestamp),
         until: which.until.map(Timestamp),
+        ended_since: which.ended_since.map(Timestamp),
+        ended_until: which.ended_until.map(Timestamp),
+        no_tests: which.tests == Some(false),
         before,
         // One more says whether there is another page; after the largest page nobody knows, and it may be empty.
         limit: limit + 1,

@@ -58,6 +58,12 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Only those submitted before.
     pub until: Option<Timestamp>,
+    /// Only those that ended at or after.
+    pub ended_since: Option<Timestamp>,
+    /// Only those that ended before.
+    pub ended_until: Option<Timestamp>,
+    /// Without tests of releases.
+    pub no_tests: bool,
     /// Only those submitted before this job (exclusive), for the next page. After a job that is gone comes
     /// nothing.
     pub before: Option<JobId>,

@@ -16,6 +16,7 @@ use crate::views::Job;
 #[command(after_help = "\
 Examples:
   runyard jobs t2i --status failed --since 1h
+  runyard jobs t2i --ended-since 1h --no-tests
   runyard jobs --json | jq -r '.jobs[].id'")]
 pub struct Jobs {
     /// Only those of this endpoint
@@ -30,6 +31,15 @@ pub struct Jobs {
     /// Only those submitted before then, as for --since
     #[arg(long, value_name = "TIME", value_parser = time::moment)]
     until: Option<i64>,
+    /// Only those that ended from then on, as for --since
+    #[arg(long, value_name = "TIME", value_parser = time::moment)]
+    ended_since: Option<i64>,
+    /// Only those that ended before then, as for --since
+    #[arg(long, value_name = "TIME", value_parser = time::moment)]
+    ended_until: Option<i64>,
+    /// Without the tests of releases, which no series counts
+    #[arg(long)]
+    no_tests: bool,
     /// At most so many
     #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -48,6 +58,9 @@ impl Jobs {
             ("status", self.status),
             ("since", self.since.map(|at| at.to_string())),
             ("until", self.until.map(|at| at.to_string())),
+            ("ended_since", self.ended_since.map(|at| at.to_string())),
+            ("ended_until", self.ended_until.map(|at| at.to_string())),
+            ("tests", self.no_tests.then(|| "false".to_owned())),
         ];
         let path = path::query(&path::api(&["jobs"]), &query);
         let reply = context.client().await?.first(path, "jobs", self.limit as usize).await?;

@@ -77,6 +77,10 @@ impl Reader for MemoryReader {
         found.retain(|e| filter.standing.is_none_or(|standing| Standing::of(&e.job) == standing));
         found.retain(|e| filter.since.is_none_or(|since| e.job.submitted_at >= since));
         found.retain(|e| filter.until.is_none_or(|until| e.job.submitted_at < until));
+        found.retain(|e| filter.ended_since.is_none_or(|since| e.job.ended_at() >= Some(since)));
+        let ended_before = |e: &Entry, until| e.job.ended_at().is_some_and(|at| at < until);
+        found.retain(|e| filter.ended_until.is_none_or(|until| ended_before(e, until)));
+        found.retain(|e| !filter.no_tests || e.job.pinned.is_none());
         found.sort_by_key(|e| std::cmp::Reverse(place(e)));
         Ok(found.into_iter().take(filter.page()).map(|e| e.job.clone()).collect())
     }

@@ -360,9 +360,20 @@ fn rows_at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
+/// What the column `standing` says of jobs that ended so; nothing that ended has that of the others.
+fn ended_code(standing: Standing) -> i64 {
+    match standing {
+        Standing::Draft | Standing::Waiting | Standing::Running => 0,
+        Standing::Completed => 2,
+        Standing::Failed => 3,
+        Standing::Cancelled => 4,
+        Standing::TimedOut => 5,
+    }
+}
+
 /// The statement for a filter: only the terms that it has, so that each gets the index that fits.
 fn select_jobs(filter: &Filter) -> (String, Vec<Value>) {
-    let mut terms = String::new();
+    let mut terms = if filter.no_tests { " AND lane < 0".to_owned() } else { String::new() };
     let mut values: Vec<Value> = vec![];
     let mut term = |text: &str, value: Value| {
         terms.push_str(text);
@@ -377,11 +388,29 @@ fn select_jobs(filter: &Filter) -> (String, Vec<Value>) {
     if let Some(until) = filter.until {
         term(" AND submitted_at < ?", until.0.into());
     }
+    let by_end = filter.ended_since.is_some() || filter.ended_until.is_some();
+    if let Some(since) = filter.ended_since {
+        term(" AND ended_at >= ?", since.0.into());
+    }
+    if let Some(until) = filter.ended_until {
+        term(" AND ended_at < ?", until.0.into());
+    }
     if let Some(before) = &filter.before {
         const BEFORE: &str =
             " AND (submitted_at, n) < (SELECT submitted_at, n FROM jobs, (SELECT ? AS before)
                                WHERE substr(id, -15) = substr(before, -15) AND id = before)";
         term(BEFORE, before.as_str().to_owned().into());
+    }
+    let page = filter.page();
+    if by_end {
+        let standing = filter.standing.map_or_else(String::new, |s| format!(" AND standing = {}", ended_code(s)));
+        // The index alone says which; their rows are read afterwards.
+        let which = format!(
+            "SELECT n FROM jobs INDEXED BY jobs_ended WHERE ended_at IS NOT NULL{standing}{terms}
+             ORDER BY submitted_at DESC, n DESC LIMIT {page}"
+        );
+        let sql = format!("SELECT header FROM jobs WHERE n IN ({which}) ORDER BY submitted_at DESC, n DESC");
+        return (sql, values);
     }
     // The literals name the partial indexes.
     let from = match filter.standing {
@@ -399,6 +428,5 @@ fn select_jobs(filter: &Filter) -> (String, Vec<Value>) {
         Some(Standing::Cancelled) => format!("jobs WHERE standing = 4 AND standing > 2{terms}"),
         Some(Standing::TimedOut) => format!("jobs WHERE standing = 5 AND standing > 2{terms}"),
     };
-    let page = filter.page();
     (format!("SELECT header FROM {from} ORDER BY submitted_at DESC, n DESC LIMIT {page}"), values)
 }

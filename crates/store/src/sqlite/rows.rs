@@ -80,8 +80,10 @@ pub(super) fn insert(conn: &Connection, job: &Job) -> Result<bool, StoreError> {
     let added = run(
         conn,
         "add a job",
-        "INSERT INTO jobs (n, id, endpoint, lane, standing, seq, worker, due_at, submitted_at, header, batch)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?1, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (substr(id, -15), id) DO NOTHING",
+        "INSERT INTO jobs
+             (n, id, endpoint, lane, standing, seq, worker, due_at, submitted_at, header, batch, ended_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?1, ?6, ?7, ?8, ?9, ?10, ?11)
+         ON CONFLICT (substr(id, -15), id) DO NOTHING",
         params![
             job.seq as i64,
             job.id.as_str(),
@@ -93,6 +95,7 @@ pub(super) fn insert(conn: &Connection, job: &Job) -> Result<bool, StoreError> {
             job.submitted_at.0,
             to_document(job, "job")?,
             job.batch.as_ref().map(BatchId::as_str),
+            job.ended_at().map(|at| at.0),
         ],
     )?;
     Ok(added > 0)
@@ -103,7 +106,8 @@ pub(super) fn update(conn: &Connection, n: i64, job: &Job, due_at: Timestamp) ->
     run(
         conn,
         "change a job",
-        "UPDATE jobs SET standing = ?2, seq = ?3, worker = ?4, due_at = ?5, header = ?6 WHERE n = ?1",
+        "UPDATE jobs SET standing = ?2, seq = ?3, worker = ?4, due_at = ?5, header = ?6, ended_at = ?7
+         WHERE n = ?1",
         params![
             n,
             standing(job),
@@ -111,6 +115,7 @@ pub(super) fn update(conn: &Connection, n: i64, job: &Job, due_at: Timestamp) ->
             job.holder().map(WorkerId::as_str),
             due_at.0,
             to_document(job, "job")?,
+            job.ended_at().map(|at| at.0),
         ],
     )?;
     Ok(())

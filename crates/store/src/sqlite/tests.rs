@@ -195,6 +195,10 @@ fn no_hot_path_reads_more_than_it_needs() {
     ask("the next page", &|| drop(reader.jobs(&page).unwrap()));
     let early = Filter { until: Some(Timestamp(2)), ..of_e() };
     ask("jobs until", &|| drop(reader.jobs(&early).unwrap()));
+    let none = Filter { ended_since: Some(Timestamp(6_000)), endpoint: None, ..of_e() };
+    let ended = Filter { ended_since: Some(Timestamp(4)), ..of_e() };
+    ask("jobs that ended since, none", &|| assert!(reader.jobs(&none).unwrap().is_empty()));
+    ask("jobs that ended since", &|| assert!(!reader.jobs(&ended).unwrap().is_empty()));
     ask("jobs since", &|| drop(reader.jobs(&late).unwrap()));
 }
 

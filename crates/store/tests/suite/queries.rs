@@ -7,6 +7,7 @@ use crate::bench::*;
 
 conformance!(
     filters_pick,
+    ends_are_found_by_their_time,
     pages_follow_each_other,
     pages_have_bounds,
     live_jobs_come_by_number,
@@ -48,6 +49,48 @@ fn filters_pick(b: &mut Bench) {
     let between = Filter { since: Some(Timestamp(1_002)), before: Some(j("running")), ..of_e };
     assert_eq!(b.listed(&between), ["cancelled", "timed-out"]);
     assert_eq!(b.listed(&Filter { before: Some(j("nobody")), ..Filter::default() }), [""; 0]);
+}
+
+fn ends_are_found_by_their_time(b: &mut Bench) {
+    for (n, id) in ["first", "second", "third", "runs"].iter().enumerate() {
+        b.submit_as(submission(id, 1_000 + n as i64));
+    }
+    b.submit_as(of("other", submission("foreign", 1_010)));
+    b.submit_as(pinned(1, submission("test", 1_020)));
+    // Who came first ends last.
+    for (id, at) in [("third", 2_000), ("second", 3_000), ("first", 4_000), ("foreign", 3_000), ("test", 3_000)] {
+        b.now = at;
+        b.job(cancel(id));
+    }
+    b.take("w1", 1);
+    let between = |since: Option<i64>, until: Option<i64>| Filter {
+        ended_since: since.map(Timestamp),
+        ended_until: until.map(Timestamp),
+        ..Filter::default()
+    };
+    let all = ["test", "foreign", "third", "second", "first"];
+    assert_eq!(b.listed(&between(Some(0), None)), all, "the newest submission first, and none that runs");
+    assert_eq!(b.listed(&between(None, Some(3_000))), ["third"]);
+    assert_eq!(b.listed(&between(Some(3_000), Some(4_000))), ["test", "foreign", "second"]);
+    assert_eq!(b.listed(&between(Some(4_001), None)), [""; 0]);
+    let of_e = Filter { endpoint: Some(e("e")), no_tests: true, ..between(Some(3_000), None) };
+    assert_eq!(b.listed(&of_e), ["second", "first"]);
+    assert_eq!(b.listed(&Filter { standing: Some(Standing::Cancelled), ..of_e.clone() }), ["second", "first"]);
+    for other in [Standing::Running, Standing::Waiting, Standing::Failed] {
+        assert_eq!(b.listed(&Filter { standing: Some(other), ..of_e.clone() }), [""; 0]);
+    }
+    assert_eq!(b.listed(&Filter { since: Some(Timestamp(1_001)), ..of_e.clone() }), ["second"]);
+    assert_eq!(b.listed(&Filter { limit: 1, ..of_e.clone() }), ["second"]);
+    assert_eq!(b.listed(&Filter { before: Some(j("second")), ..of_e }), ["first"]);
+    let tests_too = b.listed(&Filter { endpoint: Some(e("e")), ..Filter::default() });
+    let without = b.listed(&Filter { endpoint: Some(e("e")), no_tests: true, ..Filter::default() });
+    assert_eq!((tests_too.len(), without.len()), (5, 4));
+    // One that is taken up again has no end.
+    b.now = 5_000;
+    b.job(fail("runs", "w1"));
+    assert_eq!(b.listed(&between(Some(5_000), None)), ["runs"]);
+    b.job(retry("runs"));
+    assert_eq!(b.listed(&between(Some(5_000), None)), [""; 0]);
 }
 
 fn pages_follow_each_other(b: &mut Bench) {

@@ -266,13 +266,15 @@ fn picture(b: &Bench) -> String {
     for endpoint in [None, Some(e("e0")), Some(e("e1"))] {
         for standing in standings {
             let ago = |ms: i64| Some(Timestamp(b.now - ms));
-            for (since, until, before) in [
-                (None, None, None),
-                (ago(3_000), None, None),
-                (None, ago(2_000), None),
-                (None, None, Some(job_id(3))),
+            let all = || Filter { endpoint: endpoint.clone(), standing, limit: 5, ..Filter::default() };
+            for filter in [
+                all(),
+                Filter { since: ago(3_000), ..all() },
+                Filter { until: ago(2_000), no_tests: true, ..all() },
+                Filter { before: Some(job_id(3)), ..all() },
+                Filter { ended_since: ago(3_000), ..all() },
+                Filter { ended_since: ago(9_000), ended_until: ago(2_000), before: Some(job_id(3)), ..all() },
             ] {
-                let filter = Filter { endpoint: endpoint.clone(), standing, since, until, before, limit: 5 };
                 writeln!(out, "{filter:?} {:?}", b.listed(&filter)).unwrap();
             }
         }

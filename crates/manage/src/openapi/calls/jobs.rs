@@ -18,6 +18,9 @@ pub(super) fn jobs() -> Tagged {
             .query("status", states, "only in this state")
             .query("since", time(), "only those submitted at or after")
             .query("until", time(), "only those submitted before")
+            .query("ended_since", time(), "only those that ended at or after")
+            .query("ended_until", time(), "only those that ended before")
+            .query("tests", flag(), "`false`: without tests of releases, which no series counts")
             .paged()
             .answers(page("jobs", "Job"))
             .may_fail(&[404]),
