@@ -15,7 +15,7 @@ import pytest
 
 from support import browser as chromium
 from support import handlers
-from support.console import can_be_read, is_clean
+from support.console import can_be_read, choose, is_clean, pick, serves
 from support.forge import Forge
 from support.wire import until
 from support.yard import REPOSITORY, Yard
@@ -111,24 +111,6 @@ def sign_in(page, house):
     page.shows("Endpoints", "h1")
 
 
-def choose(page, selector, *files):
-    """Chooses files, or a folder, as somebody does in the browser's window."""
-    found = page.call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")
-    page.call("DOM.setFileInputFiles", objectId=found["result"]["objectId"], files=[str(file) for file in files])
-
-
-def pick(page, selector, value):
-    page.run(
-        f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.value = {json.dumps(value)};"
-        " e.dispatchEvent(new Event('input', {bubbles: true})); e.dispatchEvent(new Event('change', {bubbles: true})) })()"
-    )
-
-
-def serves(page, limit=180):
-    """Waits on the page of a release until it serves."""
-    page.shows("Serving", "#live", limit)
-
-
 @pytest.fixture(scope="module")
 def made(browser, house, tmp_path_factory):
     """The endpoint `clicks`, made by clicks of a folder."""
@@ -194,8 +176,8 @@ def test_a_request_is_sent_looked_into_and_kept(made, page):
     page.run("document.querySelector('ry-json textarea').focus()")
     page.press("Enter", modifiers=2)
     page.shows("Completed", "#live")
-    page.run("document.querySelectorAll('#live details').forEach(d => { d.open = true })")
-    page.shows("given is Grace", "#live")
+    page.click("#job-logs summary")
+    page.shows("given is Grace", "#job-logs")
     job = re.search(r"job=([\w-]+)", page.path).group(1)
     # Its logs alone, its life, and the start of the worker it waited for.
     page.go(f"{page.base}/e/clicks/logs?job={job}")

@@ -6,13 +6,12 @@ import csv
 import io
 import re
 import time
-import urllib.parse
 
 import pytest
 
 from support import browser as chromium
 from support import handlers
-from support.console import can_be_read, is_clean, signed_in, table
+from support.console import can_be_read, counts_equal_the_lists, is_clean, listed, signed_in, sum_of, table
 from support.wire import until
 from support.yard import REPOSITORY
 
@@ -29,7 +28,6 @@ def handler(job):
 
 runpod.serverless.start({"handler": handler})
 """
-OUTCOMES = {"completed": "COMPLETED", "failed": "FAILED", "cancelled": "CANCELLED", "timed out": "TIMED_OUT"}
 
 
 @pytest.fixture(scope="module")
@@ -56,22 +54,6 @@ def page(browser, house):
     page.close()
 
 
-def listed(yard, address):
-    """The jobs behind an address of the list, all its pages."""
-    query = urllib.parse.urlparse(address).query
-    jobs, cursor = [], ""
-    while True:
-        answer = yard.wire.api(f"/jobs?{query}&limit=5{cursor}")
-        jobs += [job for job in answer["jobs"] if not job["test"]]
-        if not answer["nextCursor"]:
-            return jobs
-        cursor = f"&cursor={answer['nextCursor']}"
-
-
-def sum_of(rows, name):
-    return sum(int(row[name]) for row in rows)
-
-
 def test_counts_equal_the_list_of_jobs_that_they_lead_to(page, house):
     for given in [{}, {"n": 1}, {"n": 2}, {"fail": True}, {"n": 3}, {"fail": True}]:
         house.wire.do("draws", given)
@@ -80,16 +62,11 @@ def test_counts_equal_the_list_of_jobs_that_they_lead_to(page, house):
     house.cli("cancel", house.wire.run("draws", {}))
     page.go(page.base + "/e/draws/metrics?range=15m&compare=1")
     page.shows("8 jobs were submitted", "#chart-requests .sum")
-    rows = table(page, "#chart-requests")
-    links = page.run("[...document.querySelectorAll('#chart-requests .sum a')].map(a => [a.textContent, a.getAttribute('href')])")
-    assert len(listed(house, links[0][1])) == 8 == sum_of(rows, "submitted")
-    for words, address in links[1:]:
-        count, outcome = words.split(" ", 1)
-        assert len(listed(house, address)) == int(count) == sum_of(rows, outcome), words
-        assert {job["status"] for job in listed(house, address)} == {OUTCOMES[outcome]}
-    assert {words.split(" ", 1)[1] for words, _ in links[1:]} == {"completed", "failed", "cancelled"}
+    counts = counts_equal_the_lists(page, house)
+    assert counts == {"submitted": 8, "completed": 4, "failed": 2, "cancelled": 1}
+    failed = page.run("document.querySelector('#chart-requests .sum a[href*=FAILED]').getAttribute('href')")
     # The page behind the link shows them, and so does the file.
-    page.go(page.base + links[2][1])
+    page.go(page.base + failed)
     assert page.run("document.querySelectorAll('table.jobs tbody tr').length") == 2
     page.go(page.base + "/e/draws/metrics?range=15m")
     href = page.run("document.querySelector('#chart-requests a[download]').href")
@@ -97,6 +74,33 @@ def test_counts_equal_the_list_of_jobs_that_they_lead_to(page, house):
     assert sum(int(row["submitted"]) for row in csv.DictReader(io.StringIO(text))) == 8
     house.cli("cancel", first)
     is_clean(page)
+
+
+def test_ends_are_counted_and_listed_in_the_time_in_which_they_were(page, house):
+    """A job that was submitted before the range and ended in it."""
+    page.go(page.base + "/e/draws/metrics")
+    at = page.run("Date.now()")
+    # Ranges are widened to whole steps: it is running when one begins.
+    begin = at - at % 10_000 + 10_000
+    job = house.wire.run("draws", {"sleep": (begin - at) / 1000 + 2})
+    assert house.wire.wait("draws", job)["status"] == "COMPLETED"
+    page.go(f"{page.base}/e/draws/metrics?from={begin}")
+    page.shows("0 jobs were submitted", "#chart-requests .sum")
+    assert counts_equal_the_lists(page, house) == {"submitted": 0, "completed": 1}
+    address = page.run("document.querySelector('#chart-requests .sum a[href*=COMPLETED]').getAttribute('href')")
+    assert [one["id"] for one in listed(house, address)] == [job]
+    page.go(page.base + address)
+    assert page.run("document.querySelector('table.jobs tbody tr').id") == f"j-{job}"
+    assert page.run("document.querySelector('details.more').open && document.querySelector('[name=tests]').checked")
+    # The command line says the same.
+    since = house.cli("jobs", "draws", "--ended-since", iso(begin), "--no-tests", "--json").json["jobs"]
+    until = house.cli("jobs", "draws", "--ended-until", iso(begin), "--no-tests", "--json").json["jobs"]
+    assert [[one["id"] for one in jobs] for jobs in (since, until)] == [[job], []]
+    is_clean(page)
+
+
+def iso(at):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at / 1000))
 
 
 def test_a_gpus_series_rises_with_the_request_on_the_same_axis(page, house):

@@ -1,6 +1,9 @@
-"""Pages of the console for tests: signed in, looked at from three sizes in both themes, and read by axe-core."""
+"""Pages of the console for tests: signed in, their forms filled in, their charts read, looked at from three sizes in
+both themes, and read by axe-core.
+"""
 
 import json
+import urllib.parse
 
 from .axe import source
 
@@ -21,6 +24,25 @@ def signed_in(browser, yard, scripts=True, key=None):
     if scripts:
         page.settled()
     return page
+
+
+def choose(page, selector, *files):
+    """Chooses files, or a folder, as somebody does in the browser's window."""
+    found = page.call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")
+    page.call("DOM.setFileInputFiles", objectId=found["result"]["objectId"], files=[str(file) for file in files])
+
+
+def pick(page, selector, value):
+    """Picks an entry of a list."""
+    page.run(
+        f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.value = {json.dumps(value)};"
+        " e.dispatchEvent(new Event('input', {bubbles: true})); e.dispatchEvent(new Event('change', {bubbles: true})) })()"
+    )
+
+
+def serves(page, limit=180):
+    """Waits on the page of a release until it serves."""
+    page.shows("Serving", "#live", limit)
 
 
 def is_clean(page):
@@ -67,3 +89,39 @@ def table(page, card):
         " return [...t.tBodies[0].rows].map(r => Object.fromEntries([...r.cells].map((c, n) => [names[n], c.textContent]))); })()"
         % json.dumps(card)
     )
+
+
+def sum_of(rows, name):
+    """What a column of such a table adds up to."""
+    return sum(int(row[name]) for row in rows)
+
+
+def listed(yard, address):
+    """The jobs behind an address of the list, all its pages."""
+    query = urllib.parse.urlparse(address).query
+    jobs, cursor = [], ""
+    while True:
+        answer = yard.wire.api(f"/jobs?{query}&limit=5{cursor}")
+        jobs += answer["jobs"]
+        if not answer["nextCursor"]:
+            return jobs
+        cursor = f"&cursor={answer['nextCursor']}"
+
+
+OUTCOMES = {"completed": "COMPLETED", "failed": "FAILED", "cancelled": "CANCELLED", "timed out": "TIMED_OUT"}
+
+
+def counts_equal_the_lists(page, yard):
+    """On the Metrics tab: the sentence, the table and the lists behind the numbers agree. Returns the numbers."""
+    rows = table(page, "#chart-requests")
+    links = page.run("[...document.querySelectorAll('#chart-requests .sum a')].map(a => [a.textContent, a.getAttribute('href')])")
+    submitted = int(links[0][0].split(" ")[0])
+    assert len(listed(yard, links[0][1])) == submitted == sum_of(rows, "submitted")
+    counts = {"submitted": submitted}
+    for words, address in links[1:]:
+        count, outcome = words.split(" ", 1)
+        jobs = listed(yard, address)
+        assert len(jobs) == int(count) == sum_of(rows, outcome), words
+        assert {job["status"] for job in jobs} == {OUTCOMES[outcome]} and not any(job["test"] for job in jobs)
+        counts[outcome] = int(count)
+    return counts

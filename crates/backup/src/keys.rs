@@ -66,6 +66,9 @@ fn files(paths: &Paths) -> [(&'static str, PathBuf); 2] {
     [("vault.key", paths.vault_key()), ("webhook.secret", paths.webhook_secret())]
 }
 
+/// The shortest passphrase, in characters.
+pub const SHORTEST_PASSPHRASE: usize = 8;
+
 impl Wrapping {
     /// Of a passphrase, with a salt of 16 random bytes.
     pub fn new(passphrase: &str, salt: [u8; 16]) -> Self {

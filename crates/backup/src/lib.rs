@@ -19,7 +19,7 @@ mod staging;
 mod verify;
 mod write;
 
-pub use keys::{Keys, Wrapped, Wrapping};
+pub use keys::{Keys, SHORTEST_PASSPHRASE, Wrapped, Wrapping};
 pub use manifest::{FORMAT, Listed, Manifest};
 pub use restore::{Restored, restore};
 pub use staging::{Choice, Staging};

@@ -33,8 +33,9 @@
       document.execCommand("copy");
       area.remove();
     }
+    const word = button.dataset.word ||= button.textContent;
     button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    setTimeout(() => { button.textContent = word; }, 1500);
   };
 
   // A log stays at its foot while somebody is there.
@@ -62,7 +63,13 @@
     }
   };
 
-  const settle = () => { copies(); times(); tail(); };
+  // How many rows are chosen.
+  const count = () => {
+    const told = document.getElementById("chosen"), n = all(".pick:checked").length;
+    if (told) told.textContent = n === 1 ? "1 job is chosen" : n + " jobs are chosen";
+  };
+
+  const settle = () => { copies(); times(); tail(); count(); };
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-copy]");
@@ -70,6 +77,7 @@
     const sure = event.target.closest("[data-sure]");
     if (sure && !window.confirm(sure.dataset.sure)) event.preventDefault();
   });
+  document.addEventListener("change", (event) => { if (event.target.matches(".pick")) count(); });
   document.addEventListener("input", (event) => {
     if (event.target.matches("[data-json]")) check(event.target);
   });

@@ -69,8 +69,8 @@
     toast.textContent = text;
     setTimeout(() => { toast.textContent = ""; }, 2000);
   };
-  const copy = async () => {
-    const row = document.activeElement.closest("tr, li");
+  const here = () => document.activeElement.closest("table.rows tbody tr, .list li");
+  const copy = async (row = document.activeElement.closest("tr, li")) => {
     const link = row && row.querySelector("a.row, a.mono, .mono");
     const marked = row && row.dataset.id ? row : document.querySelector("[data-id]");
     const text = (marked && marked.dataset.id) || (link && (link.title || link.href?.split("/").pop().split("?")[0]));
@@ -86,12 +86,63 @@
     tell("Copied " + text);
   };
 
+  // Rows that can be chosen have a box.
+  const choose = () => {
+    const pick = here()?.querySelector(".pick");
+    if (pick) pick.click();
+    else tell(document.querySelector(".pick") ? "Go to a row first: j and k." : "Rows of this page are not chosen.");
+  };
+  const drop = () => all(".pick:checked").forEach((pick) => pick.click());
+
+  // What can be done with a row: by its links and buttons, and as with every row.
+  const menu = document.getElementById("row-menu"), entries = document.getElementById("row-menu-list");
+  const doings = (row) => {
+    const link = row.querySelector("a.row[href]"), pick = row.querySelector(".pick"), found = [];
+    if (link) found.push(["Open", () => link.click()]);
+    found.push(["Copy its id", () => copy(row)]);
+    if (pick) {
+      found.push([pick.checked ? "Choose no more" : "Choose", () => pick.click()]);
+      all("#bulk button").forEach((button) => found.push([button.textContent, () => {
+        drop();
+        pick.click();
+        button.click();
+      }]));
+    }
+    all("a[href]:not(.row), button", row).filter((one) => !one.hidden && !one.disabled).forEach((one) => {
+      found.push([one.getAttribute("aria-label") || one.textContent.trim(), () => one.click()]);
+    });
+    return found.filter(([name]) => name);
+  };
+  const offer = () => {
+    const row = here();
+    if (!row) return tell("Go to a row first: j and k.");
+    const name = row.querySelector("a.row, b, .mono");
+    document.getElementById("row-menu-title").textContent = (name ? name.textContent : row.textContent).trim().slice(0, 80);
+    entries.replaceChildren(...doings(row).map(([text, run]) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.setAttribute("role", "menuitem");
+      button.textContent = text;
+      button.addEventListener("click", () => { menu.close(); run(); });
+      return button;
+    }));
+    menu.showModal();
+    entries.firstElementChild.focus();
+  };
+  menu.addEventListener("keydown", (event) => {
+    const by = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[event.key], items = [...entries.children];
+    if (!by) return;
+    event.preventDefault();
+    items[(items.indexOf(document.activeElement) + by + items.length) % items.length].focus();
+  });
+  menu.addEventListener("click", (event) => { if (event.target === menu) menu.close(); });
+
   let before = "";
   const step = (by) => {
     const rows = all("table.rows tbody tr, .list li").filter((row) => row.querySelector("a.row"));
     if (!rows.length) return;
-    const here = rows.findIndex((row) => row.contains(document.activeElement));
-    rows[Math.max(0, Math.min(rows.length - 1, here + by))].querySelector("a.row").focus();
+    const at = rows.findIndex((row) => row.contains(document.activeElement));
+    rows[Math.max(0, Math.min(rows.length - 1, at + by))].querySelector("a.row").focus();
   };
   const places = {
     o: "/", e: "/endpoints", j: "/jobs", k: "/keys", s: "/secrets", t: "/templates", v: "/volumes", a: "/activity",
@@ -113,7 +164,7 @@
       else open();
       return;
     }
-    if (event.target.closest("input,textarea,select,dialog,.xterm") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input:not(.pick),textarea,select,dialog,.xterm") || event.ctrlKey || event.metaKey || event.altKey) return;
     if (before === "g" && places[event.key]) { before = ""; go(event.key); return; }
     if (event.key === "/") {
       event.preventDefault();
@@ -123,9 +174,11 @@
     } else if (event.key === "j") step(1);
     else if (event.key === "k") step(-1);
     else if (event.key === "c") copy();
+    else if (event.key === "x") choose();
+    else if (event.key === ".") { event.preventDefault(); offer(); }
     else if (event.key === "r") window.location.reload();
     else if (event.key === "?") document.getElementById("keys").showModal();
-    else if (event.key === "Escape") shut();
+    else if (event.key === "Escape") { shut(); drop(); }
     before = event.key;
   });
 })();

@@ -58,6 +58,12 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// A call of the API that reads something.
+pub(crate) fn get(url: &str, path: &str, open: bool) -> String {
+    let key = if open { "" } else { " -H \"Authorization: Bearer $RUNYARD_API_KEY\"" };
+    format!("curl -s{key} {}", quoted(&format!("{url}{path}")))
+}
+
 fn curl(url: &str, name: &str, mode: Mode, body: &str, open: bool) -> String {
     let key = if open { "" } else { "  -H \"Authorization: Bearer $RUNYARD_API_KEY\" \\\n" };
     let get_key = if open { "" } else { " -H \"Authorization: Bearer $RUNYARD_API_KEY\"" };
@@ -155,5 +161,10 @@ mod tests {
         let open = snippets("http://h:1", "llm", Mode::Stream, "{}", true);
         assert!(!open[0].code.contains("Authorization"), "{}", open[0].code);
         assert!(open[0].code.contains("/stream/ID"));
+        let read = get("http://h:1", "/api/v1/logs?q=it%27s&limit=3", false);
+        assert_eq!(
+            read,
+            "curl -s -H \"Authorization: Bearer $RUNYARD_API_KEY\" 'http://h:1/api/v1/logs?q=it%27s&limit=3'"
+        );
     }
 }

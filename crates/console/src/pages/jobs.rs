@@ -1,6 +1,9 @@
 //! The list of jobs, newest first. What comes while somebody reads is counted above the list and moves no row.
 
+use std::collections::HashSet;
+
 use askama::Template;
+use runyard_domain::Access;
 
 use crate::call::{Trouble, encoded};
 use crate::frame::Frame;
@@ -13,7 +16,7 @@ use crate::show;
 use crate::views::Job;
 
 /// Rows of a page.
-const ROWS: usize = 50;
+pub(crate) const ROWS: usize = 50;
 
 /// As many newer ones are counted.
 const NEWER: usize = 200;
@@ -25,6 +28,14 @@ const MOST: usize = 500;
 struct Named {
     name: String,
 }
+
+/// Filters by time: the parameter of the API, and the flag of the command line.
+const TIMES: [(&str, &str); 4] = [
+    ("since", "--since"),
+    ("until", "--until"),
+    ("ended_since", "--ended-since"),
+    ("ended_until", "--ended-until"),
+];
 
 /// A status, and what it is called.
 const STATUSES: [(&str, &str); 6] = [
@@ -50,9 +61,13 @@ pub(crate) struct Jobs {
     older: Option<String>,
     endpoint: String,
     status: String,
-    /// From when to when, as fields of a form have it, in UTC.
-    fields: [String; 2],
+    /// When they were submitted and when they ended, from and to, as fields of a form have it, in UTC.
+    fields: [String; 4],
+    /// Without tests of releases.
+    no_tests: bool,
     endpoints: Vec<String>,
+    /// The ids of the endpoints whose jobs the visitor may cancel and retry.
+    may_run: HashSet<String>,
     statuses: [(&'static str, &'static str); 6],
 }
 
@@ -60,7 +75,18 @@ page!(Jobs: "live" = as_live);
 
 impl Jobs {
     fn is_filtered(&self) -> bool {
-        [&self.endpoint, &self.status].into_iter().chain(&self.fields).any(|value| !value.is_empty())
+        self.no_tests
+            || [&self.endpoint, &self.status].into_iter().chain(&self.fields).any(|value| !value.is_empty())
+    }
+
+    /// Whether the visitor may choose it.
+    fn may(&self, job: &Job) -> bool {
+        self.may_run.contains(&job.endpoint_id)
+    }
+
+    /// Whether less usual filters hold.
+    fn has_more(&self) -> bool {
+        self.no_tests || self.fields[2..].iter().any(|value| !value.is_empty())
     }
 
     fn newer_words(&self) -> String {
@@ -77,16 +103,20 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Jobs, Trouble> 
     let (endpoint, status) =
         (query.get("endpoint").unwrap_or_default(), query.get("status").unwrap_or_default());
     let mut filter = String::new();
-    let times = ["since", "until"].map(|key| query.get(key).and_then(moment));
+    let times = TIMES.map(|(key, _)| query.get(key).and_then(moment));
+    let no_tests = query.get("tests") == Some("false");
     for (key, value) in [("endpoint", endpoint), ("status", status)] {
         if !value.is_empty() {
             filter.extend(["&", key, "=", &encoded(value)]);
         }
     }
-    for (key, at) in [("since", times[0]), ("until", times[1])] {
+    for ((key, _), at) in TIMES.into_iter().zip(times) {
         if let Some(at) = at {
             filter.extend(["&", key, "=", &at.to_string()]);
         }
+    }
+    if no_tests {
+        filter.push_str("&tests=false");
     }
     let after = query.get("cursor").map_or_else(String::new, |cursor| format!("&cursor={}", encoded(cursor)));
     // The stream knows which was the first row: what came after it is counted and not shown.
@@ -108,17 +138,29 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Jobs, Trouble> 
         let page = format!("/jobs?{}", Query::parse(&end).with("top", &first.id));
         frame.stream = Some(format!("/ui/events?page={}", encoded(&page)));
     }
-    let time =
-        |flag: &str, at: Option<i64>| at.map_or_else(String::new, |at| format!(" {flag} {}", show::iso(at)));
-    let flags = format!(
-        "{}{}{}{}",
-        if endpoint.is_empty() { String::new() } else { format!(" {endpoint}") },
-        if status.is_empty() { String::new() } else { format!(" --status {status}") },
-        time("--since", times[0]),
-        time("--until", times[1]),
-    );
-    frame.same.cli = vec![format!("runyard jobs{flags}")];
-    frame.same.api = vec![format!("GET /api/v1/jobs?limit={ROWS}{filter}")];
+    let mut flags = String::new();
+    for (flag, value) in [(" ", endpoint), (" --status ", status)] {
+        if !value.is_empty() {
+            flags.extend([flag, value]);
+        }
+    }
+    for ((_, flag), at) in TIMES.into_iter().zip(times) {
+        if let Some(at) = at {
+            flags.extend([" ", flag, " ", &show::iso(at)]);
+        }
+    }
+    if no_tests {
+        flags.push_str(" --no-tests");
+    }
+    frame.same.cli =
+        vec![format!("runyard jobs{flags}"), "runyard cancel JOB …".into(), "runyard retry JOB …".into()];
+    frame.same.api = vec![
+        format!("GET /api/v1/jobs?limit={ROWS}{filter}"),
+        "POST /api/v1/jobs/JOB/cancel".into(),
+        "POST /api/v1/jobs/JOB/retry".into(),
+    ];
+    let mut may_run: HashSet<String> = jobs.iter().map(|job| job.endpoint_id.clone()).collect();
+    may_run.retain(|id| visit.may_with(Access::Run, id));
     let (endpoints, _) = visit.list::<Named>("/api/v1/endpoints", "endpoints", MOST).await?;
     let without = Query::parse(&Query::parse(&query.with("top", "")).with("older", ""));
     Ok(Jobs {
@@ -127,7 +169,9 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Jobs, Trouble> 
         endpoint: endpoint.to_owned(),
         status: status.to_owned(),
         fields: times.map(|at| at.map_or_else(String::new, field)),
+        no_tests,
         endpoints: endpoints.into_iter().map(|endpoint| endpoint.name).collect(),
+        may_run,
         statuses: STATUSES,
         frame,
         jobs,

@@ -134,6 +134,8 @@ pub(crate) struct Logs {
     /// The address, for what follows and what is kept.
     query: String,
     older: Option<String>,
+    /// The call of the API that has these lines.
+    curl: String,
     /// The number of the line whose surroundings are shown.
     around: Option<u64>,
     wrong: Option<String>,
@@ -205,6 +207,7 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Logs,
         histogram,
         older,
         query: query.text(),
+        curl: crate::code::get(&visit.console.inner.url, &path, visit.console.inner.open),
         around,
         wrong,
         more,

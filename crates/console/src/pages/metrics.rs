@@ -72,13 +72,24 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Metri
     // Where nothing is kept of the time before, nothing is drawn of it.
     let earlier: Option<series::Metrics> =
         if compare { visit.get(&path(&range.earlier())).await.ok() } else { None };
-    let jobs = format!("/jobs?endpoint={name}&amp;since={}&amp;until={}", now.since, now.until);
-    let told = Told { series: &now.series, before: range.before, jobs: &jobs };
+    let list = |by: &str| {
+        format!(
+            "/jobs?endpoint={name}&amp;{by}since={}&amp;{by}until={}&amp;tests=false",
+            now.since, now.until
+        )
+    };
+    let (submitted, ended) = (list(""), list("ended_"));
+    let told = Told { series: &now.series, before: range.before, submitted: &submitted, ended: &ended };
     let (mut charts, empty) = charts::charts(&name, &now, earlier.as_ref(), &told);
     sign(&mut charts, &frame.here);
     frame.same.cli = vec![
         format!("runyard metrics {name}{}", range.flag()),
-        format!("runyard jobs {name} --since {} --until {}", iso(now.since), iso(now.until)),
+        format!("runyard jobs {name} --since {} --until {} --no-tests", iso(now.since), iso(now.until)),
+        format!(
+            "runyard jobs {name} --ended-since {} --ended-until {} --no-tests",
+            iso(now.since),
+            iso(now.until)
+        ),
     ];
     frame.same.api = vec![format!("GET {}", path(&range))];
     let marks = marks(visit, &name, now.since, now.until).await?;

@@ -7,7 +7,7 @@ mod endpoint;
 mod endpoints;
 pub(crate) mod git;
 mod job;
-mod jobs;
+pub(crate) mod jobs;
 pub(crate) mod keys;
 mod lately;
 pub(crate) mod logs;
@@ -22,7 +22,7 @@ mod releases;
 mod requests;
 pub(crate) mod search;
 mod secrets;
-mod server;
+pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod ssh_keys;
 pub(crate) mod telemetry;
@@ -98,7 +98,7 @@ pub(crate) async fn load(visit: &Visit, place: &Place, query: &Query) -> Result<
         Place::Members => Box::new(members::load(visit, query, None).await?),
         Place::Usage => Box::new(usage::load(visit, query).await?),
         Place::Disk => Box::new(disk::load(visit, query).await?),
-        Place::Server => Box::new(server::load(visit, query).await?),
+        Place::Server => Box::new(server::load(visit, query, false).await?),
         Place::Search => Box::new(search::load(visit, query).await?),
         Place::Terminal(id) => Box::new(terminal::load(visit, id, query).await?),
     })

@@ -73,6 +73,21 @@ struct Config {
     values: Vec<Setting>,
 }
 
+/// What webhooks are signed with.
+#[derive(Deserialize)]
+struct Signing {
+    secret: Option<String>,
+    replaced: Option<Replaced>,
+}
+
+/// The secret before, which signs beside the new one for a while.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Replaced {
+    secret: String,
+    ends_at: i64,
+}
+
 #[derive(Template)]
 #[template(path = "server.html")]
 pub(crate) struct Server {
@@ -84,12 +99,15 @@ pub(crate) struct Server {
     prices: Vec<(String, f64)>,
     set: Vec<Setting>,
     usual: Vec<Setting>,
+    signing: Signing,
+    /// Whether the secret itself was asked for.
+    shown: bool,
 }
 
 page!(Server: );
 
-/// Loads it.
-pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Server, Trouble> {
+/// Loads it; with the secret of webhooks where that was asked for.
+pub(crate) async fn load(visit: &Visit, query: &Query, shown: bool) -> Result<Server, Trouble> {
     let mut frame = Frame::new(visit, "/server", "Health", "/server", query);
     frame.stream = None;
     frame.same.cli = vec![
@@ -97,12 +115,16 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Server, Trouble
         "runyard config".into(),
         "runyard gpus".into(),
         "runyard backup create FOLDER".into(),
+        "runyard webhooks secret".into(),
+        "runyard webhooks secret --rotate".into(),
     ];
     frame.same.api = vec![
         "GET /api/v1/doctor".into(),
         "GET /api/v1/config".into(),
         "GET /api/v1/gpus".into(),
         "POST /api/v1/backup".into(),
+        "GET /api/v1/webhooks/secret".into(),
+        "POST /api/v1/webhooks/secret/rotate".into(),
     ];
     let Report { mut checks } = visit.get("/api/v1/doctor").await?;
     let rank = |check: &Check| match check.verdict.as_str() {
@@ -121,13 +143,20 @@ pub(crate) async fn load(visit: &Visit, query: &Query) -> Result<Server, Trouble
     let prices = prices.collect();
     let Config { values } = visit.get("/api/v1/config").await?;
     let (usual, set) = values.into_iter().partition(Setting::is_usual);
-    Ok(Server { info: visit.get("/api/v1/info").await?, frame, checks, gpus, prices, set, usual })
+    let info = visit.get("/api/v1/info").await?;
+    let signing = visit.get("/api/v1/webhooks/secret").await?;
+    Ok(Server { frame, info, checks, gpus, prices, set, usual, signing, shown })
 }
 
 impl Server {
     /// Checks that want somebody.
     fn poor(&self) -> usize {
         self.checks.iter().filter(|check| !check.is_well()).count()
+    }
+
+    /// What the check of backups found.
+    fn last_backup(&self) -> &str {
+        self.checks.iter().find(|check| check.name == "backup").map_or("", |check| check.found.as_str())
     }
 
     fn price(&self, kind: &str) -> String {

@@ -1,7 +1,9 @@
 //! What the forms of the pages beside endpoints and jobs do: each becomes one call of the API.
 
+mod jobs;
 pub(crate) mod keys;
 mod members;
+mod server;
 mod shared;
 
 use http::{Method, StatusCode};
@@ -22,6 +24,8 @@ pub(crate) async fn submit(visit: &Visit, place: &Place, form: &Form) -> Result<
         Place::SshKeys => ssh_key(visit, form).await,
         Place::Members => members::submit(visit, form).await,
         Place::Disk => disk(visit, form).await,
+        Place::Jobs => jobs::submit(visit, form).await,
+        Place::Server => server::submit(visit, form).await,
         _ => Err(Trouble::new(StatusCode::METHOD_NOT_ALLOWED, "Not sent", "this page has no form")),
     }
 }

@@ -403,7 +403,8 @@ fn select_jobs(filter: &Filter) -> (String, Vec<Value>) {
     }
     let page = filter.page();
     if by_end {
-        let standing = filter.standing.map_or_else(String::new, |s| format!(" AND standing = {}", ended_code(s)));
+        let standing =
+            filter.standing.map_or_else(String::new, |s| format!(" AND standing = {}", ended_code(s)));
         // The index alone says which; their rows are read afterwards.
         let which = format!(
             "SELECT n FROM jobs INDEXED BY jobs_ended WHERE ended_at IS NOT NULL{standing}{terms}

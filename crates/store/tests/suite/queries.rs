@@ -58,7 +58,9 @@ fn ends_are_found_by_their_time(b: &mut Bench) {
     b.submit_as(of("other", submission("foreign", 1_010)));
     b.submit_as(pinned(1, submission("test", 1_020)));
     // Who came first ends last.
-    for (id, at) in [("third", 2_000), ("second", 3_000), ("first", 4_000), ("foreign", 3_000), ("test", 3_000)] {
+    for (id, at) in
+        [("third", 2_000), ("second", 3_000), ("first", 4_000), ("foreign", 3_000), ("test", 3_000)]
+    {
         b.now = at;
         b.job(cancel(id));
     }
@@ -75,7 +77,10 @@ fn ends_are_found_by_their_time(b: &mut Bench) {
     assert_eq!(b.listed(&between(Some(4_001), None)), [""; 0]);
     let of_e = Filter { endpoint: Some(e("e")), no_tests: true, ..between(Some(3_000), None) };
     assert_eq!(b.listed(&of_e), ["second", "first"]);
-    assert_eq!(b.listed(&Filter { standing: Some(Standing::Cancelled), ..of_e.clone() }), ["second", "first"]);
+    assert_eq!(
+        b.listed(&Filter { standing: Some(Standing::Cancelled), ..of_e.clone() }),
+        ["second", "first"]
+    );
     for other in [Standing::Running, Standing::Waiting, Standing::Failed] {
         assert_eq!(b.listed(&Filter { standing: Some(other), ..of_e.clone() }), [""; 0]);
     }

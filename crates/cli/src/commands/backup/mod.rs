@@ -8,7 +8,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use runyard_backup::Manifest;
+use runyard_backup::{Manifest, SHORTEST_PASSPHRASE};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -59,9 +59,6 @@ struct Passphrase {
     passphrase_file: Option<PathBuf>,
 }
 
-/// The shortest passphrase.
-const SHORTEST: usize = 8;
-
 impl Passphrase {
     fn read(&self) -> anyhow::Result<Option<String>> {
         let text = match &self.passphrase_file {
@@ -73,8 +70,9 @@ impl Passphrase {
             },
         };
         let phrase = text.lines().next().unwrap_or_default().trim().to_owned();
-        if phrase.chars().count() < SHORTEST {
-            return Err(Failure::usage(format!("a passphrase has at least {SHORTEST} characters")).into());
+        if phrase.chars().count() < SHORTEST_PASSPHRASE {
+            let words = format!("a passphrase has at least {SHORTEST_PASSPHRASE} characters");
+            return Err(Failure::usage(words).into());
         }
         Ok(Some(phrase))
     }

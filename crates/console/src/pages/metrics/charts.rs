@@ -349,7 +349,7 @@ mod tests {
                 .expect("metrics")
         };
         let (now, earlier) = (of(json!([1, 2])), of(json!([9, 3, 4])));
-        let told = Told { series: &now.series, before: "before", jobs: "/jobs" };
+        let told = Told { series: &now.series, before: "before", submitted: "/jobs", ended: "/jobs" };
         let (shown, empty) = charts("a", &now, Some(&earlier), &told);
         assert_eq!((shown.len(), empty.len()), (ALWAYS.len(), PLANS.len() - ALWAYS.len()));
         let before = shown[0].columns.last().expect("a column");

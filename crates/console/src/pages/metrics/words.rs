@@ -9,8 +9,9 @@ pub(super) struct Told<'a> {
     pub(super) series: &'a [Series],
     /// What the time before is called.
     pub(super) before: &'a str,
-    /// The list of the endpoint's jobs in this range.
-    pub(super) jobs: &'a str,
+    /// The lists of the endpoint's jobs that were submitted in this range, and of those that ended in it.
+    pub(super) submitted: &'a str,
+    pub(super) ended: &'a str,
 }
 
 impl Told<'_> {
@@ -48,14 +49,14 @@ impl Told<'_> {
             .into_iter()
             .filter(|(name, ..)| self.count(name) > 0)
             .map(|(name, word, status)| {
-                format!("<a href=\"{}&amp;status={status}\">{} {word}</a>", self.jobs, self.count(name))
+                format!("<a href=\"{}&amp;status={status}\">{} {word}</a>", self.ended, self.count(name))
             })
             .collect();
         let ends = if ends.is_empty() { "none ended".to_owned() } else { ends.join(", ") };
         let were = if submitted == 1 { "was" } else { "were" };
         format!(
             "<a href=\"{}\" data-submitted=\"{submitted}\">{}</a> {were} submitted{beside}; {ends}.",
-            self.jobs,
+            self.submitted,
             show::count(submitted, "job")
         )
     }
@@ -149,10 +150,11 @@ mod tests {
     #[test]
     fn a_sentence_says_how_much_and_how_it_was_before() {
         let series = series();
-        let told = Told { series: &series, before: "the hour before", jobs: "/jobs?endpoint=a" };
+        let told =
+            Told { series: &series, before: "the hour before", submitted: "/jobs?s", ended: "/jobs?e" };
         let said = told.requests();
         assert!(said.contains(">112 jobs</a> were submitted, up 12 % from the hour before;"), "{said}");
-        assert!(said.contains("<a href=\"/jobs?endpoint=a&amp;status=FAILED\">2 failed</a>"), "{said}");
+        assert!(said.contains("<a href=\"/jobs?e&amp;status=FAILED\">2 failed</a>"), "{said}");
         assert_eq!(
             told.times("delay", "none"),
             "p50 400 ms, p90 1.8 s, down 10 % from the hour before; the longest 2.0 s."
