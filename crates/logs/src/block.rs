@@ -8,13 +8,13 @@
 //! ```
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt;
 
 use runyard_domain::{EndpointId, Timestamp, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use crate::body::{self, Body};
+use crate::body::{self, Body, Mark};
 use crate::filter::{self, Filter};
 use crate::{Level, Record, Source};
 
@@ -47,6 +47,9 @@ pub(crate) struct Facts {
     pub(crate) gravest: Level,
     /// A bit for each source.
     pub(crate) sources: u8,
+    /// Records of each level, least grave first; blocks of older versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) levels: Option<[u32; 4]>,
     /// Bytes of the marks, of the texts, and of the exact bytes, unpacked.
     pub(crate) marks: u32,
     pub(crate) texts: u32,
@@ -57,6 +60,11 @@ impl Facts {
     /// Whether records of this source are inside.
     pub(crate) fn has(&self, source: Source) -> bool {
         self.sources & 1 << body::source_number(source) != 0
+    }
+
+    /// Whether records of no other source are inside.
+    pub(crate) fn has_only(&self, source: Source) -> bool {
+        self.sources == 1 << body::source_number(source)
     }
 
     /// What it takes unpacked.
@@ -88,13 +96,29 @@ impl Head {
         self.at + u64::from(self.packed)
     }
 
-    /// Reads and unpacks the records; none where they are damaged.
-    pub(crate) fn body(&self, file: &File) -> io::Result<Option<Body>> {
+    /// Reads what is packed; none where it is damaged.
+    fn packed(&self, file: &File) -> io::Result<Option<Vec<u8>>> {
         let mut packed = vec![0; self.packed as usize];
         file.read_exact_at(&mut packed, self.at)?;
-        if crc32fast::hash(&packed) != self.check {
+        Ok((crc32fast::hash(&packed) == self.check).then_some(packed))
+    }
+
+    /// Reads and unpacks what is known of the records without their texts, which stand behind it and are not unpacked;
+    /// none where it is damaged.
+    pub(crate) fn marks(&self, file: &File) -> io::Result<Option<Vec<Mark>>> {
+        let Some(packed) = self.packed(file)? else { return Ok(None) };
+        let mut marks = vec![0; self.facts.marks as usize];
+        let unpacked = zstd::stream::read::Decoder::with_buffer(packed.as_slice());
+        if unpacked.and_then(|mut from| from.read_exact(&mut marks)).is_err() {
             return Ok(None);
         }
+        let (texts, raws) = (self.facts.texts as usize, self.facts.raws as usize);
+        Ok(body::marks(&marks, |text| text.end < texts, raws).map(|(_, marks)| marks))
+    }
+
+    /// Reads and unpacks the records; none where they are damaged.
+    pub(crate) fn body(&self, file: &File) -> io::Result<Option<Body>> {
+        let Some(packed) = self.packed(file)? else { return Ok(None) };
         let Ok(data) = zstd::bulk::decompress(&packed, self.facts.size() as usize) else { return Ok(None) };
         Ok(Body::parse(data, &self.facts))
     }
@@ -151,6 +175,7 @@ pub(crate) fn pack(records: &[Record]) -> io::Result<Option<Vec<u8>>> {
         to: times().max().unwrap_or(last.at),
         gravest: records.iter().map(Record::gravity).max().unwrap_or(Level::Info),
         sources: records.iter().fold(0, |all, record| all | 1 << body::source_number(record.source)),
+        levels: Some(levels(records)),
         marks: parts.marks.len() as u32,
         texts: parts.texts.len() as u32,
         raws: parts.raws.len() as u32,
@@ -172,4 +197,12 @@ pub(crate) fn pack(records: &[Record]) -> io::Result<Option<Vec<u8>>> {
     block.extend_from_slice(&rest);
     block.extend_from_slice(&packed);
     Ok(Some(block))
+}
+
+fn levels(records: &[Record]) -> [u32; 4] {
+    let mut levels = [0; 4];
+    for record in records {
+        levels[record.gravity() as usize] += 1;
+    }
+    levels
 }

@@ -129,43 +129,12 @@ impl Body {
 
     /// The jobs and the marks of the records; none where they do not fit the texts.
     pub(crate) fn marks(&self) -> Option<(Vec<JobId>, Vec<Mark>)> {
-        let mut reader = Reader { bytes: &self.marks };
-        let mut jobs = Vec::new();
-        for _ in 0..reader.number()? {
-            let name = std::str::from_utf8(reader.take()?).ok()?;
-            jobs.push(JobId::parse(name).ok()?);
-        }
-        let (mut marks, mut seq, mut at, mut text, mut raw) = (Vec::new(), 0_u64, 0_i64, 0_usize, 0_usize);
-        while !reader.bytes.is_empty() {
-            let (flags, level) = (reader.byte()?, reader.byte()?);
-            seq = seq.wrapping_add(unzigzag(reader.number()?).cast_unsigned());
-            at = at.wrapping_add(unzigzag(reader.number()?));
-            let mut number = |flag| if flags & flag != 0 { reader.number().map(Some) } else { Some(None) };
-            let (job, attempt, gap) = (number(HAS_JOB)?, number(HAS_ATTEMPT)?, number(HAS_GAP)?);
-            let text_end = text.checked_add(usize::try_from(reader.number()?).ok()?)?;
-            let is_there = self.texts.get(text..text_end).is_some();
-            let raw_len =
-                if flags & HAS_RAW != 0 { Some(usize::try_from(reader.number()?).ok()?) } else { None };
-            let raw_end = raw.checked_add(raw_len.unwrap_or(0))?;
-            if !is_there || raw_end > self.raws.len() || job.is_some_and(|n| n >= jobs.len() as u64) {
-                return None;
-            }
-            marks.push(Mark {
-                seq,
-                at: Timestamp(at),
-                source: SOURCES[usize::from(flags & 3)],
-                level: LEVELS.get(usize::from(level).wrapping_sub(1)).copied(),
-                job: job.map(|number| number as usize),
-                attempt: attempt.and_then(|number| u32::try_from(number).ok()),
-                gap,
-                inferred: flags & INFERRED != 0,
-                partial: flags & PARTIAL != 0,
-                text: text..text_end,
-                raw: raw_len.map(|_| raw..raw_end),
-            });
-            (text, raw) = (text_end + 1, raw_end);
-        }
-        Some((jobs, marks))
+        marks(&self.marks, |text| self.texts.get(text).is_some(), self.raws.len())
+    }
+
+    /// What it takes in memory, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.marks.len() + self.texts.len() + self.raws.len()
     }
 
     /// The record of a mark.
@@ -190,6 +159,51 @@ impl Body {
             raw,
         }
     }
+}
+
+/// The jobs and the marks of records, as they were written; none where they do not fit their texts, of which `is_text`
+/// tells whether one may lie there, and so many exact bytes.
+pub(crate) fn marks(
+    bytes: &[u8],
+    is_text: impl Fn(Range<usize>) -> bool,
+    raws: usize,
+) -> Option<(Vec<JobId>, Vec<Mark>)> {
+    let mut reader = Reader { bytes };
+    let mut jobs = Vec::new();
+    for _ in 0..reader.number()? {
+        let name = std::str::from_utf8(reader.take()?).ok()?;
+        jobs.push(JobId::parse(name).ok()?);
+    }
+    let (mut marks, mut seq, mut at, mut text, mut raw) = (Vec::new(), 0_u64, 0_i64, 0_usize, 0_usize);
+    while !reader.bytes.is_empty() {
+        let (flags, level) = (reader.byte()?, reader.byte()?);
+        seq = seq.wrapping_add(unzigzag(reader.number()?).cast_unsigned());
+        at = at.wrapping_add(unzigzag(reader.number()?));
+        let mut number = |flag| if flags & flag != 0 { reader.number().map(Some) } else { Some(None) };
+        let (job, attempt, gap) = (number(HAS_JOB)?, number(HAS_ATTEMPT)?, number(HAS_GAP)?);
+        let text_end = text.checked_add(usize::try_from(reader.number()?).ok()?)?;
+        let raw_len =
+            if flags & HAS_RAW != 0 { Some(usize::try_from(reader.number()?).ok()?) } else { None };
+        let raw_end = raw.checked_add(raw_len.unwrap_or(0))?;
+        if !is_text(text..text_end) || raw_end > raws || job.is_some_and(|n| n >= jobs.len() as u64) {
+            return None;
+        }
+        marks.push(Mark {
+            seq,
+            at: Timestamp(at),
+            source: SOURCES[usize::from(flags & 3)],
+            level: LEVELS.get(usize::from(level).wrapping_sub(1)).copied(),
+            job: job.map(|number| number as usize),
+            attempt: attempt.and_then(|number| u32::try_from(number).ok()),
+            gap,
+            inferred: flags & INFERRED != 0,
+            partial: flags & PARTIAL != 0,
+            text: text..text_end,
+            raw: raw_len.map(|_| raw..raw_end),
+        });
+        (text, raw) = (text_end + 1, raw_end);
+    }
+    Some((jobs, marks))
 }
 
 const SOURCES: [Source; 4] = [Source::Stdout, Source::Stderr, Source::System, Source::Build];

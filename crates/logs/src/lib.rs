@@ -30,6 +30,7 @@ mod segment;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod writer;
 
 pub use condition::{Condition, ConditionError};

@@ -7,10 +7,12 @@ use std::os::unix::fs::FileExt as _;
 use runyard_domain::Timestamp;
 
 use crate::reverse::ReverseLines;
-use crate::{Query, Record};
+use crate::{Level, Query, Record};
 
-/// How much is read at a time, in bytes.
+/// The most that is read at a time, in bytes.
 const SLICE: u64 = 1024 * 1024;
+/// How many lines are read at first; each time twice as many. Who wants the newest lines of many files needs few of each.
+const FEW: usize = 8;
 
 /// The rest of a file that is still to be read.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(crate) struct Lines {
     pub(crate) to: Timestamp,
     /// Bytes that are not read yet.
     pub(crate) left: u64,
+    /// So many lines are read next, at most.
+    next: usize,
 }
 
 /// What a part of a file had.
@@ -57,26 +61,54 @@ impl Lines {
             from: first.at,
             to: last.at,
             left: end,
+            next: FEW,
         }))
     }
 
     /// Reads the next part, up to the newest `limit` records that are looked for.
     pub(crate) fn slice(&mut self, query: &Query, limit: usize) -> io::Result<Slice> {
-        let (mut found, mut read, mut is_last) = (Vec::new(), 0, true);
+        let mut found = Vec::new();
+        let lines = self.next;
+        self.next = self.next.saturating_mul(2);
+        let (read, is_last) = self.read(lines, |line| {
+            found.extend(query.parse(line));
+            found.len() < limit
+        })?;
+        Ok(Slice { found, read, is_last })
+    }
+
+    /// Reads the next part and tells time and level of the records that are looked for; answers how many bytes it read,
+    /// and whether nothing is left.
+    pub(crate) fn count(
+        &mut self,
+        query: &Query,
+        mut add: impl FnMut(Timestamp, Level),
+    ) -> io::Result<(u64, bool)> {
+        self.read(usize::MAX, |line| {
+            if let Some((at, level)) = query.count(line) {
+                add(at, level);
+            }
+            true
+        })
+    }
+
+    /// Shows the next lines, at most so many, for as long as somebody goes on.
+    fn read(&mut self, lines: usize, mut goes_on: impl FnMut(&[u8]) -> bool) -> io::Result<(u64, bool)> {
+        let (mut read, mut count, mut is_last) = (0, 0, true);
         while let Some(line) = self.reader.next()? {
             read += line.len() as u64 + 1;
-            found.extend(query.parse(&line));
-            if found.len() >= limit {
+            count += 1;
+            if !goes_on(&line) {
                 break;
             }
-            if read >= SLICE {
+            if read >= SLICE || count >= lines {
                 is_last = false;
                 self.to = serde_json::from_slice(&line).map_or(self.to, |record: Record| record.at);
                 break;
             }
         }
         self.left = if is_last { 0 } else { self.left.saturating_sub(read) };
-        Ok(Slice { found, read, is_last })
+        Ok((read, is_last))
     }
 }
 

@@ -6,17 +6,18 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use runyard_domain::Timestamp;
 
-use crate::block::Head;
 use crate::filter::Key;
 use crate::lines::Lines;
 use crate::names::{self, Files, Kind};
 use crate::segment::Heads;
+use crate::waiting::Waiting;
 use crate::{LogError, Query};
 
 /// How far the clock may have stepped back inside a file before a search by time misses something.
@@ -27,8 +28,26 @@ pub(crate) const CLOCK_SLACK_MS: i64 = 60_000;
 pub(crate) enum Place {
     /// Lines of JSON.
     Lines(Lines),
-    /// A block; of its records those with lower numbers than this are still to be looked at.
-    Block(Arc<File>, Box<Head>, u64),
+    /// A block.
+    Block(Box<Waiting>),
+}
+
+impl Place {
+    /// The time of its newest record that is not looked at yet.
+    pub(crate) fn to(&self) -> Timestamp {
+        match self {
+            Self::Lines(lines) => lines.to,
+            Self::Block(block) => block.to,
+        }
+    }
+
+    /// Its bytes, unpacked, that are not looked at yet.
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Lines(lines) => lines.left,
+            Self::Block(block) => block.head.facts.size(),
+        }
+    }
 }
 
 /// How far the log of a stem goes.
@@ -41,6 +60,25 @@ pub(crate) struct Position {
     pub(crate) offset: u64,
     /// The number of the last record.
     pub(crate) last: u64,
+    /// That file as it was when it was read; none where that is not known.
+    pub(crate) stamp: Option<Stamp>,
+}
+
+/// A file at a moment: where nothing of this changed, nothing was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    len: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// The stamp of the file of this name, where one is there.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let about = std::fs::metadata(path).ok()?;
+        let changed = (about.mtime(), about.mtime_nsec());
+        Some(Self { inode: about.ino(), len: about.len(), changed })
+    }
 }
 
 /// Where to look, and how far it goes.
@@ -103,7 +141,8 @@ impl Planner<'_> {
     fn live(&mut self, stem: &str, path: &Path) -> io::Result<()> {
         let Some(file) = open_if_there(path)? else { return Ok(()) };
         let Some(lines) = Lines::of(file)? else { return Ok(()) };
-        let position = Position { first: lines.first, offset: lines.end, last: lines.last };
+        let position =
+            Position { first: lines.first, offset: lines.end, last: lines.last, stamp: None };
         self.plan.positions.insert(stem.to_owned(), position);
         self.newer.insert(stem.to_owned(), lines.first);
         self.add_lines(lines);
@@ -144,7 +183,7 @@ impl Planner<'_> {
         while let Some(head) = heads.next()? {
             self.reached(stem, head.facts.last);
             if head.facts.first < newer && self.query.wants_block(&head, &self.keys) {
-                self.plan.places.push(Place::Block(Arc::clone(&file), Box::new(head), u64::MAX));
+                self.plan.places.push(Place::Block(Box::new(Waiting::new(Arc::clone(&file), head))));
             }
         }
         Ok(())

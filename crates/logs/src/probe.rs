@@ -31,6 +31,7 @@ pub fn body(data: &[u8], marks: u32, texts: u32) -> Option<Vec<Record>> {
         to: Timestamp(0),
         gravest: Level::Info,
         sources: 0,
+        levels: None,
         marks,
         texts,
         raws: u32::try_from(raws).ok()?,

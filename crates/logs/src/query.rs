@@ -4,6 +4,8 @@
 use std::ops::RangeInclusive;
 
 use runyard_domain::{EndpointId, JobId, Timestamp, WorkerId};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::block::Head;
 use crate::filter::{self, Key};
@@ -109,6 +111,24 @@ impl Query {
         serde_json::from_slice(line).ok().filter(|record| self.matches(record))
     }
 
+    /// Whether texts are asked for something.
+    pub(crate) fn is_of_text(&self) -> bool {
+        self.pattern.is_some() || !self.conditions.is_empty()
+    }
+
+    /// The time and the level of a line of a file, if it is a record that is looked for: all that a count needs.
+    pub(crate) fn count(&self, line: &[u8]) -> Option<(Timestamp, Level)> {
+        if self.is_of_text() {
+            return self.parse(line).map(|record| (record.at, record.gravity()));
+        }
+        let bare: Bare<'_> = serde_json::from_slice(line).ok()?;
+        let job = self.job.as_ref().filter(|job| bare.job == Some(job.as_str()));
+        let marks = Marks { at: bare.at, seq: bare.seq, source: bare.source, level: bare.level, job };
+        let is_of_release = self.release.is_none_or(|release| bare.release == release);
+        let counts = is_of_release && self.matches_marks(&marks);
+        counts.then(|| (bare.at, bare.level.unwrap_or(Level::Info)))
+    }
+
     /// Whether a record is what is looked for.
     pub(crate) fn matches(&self, record: &Record) -> bool {
         let marks = Marks {
@@ -138,6 +158,21 @@ impl Query {
         self.pattern.as_ref().is_none_or(|pattern| pattern.is_in(text))
             && self.conditions.iter().all(|condition| condition.is_met_by(text))
     }
+}
+
+/// A [`Record`] without its text. Ids are written without escapes.
+#[derive(Deserialize)]
+struct Bare<'a> {
+    at: Timestamp,
+    seq: u64,
+    release: u32,
+    source: Source,
+    #[serde(default)]
+    level: Option<Level>,
+    #[serde(default, borrow)]
+    job: Option<&'a str>,
+    #[serde(rename = "message")]
+    _message: IgnoredAny,
 }
 
 /// What is asked of a record before its text.

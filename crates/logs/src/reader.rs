@@ -112,13 +112,13 @@ impl Reader {
         let query = Query::new(endpoint.clone());
         let plan = Plan::of(&self.folder(&query), &query)?;
         let heads = plan.places.iter().filter_map(|place| match place {
-            Place::Block(_, head, _) => Some(head.overhead()),
+            Place::Block(block) => Some(block.head.overhead()),
             Place::Lines(_) => None,
         });
         Ok(heads.sum())
     }
 
-    fn folder(&self, query: &Query) -> PathBuf {
+    pub(crate) fn folder(&self, query: &Query) -> PathBuf {
         self.dir.join(query.endpoint.as_str())
     }
 }

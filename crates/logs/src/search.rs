@@ -1,21 +1,24 @@
-//! A search that goes on step by step, from the newest records to the oldest. Each step reads one block or a piece of a
-//! file, so that whoever holds it can give out what was found, say how far it is, and stop.
+//! A search that goes on step by step, from the newest records to the oldest. Each step reads some blocks, on as many
+//! processors, or a piece of a file, so that whoever holds it can give out what was found, say how far it is, and stop.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::fs::File;
+use std::collections::binary_heap::PeekMut;
 use std::io;
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::thread;
 
 use runyard_domain::{Timestamp, WorkerId};
 
-use crate::block::Head;
 use crate::plan::Place;
-use crate::query::Marks;
-use crate::{Level, LogError, Query, Record, Source};
+use crate::waiting::{Looked, Waiting};
+use crate::{LogError, Query, Record};
 
-/// The most records of one block that are in memory at once: of many workers each has a block that waits.
-const TOGETHER: usize = 1_000;
+/// The most blocks that one search unpacks at the same time.
+const MOST_LANES: usize = 4;
+/// How much of blocks that are not through stays unpacked, in bytes: of many workers each may have one.
+const KEPT: usize = 16 << 20;
 
 /// A search in progress.
 #[derive(Debug)]
@@ -27,6 +30,10 @@ pub struct Search {
     found: BinaryHeap<Found>,
     done: u64,
     total: u64,
+    /// What is unpacked of blocks that are not through, in bytes.
+    kept: usize,
+    /// How many blocks are looked into at once, and how many at most.
+    lanes: (usize, usize),
 }
 
 /// What a step of a search had.
@@ -42,12 +49,9 @@ pub struct Step {
     pub is_last: bool,
 }
 
-/// A place with the time of its newest record.
+/// A place by the time of its newest record.
 #[derive(Debug)]
-struct Next {
-    to: Timestamp,
-    place: Place,
-}
+pub(crate) struct Next(pub(crate) Place);
 
 /// A record by its place in time.
 #[derive(Debug)]
@@ -61,31 +65,25 @@ impl Found {
 
 impl Search {
     pub(crate) fn new(dir: PathBuf, query: Query, places: Vec<Place>) -> Self {
-        let next = |place: Place| {
-            let to = match &place {
-                Place::Lines(lines) => lines.to,
-                Place::Block(_, head, _) => head.facts.to,
-            };
-            Next { to, place }
-        };
-        let places: BinaryHeap<Next> = places.into_iter().map(next).collect();
-        let total = places.iter().map(|next| size(&next.place)).sum();
-        Self { query, dir, places, found: BinaryHeap::new(), done: 0, total }
+        let places: BinaryHeap<Next> = places.into_iter().map(Next).collect();
+        let total = places.iter().map(|Next(place)| place.size()).sum();
+        let most = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_LANES);
+        Self { query, dir, places, found: BinaryHeap::new(), done: 0, total, kept: 0, lanes: (1, most) }
     }
 
-    /// Looks at one more place.
+    /// Looks at one more place, or at some blocks at once.
     pub fn step(&mut self) -> Result<Step, LogError> {
         if let Some(next) = self.places.pop() {
             let looked = self.look(next);
             looked.map_err(|source| LogError::Read { path: self.dir.clone(), source })?;
         }
         // Of the millisecond at which the next place ends there may be more.
-        let bound = self.places.peek().map(|next| next.to);
+        let bound = self.places.peek().map(|Next(place)| place.to());
         let mut records = Vec::new();
         while let Some(first) = self.found.peek_mut()
             && bound.is_none_or(|bound| first.0.at > bound)
         {
-            records.push(std::collections::binary_heap::PeekMut::pop(first).0);
+            records.push(PeekMut::pop(first).0);
         }
         Ok(Step { records, done: self.done, total: self.total, is_last: self.places.is_empty() })
     }
@@ -116,8 +114,8 @@ impl Search {
         Ok((records, more))
     }
 
-    fn look(&mut self, next: Next) -> io::Result<()> {
-        match next.place {
+    fn look(&mut self, Next(place): Next) -> io::Result<()> {
+        match place {
             Place::Lines(mut lines) => {
                 let slice = lines.slice(&self.query, self.query.limit)?;
                 self.found.extend(slice.found.into_iter().map(Found));
@@ -125,98 +123,69 @@ impl Search {
                     self.done += lines.left.max(slice.read);
                 } else {
                     self.done += slice.read;
-                    self.places.push(Next { to: lines.to, place: Place::Lines(lines) });
+                    self.places.push(Next(Place::Lines(lines)));
                 }
+                Ok(())
             }
-            Place::Block(file, head, before) => {
-                let (found, rest) = in_block(&file, &head, &self.query, before)?;
-                match rest.then(|| found.last().map(|oldest| (oldest.at, oldest.seq))).flatten() {
-                    // What a step before it had may be newer; what comes is not.
-                    Some((to, before)) => {
-                        self.places.push(Next { to, place: Place::Block(file, head, before) });
-                    }
-                    None => self.done += head.facts.size(),
-                }
-                self.found.extend(found.into_iter().map(Found));
+            Place::Block(block) => self.look_into(*block),
+        }
+    }
+
+    /// Looks into a block, and where it has to be unpacked, at the same time into those that come after it: one in the
+    /// first step, and more in each, since who finds enough in the newest one wants no others.
+    fn look_into(&mut self, first: Waiting) -> io::Result<()> {
+        let mut blocks = vec![first];
+        if let Some(bytes) = blocks[0].unpacked_bytes() {
+            self.kept -= bytes;
+        } else {
+            while blocks.len() < self.lanes.0
+                && let Some(next) = self.places.peek_mut()
+                && matches!(&next.0, Place::Block(block) if block.unpacked_bytes().is_none())
+                && let Next(Place::Block(block)) = PeekMut::pop(next)
+            {
+                blocks.push(*block);
             }
+            self.lanes.0 = (self.lanes.0 * 2).min(self.lanes.1);
+        }
+        for (mut block, looked) in in_parallel(blocks, &self.query) {
+            let Looked { found, more } = looked?;
+            self.found.extend(found.into_iter().map(Found));
+            if !more {
+                self.done += block.head.facts.size();
+                continue;
+            }
+            match block.unpacked_bytes() {
+                Some(bytes) if self.kept + bytes <= KEPT => self.kept += bytes,
+                _ => block.pack(),
+            }
+            self.places.push(Next(Place::Block(Box::new(block))));
         }
         Ok(())
     }
 }
 
-fn size(place: &Place) -> u64 {
-    match place {
-        Place::Lines(lines) => lines.left,
-        Place::Block(_, head, _) => head.facts.size(),
-    }
+/// Looks into blocks, each on a thread of its own but the first.
+fn in_parallel(mut blocks: Vec<Waiting>, query: &Query) -> Vec<(Waiting, io::Result<Looked>)> {
+    let looked: Vec<io::Result<Looked>> = thread::scope(|scope| {
+        let Some((first, others)) = blocks.split_first_mut() else { return Vec::new() };
+        let others: Vec<_> = others.iter_mut().map(|block| scope.spawn(|| block.look(query))).collect();
+        let mut looked = vec![first.look(query)];
+        let failed = || Err(io::Error::other("a part of the search failed"));
+        looked.extend(others.into_iter().map(|other| other.join().unwrap_or_else(|_| failed())));
+        looked
+    });
+    blocks.into_iter().zip(looked).collect()
 }
 
-/// The newest records of a block that match, before this number, and whether there may be more that are wanted. A damaged
-/// block is one record that says so.
-fn in_block(file: &File, head: &Head, query: &Query, before: u64) -> io::Result<(Vec<Record>, bool)> {
-    let facts = &head.facts;
-    let Some(body) = head.body(file)? else { return Ok((vec![damaged(head)], false)) };
-    let mut places: Option<Vec<usize>> = None;
-    if let Some(found) = query.pattern.as_ref().and_then(|pattern| pattern.places(&body.texts)) {
-        let found: Vec<usize> = found.collect();
-        if found.is_empty() {
-            return Ok((Vec::new(), false));
-        }
-        places = Some(found);
-    }
-    let Some((jobs, marks)) = body.marks() else { return Ok((vec![damaged(head)], false)) };
-    let mut records = Vec::new();
-    for mark in marks.iter().rev().filter(|mark| mark.seq < before) {
-        if records.len() >= query.limit {
-            break;
-        }
-        if records.len() >= TOGETHER {
-            return Ok((records, true));
-        }
-        if let Some(places) = &mut places {
-            // Those that stand after this record were its successors'.
-            while places.last().is_some_and(|at| *at > mark.text.end) {
-                places.pop();
-            }
-            if places.last().is_none_or(|at| *at < mark.text.start) {
-                continue;
-            }
-        }
-        let job = mark.job.and_then(|number| jobs.get(number));
-        let known = Marks { at: mark.at, seq: mark.seq, source: mark.source, level: mark.level, job };
-        let text = body.texts.get(mark.text.clone()).unwrap_or_default();
-        if query.matches_marks(&known) && query.matches_text(text) {
-            records.push(body.record(facts, &jobs, mark));
-        }
-    }
-    Ok((records, false))
-}
-
-/// Stands for the records of a block that cannot be read.
-fn damaged(head: &Head) -> Record {
-    let facts = &head.facts;
-    let count = u64::from(facts.count);
-    Record {
-        at: facts.to,
-        seq: facts.last,
-        endpoint: facts.endpoint.clone(),
-        worker: facts.worker.clone(),
-        release: facts.release,
-        source: Source::System,
-        level: Some(Level::Error),
-        job: None,
-        attempt: None,
-        inferred: false,
-        partial: false,
-        gap: Some(count),
-        message: format!("{count} lines are missing here: their part of the log is damaged on the disk"),
-        raw: None,
+impl Next {
+    fn to(&self) -> Timestamp {
+        self.0.to()
     }
 }
 
 impl Ord for Next {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.to.cmp(&other.to)
+        self.to().cmp(&other.to())
     }
 }
 
@@ -228,7 +197,7 @@ impl PartialOrd for Next {
 
 impl PartialEq for Next {
     fn eq(&self, other: &Self) -> bool {
-        self.to == other.to
+        self.to() == other.to()
     }
 }
 

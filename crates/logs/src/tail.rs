@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use crate::lines::first_number;
 use crate::names::{self, Files, Kind};
-use crate::plan::{Place, Plan, Position, open_if_there};
+use crate::plan::{Place, Plan, Position, Stamp, open_if_there};
 use crate::reader::newest;
 use crate::{Level, LogError, Query, Record, Search, Source};
 
@@ -83,7 +83,12 @@ impl Tail {
     fn read(&mut self, stem: &str, files: &Files, found: &mut Vec<Record>) -> io::Result<u64> {
         let before = self.positions.get(stem).copied();
         let mut position = before.unwrap_or_default();
-        let live = open_if_there(&names::path(&self.dir, stem, Kind::Live))?;
+        let path = names::path(&self.dir, stem, Kind::Live);
+        let stamp = Stamp::of(&path);
+        if stamp.is_some() && stamp == position.stamp {
+            return Ok(0);
+        }
+        let live = open_if_there(&path)?;
         let first = live.as_ref().map(first_number).transpose()?.flatten();
         let (Some(file), Some(first)) = (live, first) else {
             // A log that was not being written at the last look either has nothing new.
@@ -91,7 +96,7 @@ impl Tail {
             let is_there = !files.parts.is_empty() || !files.segments.is_empty();
             if is_there && !is_over {
                 position.last = self.catch_up(stem, position.last, u64::MAX, found)?;
-                self.positions.insert(stem.to_owned(), Position { first: 0, ..position });
+                self.positions.insert(stem.to_owned(), Position { first: 0, stamp: None, ..position });
             }
             return Ok(0);
         };
@@ -103,6 +108,8 @@ impl Tail {
         }
         let from = position.offset;
         self.read_on(&file, &mut position, found)?;
+        // It was taken before the file was read: what came since is seen by the next look.
+        position.stamp = stamp;
         self.positions.insert(stem.to_owned(), position);
         Ok(position.offset - from)
     }

@@ -69,7 +69,7 @@ impl Paging {
         mut items: Vec<T>,
         place: impl Fn(&T) -> K,
     ) -> Result<(Vec<T>, Option<String>), Problem> {
-        items.sort_by_key(&place);
+        items.sort_by_cached_key(&place);
         if let Some(last) = self.after::<K>()? {
             items.retain(|item| place(item) > last);
         }

@@ -133,11 +133,20 @@ pub(crate) async fn load(visit: &Visit, ep: &str, query: &Query) -> Result<Worke
         let path = "/api/v1/metrics/each";
         format!("{path}?of={of}&endpoint={name}&series={series}&since={since}&step=10&limit=1000")
     };
-    let measured = "worker_cpu,worker_memory,worker_memory_limit";
-    let by_worker: Each = visit.get(&each("worker", measured)).await?;
-    let devices = "device_use,device_memory_used,device_memory_total";
-    // GPUs are shown to keys for all endpoints.
-    let by_gpu: Each = visit.get(&each("gpu", devices)).await.unwrap_or_default();
+    let by_worker = if live.is_empty() {
+        Each::default()
+    } else {
+        let shown: Vec<&str> = live.iter().map(|worker| worker.id.as_str()).collect();
+        let measured = each("worker", "worker_cpu,worker_memory,worker_memory_limit");
+        visit.get(&format!("{measured}&worker={}", shown.join(","))).await?
+    };
+    let by_gpu = if live.iter().all(|worker| worker.gpus.is_empty()) {
+        Each::default()
+    } else {
+        // GPUs are shown to keys for all endpoints.
+        let devices = each("gpu", "device_use,device_memory_used,device_memory_total");
+        visit.get(&devices).await.unwrap_or_default()
+    };
     let ids = by_worker.each.iter().enumerate();
     let places = ids.filter_map(|(place, one)| Some((one.worker.clone()?, place))).collect();
     let next = next_cursor.filter(|_| !is_end).map(|cursor| format!("?{}", query.with("cursor", &cursor)));

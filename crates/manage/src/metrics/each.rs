@@ -1,7 +1,7 @@
 //! The same series of many at once: of every endpoint, of the workers of one, of every GPU, a page of them in one answer.
 //! Lists with a small chart in each row, and charts with a line for each worker, are made of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -21,6 +21,9 @@ use crate::page::Paging;
 use crate::problem::Problem;
 use crate::workers;
 
+/// The most workers that one call names.
+const MOST_NAMED: usize = 200;
+
 /// The most steps of one answer, of all its subjects together.
 const MOST_STEPS: usize = 240_000;
 
@@ -29,6 +32,7 @@ const MOST_STEPS: usize = 240_000;
 pub(crate) struct Which {
     of: Option<String>,
     endpoint: Option<String>,
+    worker: Option<String>,
     series: Option<String>,
     since: Option<i64>,
     until: Option<i64>,
@@ -83,12 +87,26 @@ pub(crate) async fn read(
 
 impl Which {
     fn of(&self) -> Result<Of, Problem> {
+        if self.worker.is_some() && self.of.as_deref() != Some("worker") {
+            return Err(Problem::invalid("'worker' names workers: ask for it with of=worker"));
+        }
         match self.of.as_deref() {
             None | Some("endpoint") => Ok(Of::Endpoint),
             Some("worker") => Ok(Of::Worker),
             Some("gpu") => Ok(Of::Gpu),
             Some(_) => Err(Problem::invalid("'of' is one of endpoint, worker and gpu")),
         }
+    }
+
+    /// The workers that are asked for, where they are named.
+    fn named(&self) -> Result<Option<HashSet<&str>>, Problem> {
+        let Some(ids) = &self.worker else { return Ok(None) };
+        let named: HashSet<&str> = ids.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+        if named.len() > MOST_NAMED {
+            let detail = format!("{} workers are too many at once", named.len());
+            return Err(Problem::invalid(detail).hint(format!("'worker' names {MOST_NAMED} at most")));
+        }
+        Ok(Some(named))
     }
 
     /// The page of those whose series are asked for, and where the next one begins. GPUs need a key for all endpoints.
@@ -108,6 +126,9 @@ impl Which {
             Of::Worker => {
                 let mut records = workers::records(manage, auth, endpoint.as_ref())?;
                 records.retain(|record| record.ended_at.is_none_or(|at| at >= range.since));
+                if let Some(named) = self.named()? {
+                    records.retain(|record| named.contains(record.id.as_str()));
+                }
                 let (page, next) = paging.cut(records, workers::place)?;
                 Ok((page.into_iter().map(|r| Subject::Worker(r.endpoint, r.id)).collect(), next))
             }

@@ -243,6 +243,7 @@ pub(super) fn workers() -> Tagged {
         )
         .query("of", word(&["endpoint", "worker", "gpu"]), "of what; of endpoints where nothing is said")
         .query("endpoint", text(), "only of this endpoint, of its workers, or of the GPUs that those hold")
+        .query("worker", text(), "only of these workers, with commas between them")
         .query("series", text(), "only these, with commas between them")
         .query("since", time(), "from then on; an hour back where nothing is said")
         .query("until", time(), "until then; now where nothing is said")
