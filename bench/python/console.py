@@ -1,16 +1,20 @@
 """How the console does on a full server: 500 workers, 10,000 jobs, and then five minutes of load with its pages open in a
-real Chromium. Prints one JSON document.
+real Chromium. Prints one JSON document. `cargo xtask bench --only=console` runs it; by hand:
 
-    target/test-python/bin/python bench/python/console.py            (`cargo xtask test` makes that Python)
+    RUNYARD_BIN=target/release/runyard target/bench-python/bin/python bench/python/console.py
     … bench/python/console.py --quick                                 40 workers, 1,000 jobs, half a minute
 
-`RUNYARD_BIN` names another binary than `target/debug/runyard`. Workers are shells that speak the worker protocol, so that
+Workers are shells that speak the worker protocol, so that
 five hundred of them fit on a small machine; they are started by the agent like any other. What is measured:
 
 - the bytes of the first page as they travel, with everything that it loads;
 - the time from the beginning of a navigation to the numbers, and to the word that says that the page is live, of the
-  first page and of pages that have much to show;
+  first page and of pages that have much to show, and what processor time the server spends meanwhile;
+- how many jobs a second are submitted and end, and what processors the server and the agent use for them and for the
+  pages;
 - the heap of each open tab after a collection, before and after the load.
+
+The usual rate is two jobs a second, a hundred and seventy thousand a day; the load is twelve times that.
 """
 
 import argparse
@@ -81,20 +85,26 @@ def deployed(yard, workers):
 
 
 def load(yard, rate, stop):
-    """So many jobs a second until it is told to stop; answers how many."""
+    """So many jobs a second until it is told to stop; answers how many. One that is slow keeps no other waiting."""
     sent, began = 0, time.monotonic()
-    while not stop.is_set():
-        due = int((time.monotonic() - began) * rate)
-        while sent < due and not stop.is_set():
-            yard.wire.run("full", {"n": sent})
-            sent += 1
-        stop.wait(0.02)
+    with ThreadPoolExecutor(8) as several:
+        while not stop.is_set():
+            due = int((time.monotonic() - began) * rate)
+            list(several.map(lambda n: yard.wire.run("full", {"n": n}), range(sent, due)))
+            sent = max(sent, due)
+            stop.wait(0.02)
     return sent
 
 
-def timed(page, path, rounds=5):
+def spent(pid):
+    """The seconds of processor time that a process has used, its own and the system's for it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def timed(page, path, server, rounds=5):
     """The middle of several loads of a page: milliseconds to the numbers and to the word, and bytes that travelled."""
-    shown, live, size = [], [], 0
+    shown, live, size, before = [], [], 0, spent(server)
     for _ in range(rounds):
         page.browser.heard[page.session] = []
         page.go(page.base + path)
@@ -106,7 +116,21 @@ def timed(page, path, rounds=5):
             said["params"]["encodedDataLength"] for said in heard if said["method"] == "Network.loadingFinished"
         ))
     middle = lambda values: round(sorted(values)[len(values) // 2], 1)
-    return {"numbersMs": middle(shown), "liveMs": middle(live), "bytes": int(size)}
+    cpu = round((spent(server) - before) / rounds * 1000, 1)
+    return {"numbersMs": middle(shown), "liveMs": middle(live), "serverCpuMs": cpu, "bytes": int(size)}
+
+
+def agent_of(yard):
+    """The agent's process."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if " agent --data " in line and str(yard.data) in line:
+                return int(entry.name)
+    raise LookupError("the agent is not there")
 
 
 def heap(page):
@@ -126,7 +150,7 @@ def main():
     asked = options.parse_args()
     if asked.quick:
         asked.workers, asked.jobs, asked.seconds = 40, 1_000, 30
-    binary = Path(os.environ.get("RUNYARD_BIN", ROOT / "target/debug/runyard"))
+    binary = Path(os.environ.get("RUNYARD_BIN", ROOT / "target/release/runyard"))
     say = lambda text: print(f"… {text}", file=sys.stderr, flush=True)
     yard = Yard(binary, gpus=2).start()
     browser = chromium.Browser()
@@ -142,7 +166,7 @@ def main():
         page.call("Page.addScriptToEvaluateOnNewDocument", source=NOTES)
         page.call("Network.setCacheDisabled", cacheDisabled=True)
         for path in ("/", "/endpoints", "/e/full", "/e/full/workers", "/e/full/metrics", "/e/full/telemetry", "/e/full/logs", "/jobs"):
-            pages[path] = timed(page, path)
+            pages[path] = timed(page, path, yard.server.pid)
             say(f"{path}: {pages[path]}")
         page.close()
         tabs = {}
@@ -151,6 +175,9 @@ def main():
             tabs[path].go(tabs[path].base + path)
         say(f"{asked.seconds:.0f} s of {asked.rate:.0f} jobs a second")
         stop, sent = threading.Event(), []
+        done = lambda: sum(yard.wire.api("/endpoints/full")["jobs"][state] for state in ("completed", "failed", "cancelled"))
+        agent, first, began = agent_of(yard), done(), time.monotonic()
+        server_before, agent_before = spent(yard.server.pid), spent(agent)
         loader = threading.Thread(target=lambda: sent.append(load(yard, asked.rate, stop)))
         loader.start()
         # What a page has at rest is there after its first changes.
@@ -158,12 +185,17 @@ def main():
         before = {path: heap(tab) for path, tab in tabs.items()}
         time.sleep(asked.seconds)
         after = {path: heap(tab) for path, tab in tabs.items()}
+        ended, seconds = done() - first, time.monotonic() - began
+        server_used, agent_used = spent(yard.server.pid) - server_before, spent(agent) - agent_before
         stop.set()
         loader.join()
         grown = {path: {"beforeBytes": before[path], "afterBytes": after[path], "grownBytes": after[path] - before[path]} for path in tabs}
         print(json.dumps({
-            "workers": asked.workers, "jobs": asked.jobs, "load": {"seconds": asked.seconds, "jobs": sent[0]},
-            "pages": pages, "tabs": grown,
+            "workers": asked.workers, "jobs": asked.jobs, "pages": pages, "tabs": grown, "load": {
+                "seconds": round(seconds, 1), "asked": asked.rate, "submitted": sent[0], "ended": ended,
+                "perSecond": round(ended / seconds, 2),
+                "serverCores": round(server_used / seconds, 3), "agentCores": round(agent_used / seconds, 3),
+            },
         }, indent=2))
     finally:
         browser.close()

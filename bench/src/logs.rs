@@ -1,6 +1,7 @@
 //! Search in logs: a worker's text is written and packed as the agent does it, then searched with nothing of it in
 //! memory. Beside it `zgrep` over the same text compressed by gzip, and `grep` over the text as it is.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -10,19 +11,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use runyard_domain::{EndpointId, Timestamp, WorkerId};
-use runyard_logs::{Origin, Pattern, Query, Reader, Source, Writer};
+use runyard_logs::{Counts, Level, Origin, Pattern, Query, Reader, Source, Writer};
 use rustix::fs::{Advice, fadvise};
 use serde_json::{Value, json};
 
 use crate::Plan;
+use crate::process::Usage;
 
 /// Bytes that a pipe gives at once.
 const CHUNK: usize = 64 * 1024;
+/// Workers of the log of many, and the lines of each.
+const WORKERS: usize = 500;
+const LINES: usize = 40;
+/// Steps of a histogram.
+const STEPS: usize = 60;
 /// What is looked for: a name, a pattern of `grep -E`, and whether it is a plain text.
-const SEARCHES: [(&str, &str, bool); 4] = [
+const SEARCHES: [(&str, &str, bool); 5] = [
     ("a text that stands in one line", "request 7654321 of tenant", true),
     ("a text that is not there", "segmentation fault", true),
     ("three bytes, in one line of 500", "zqx", true),
+    ("a text in one line of six", "connection reset by peer", true),
     ("a regular expression", "took [0-9]+\\.99[0-9]s$", false),
 ];
 
@@ -31,7 +39,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Value> {
     plan.say(&format!("logs: a search in {} MiB", plan.log_mib));
     let dir = tempfile::tempdir()?;
     let (plain, zipped) = (dir.path().join("plain.log"), dir.path().join("plain.log.gz"));
-    let took = write(dir.path(), &plain, plan.log_mib << 20)?;
+    let (took, lines) = write(dir.path(), &plain, plan.log_mib << 20)?;
     let status = Command::new("gzip").arg("--keep").arg(&plain).status().context("gzip cannot be run")?;
     ensure!(status.success(), "gzip failed");
     let folder = dir.path().join("ep");
@@ -41,26 +49,43 @@ pub fn run(plan: &Plan) -> anyhow::Result<Value> {
         let query = Query { pattern: Some(wanted), limit: usize::MAX, ..Query::new(EndpointId::new("ep")) };
         let kind = if is_text { "-iF" } else { "-E" };
         let files = files(&folder)?;
+        let first = Cell::new(0.0);
+        let mut ours = median(plan.rounds, &files, || {
+            let (found, began) = ours(dir.path(), &query)?;
+            first.set(began);
+            Ok(found)
+        })?;
+        ours["firstS"] = json!(first.get());
         searches.push(json!({
             "name": name,
-            "ours": median(plan.rounds, &files, || ours(dir.path(), &query))?,
+            "ours": ours,
             "zgrep": median(plan.rounds, std::slice::from_ref(&zipped), || peer("zgrep", kind, pattern, &zipped))?,
             "grep": median(plan.rounds, std::slice::from_ref(&plain), || peer("grep", kind, pattern, &plain))?,
         }));
     }
+    let packed_files = files(&folder)?;
+    let all = Query { limit: 300, ..Query::new(EndpointId::new("ep")) };
+    let one = json!({
+        "newest": median(plan.rounds, &packed_files, || newest(dir.path(), &all))?,
+        "counts": median(plan.rounds, &packed_files, || counts(dir.path(), &all, lines))?,
+    });
+    let many = many(plan)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let packed =
         files(&folder)?.iter().map(|path| Ok(fs::metadata(path)?.len())).sum::<anyhow::Result<u64>>()?;
     Ok(json!({
         "row": "logs", "mib": plan.log_mib, "searches": searches,
+        "one": one, "many": many,
         "writtenMibPerSecond": plan.log_mib as f64 / took.as_secs_f64(),
+        "writtenLinesPerSecond": lines as f64 / took.as_secs_f64(),
         "onDiskMib": {"ours": mib(packed), "filters": mib(Reader::open(dir.path()).overhead(&EndpointId::new("ep"))?),
             "gzip": mib(fs::metadata(&zipped)?.len())},
     }))
 }
 
-/// Writes about so many bytes of log lines as a worker's log and as a plain file.
-fn write(dir: &Path, plain: &Path, bytes: usize) -> anyhow::Result<Duration> {
+/// Writes about so many bytes of log lines as a worker's log and as a plain file; answers how long the log took, and how
+/// many lines there are, each a millisecond after the one before.
+fn write(dir: &Path, plain: &Path, bytes: usize) -> anyhow::Result<(Duration, u64)> {
     let origin = Origin { endpoint: EndpointId::new("ep"), worker: Some(WorkerId::new("w")), release: 1 };
     let mut log = Writer::open(dir, origin)?;
     let mut file = BufWriter::new(File::create(plain)?);
@@ -84,7 +109,7 @@ fn write(dir: &Path, plain: &Path, bytes: usize) -> anyhow::Result<Duration> {
     let began = Instant::now();
     log.finish()?;
     file.into_inner()?.sync_all()?;
-    Ok(took + began.elapsed())
+    Ok((took + began.elapsed(), number))
 }
 
 /// A line as workers print them: ids, numbers, words.
@@ -147,13 +172,13 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
 }
 
-/// The median of some cold searches.
+/// The median of some cold searches, and the processor time of this program for one.
 fn median(
     rounds: usize,
     files: &[PathBuf],
     search: impl Fn() -> anyhow::Result<usize>,
 ) -> anyhow::Result<Value> {
-    let (mut times, mut found) = (Vec::new(), 0);
+    let (mut times, mut found, cpu) = (Vec::new(), 0, Usage::own().cpu_s);
     for _ in 0..rounds {
         for path in files {
             let file = File::open(path)?;
@@ -165,19 +190,62 @@ fn median(
         times.push(began.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
-    Ok(json!({"s": times[times.len() / 2], "found": found}))
+    let cpu = (Usage::own().cpu_s - cpu) / rounds as f64;
+    Ok(json!({"s": times[times.len() / 2], "cpuS": cpu, "found": found}))
 }
 
-fn ours(dir: &Path, query: &Query) -> anyhow::Result<usize> {
+/// All that a search finds, and after how many seconds it had something.
+fn ours(dir: &Path, query: &Query) -> anyhow::Result<(usize, f64)> {
+    let began = Instant::now();
     let mut search = Reader::open(dir).search(query)?;
-    let mut found = 0;
+    let (mut found, mut first) = (0, None);
     loop {
         let step = search.step()?;
         found += step.records.len();
+        if found > 0 {
+            first.get_or_insert_with(|| began.elapsed().as_secs_f64());
+        }
         if step.is_last {
-            return Ok(found);
+            return Ok((found, first.unwrap_or_default()));
         }
     }
+}
+
+fn newest(dir: &Path, query: &Query) -> anyhow::Result<usize> {
+    Ok(Reader::open(dir).query(query)?.len())
+}
+
+/// All lines over time, in steps of one length.
+fn counts(dir: &Path, query: &Query, lines: u64) -> anyhow::Result<usize> {
+    let mut counts = Counts::new(Timestamp(0), lines as i64 / STEPS as i64 + 1, STEPS);
+    Reader::open(dir).count(query, &mut counts, u64::MAX)?;
+    Ok(counts.lines() as usize)
+}
+
+/// Many workers that printed little, nothing of it packed: what a page of logs asks of them.
+fn many(plan: &Plan) -> anyhow::Result<Value> {
+    let dir = tempfile::tempdir()?;
+    let (mut dice, mut text) = (0x9e37_79b9_7f4a_7c15_u64, String::new());
+    for worker in 0..WORKERS {
+        let id = Some(WorkerId::new(format!("w{worker}")));
+        let origin = Origin { endpoint: EndpointId::new("ep"), worker: id, release: 1 };
+        let mut log = Writer::open(dir.path(), origin)?;
+        for number in 0..LINES {
+            text.clear();
+            line(&mut text, &mut dice, number as u64 + 1)?;
+            log.write(Timestamp((number * WORKERS + worker) as i64), Source::Stdout, text.as_bytes(), &[])?;
+        }
+    }
+    let files = files(&dir.path().join("ep"))?;
+    let all = Query { limit: 300, ..Query::new(EndpointId::new("ep")) };
+    let errors = Query { level: Some(Level::Error), ..all.clone() };
+    let lines = (WORKERS * LINES) as u64;
+    Ok(json!({
+        "workers": WORKERS, "lines": lines,
+        "newest": median(plan.rounds, &files, || newest(dir.path(), &all))?,
+        "errors": median(plan.rounds, &files, || newest(dir.path(), &errors))?,
+        "counts": median(plan.rounds, &files, || counts(dir.path(), &all, lines))?,
+    }))
 }
 
 fn peer(program: &str, kind: &str, pattern: &str, file: &Path) -> anyhow::Result<usize> {

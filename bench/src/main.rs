@@ -5,15 +5,19 @@
 //! - [`server`] starts the real binary with stub workers that really go through agent and worker protocol.
 //! - [`scale`] runs the loads that scale with clients: [`jobs`], [`submit`], [`store`], [`redis`], [`floors`].
 //! - [`fanout`], [`queue`], [`endpoints`], [`start`] look at size: waiters, jobs, endpoints, memory.
-//! - [`logs`] writes a log and searches it.
+//! - [`logs`] writes a log and searches it; [`capture`] has a worker print; [`measure`] keeps metrics; [`console`] opens
+//!   pages in a browser.
 //! - [`python`] and [`sdk`] go through Python: task queues people use today, and the unmodified worker SDK.
 
+mod capture;
+mod console;
 mod endpoints;
 mod fanout;
 mod floors;
 mod http;
 mod jobs;
 mod logs;
+mod measure;
 mod process;
 mod python;
 mod queue;
@@ -133,6 +137,12 @@ async fn run(plan: &Plan, only: &[&str]) -> anyhow::Result<Value> {
     if wanted("logs") {
         rows.push(or_skipped("logs", logs::run(plan)));
     }
+    if wanted("capture") {
+        rows.push(or_skipped("capture", capture::run(plan).await));
+    }
+    if wanted("measure") {
+        rows.push(or_skipped("measure", measure::run(plan)));
+    }
     if wanted("python") {
         rows.push(or_skipped("python", python::run(plan).await));
     }
@@ -144,6 +154,9 @@ async fn run(plan: &Plan, only: &[&str]) -> anyhow::Result<Value> {
     }
     if wanted("queue") {
         rows.push(or_skipped("queue", queue::run(plan).await));
+    }
+    if only.contains(&"console") {
+        rows.push(or_skipped("console", console::run(plan).await));
     }
     Ok(json!({
         "clients": plan.clients, "rounds": plan.rounds, "runSeconds": plan.run.as_secs_f64(), "rows": rows,

@@ -30,7 +30,8 @@ pub struct Server {
     data: tempfile::TempDir,
 }
 
-fn binary() -> anyhow::Result<PathBuf> {
+/// The program under test: `RUNYARD_BIN`, or the one beside this.
+pub fn binary() -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os("RUNYARD_BIN") {
         return Ok(path.into());
     }

@@ -7,12 +7,14 @@
 //! head (JSON), filter (bits), packed (zstd of: jobs and marks of the records, their texts, their exact bytes)
 //! ```
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt;
 
 use runyard_domain::{EndpointId, Timestamp, WorkerId};
 use serde::{Deserialize, Serialize};
+use zstd::bulk::Decompressor;
 
 use crate::body::{self, Body, Mark};
 use crate::filter::{self, Filter};
@@ -97,30 +99,55 @@ impl Head {
     }
 
     /// Reads what is packed; none where it is damaged.
-    fn packed(&self, file: &File) -> io::Result<Option<Vec<u8>>> {
-        let mut packed = vec![0; self.packed as usize];
-        file.read_exact_at(&mut packed, self.at)?;
-        Ok((crc32fast::hash(&packed) == self.check).then_some(packed))
+    fn packed<'a>(&self, file: &File, into: &'a mut Vec<u8>) -> io::Result<Option<&'a [u8]>> {
+        into.resize(self.packed as usize, 0);
+        file.read_exact_at(into, self.at)?;
+        Ok((crc32fast::hash(into) == self.check).then_some(into))
     }
 
     /// Reads and unpacks what is known of the records without their texts, which stand behind it and are not unpacked;
     /// none where it is damaged.
     pub(crate) fn marks(&self, file: &File) -> io::Result<Option<Vec<Mark>>> {
-        let Some(packed) = self.packed(file)? else { return Ok(None) };
+        let mut packed = Vec::new();
+        let Some(packed) = self.packed(file, &mut packed)? else { return Ok(None) };
         let mut marks = vec![0; self.facts.marks as usize];
-        let unpacked = zstd::stream::read::Decoder::with_buffer(packed.as_slice());
+        let unpacked = zstd::stream::read::Decoder::with_buffer(packed);
         if unpacked.and_then(|mut from| from.read_exact(&mut marks)).is_err() {
             return Ok(None);
         }
-        let (texts, raws) = (self.facts.texts as usize, self.facts.raws as usize);
-        Ok(body::marks(&marks, |text| text.end < texts, raws).map(|(_, marks)| marks))
+        let sizes = [self.facts.texts as usize, self.facts.raws as usize];
+        Ok(body::marks(&marks, sizes, |_| true).map(|(_, marks)| marks))
     }
 
     /// Reads and unpacks the records; none where they are damaged.
-    pub(crate) fn body(&self, file: &File) -> io::Result<Option<Body>> {
-        let Some(packed) = self.packed(file)? else { return Ok(None) };
-        let Ok(data) = zstd::bulk::decompress(&packed, self.facts.size() as usize) else { return Ok(None) };
-        Ok(Body::parse(data, &self.facts))
+    pub(crate) fn body(&self, file: &File, room: &mut Room) -> io::Result<Option<Body>> {
+        let Some(packed) = self.packed(file, &mut room.packed)? else { return Ok(None) };
+        let (mut data, texts) = std::mem::take(&mut room.body).into_parts();
+        data.clear();
+        data.reserve(self.facts.size() as usize);
+        let unpacker = match &mut room.unpacker {
+            Some(unpacker) => unpacker,
+            none => none.insert(Decompressor::new()?),
+        };
+        if unpacker.decompress_to_buffer(packed, &mut data).is_err() {
+            return Ok(None);
+        }
+        Ok(Body::parse(data, &self.facts, texts))
+    }
+}
+
+/// Memory that one block after the other is unpacked in: asking the kernel for it anew costs as much as unpacking.
+#[derive(Default)]
+pub(crate) struct Room {
+    packed: Vec<u8>,
+    unpacker: Option<Decompressor<'static>>,
+    /// One that is over.
+    pub(crate) body: Body,
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").finish_non_exhaustive()
     }
 }
 

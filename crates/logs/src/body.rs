@@ -108,39 +108,48 @@ pub(crate) struct Mark {
 }
 
 /// The unpacked records of a block.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Body {
-    marks: Vec<u8>,
+    /// Marks, texts, exact bytes.
+    data: Vec<u8>,
+    marks: usize,
+    raws: usize,
     /// All texts, each with a line feed after it.
     pub(crate) texts: String,
-    raws: Vec<u8>,
 }
 
 impl Body {
-    /// A body of these bytes; none where they are not what the head says.
-    pub(crate) fn parse(mut data: Vec<u8>, facts: &Facts) -> Option<Self> {
+    /// A body of these bytes, in the memory of one that is over; none where they are not what the head says.
+    pub(crate) fn parse(data: Vec<u8>, facts: &Facts, mut texts: String) -> Option<Self> {
+        let (marks, raws) = (facts.marks as usize, facts.marks as usize + facts.texts as usize);
         if data.len() as u64 != facts.size() {
             return None;
         }
-        let raws = data.split_off(facts.marks as usize + facts.texts as usize);
-        let texts = String::from_utf8(data.split_off(facts.marks as usize)).ok()?;
-        Some(Self { marks: data, texts, raws })
+        texts.clear();
+        texts.push_str(std::str::from_utf8(data.get(marks..raws)?).ok()?);
+        Some(Self { data, marks, raws, texts })
     }
 
-    /// The jobs and the marks of the records; none where they do not fit the texts.
-    pub(crate) fn marks(&self) -> Option<(Vec<JobId>, Vec<Mark>)> {
-        marks(&self.marks, |text| self.texts.get(text).is_some(), self.raws.len())
+    /// Its memory, for the next one.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, String) {
+        (self.data, self.texts)
+    }
+
+    /// The jobs, and those marks of the records whose text lies where it is `wanted`; none where they do not fit the texts.
+    pub(crate) fn marks(&self, wanted: impl FnMut(&Range<usize>) -> bool) -> Option<(Vec<JobId>, Vec<Mark>)> {
+        marks(self.data.get(..self.marks)?, [self.texts.len(), self.data.len() - self.raws], wanted)
     }
 
     /// What it takes in memory, in bytes.
     pub(crate) fn size(&self) -> usize {
-        self.marks.len() + self.texts.len() + self.raws.len()
+        self.data.len() + self.texts.len()
     }
 
     /// The record of a mark.
     pub(crate) fn record(&self, facts: &Facts, jobs: &[JobId], mark: &Mark) -> Record {
         let text = self.texts.get(mark.text.clone()).unwrap_or_default();
-        let raw = mark.raw.clone().and_then(|raw| self.raws.get(raw));
+        let raws = self.data.get(self.raws..).unwrap_or_default();
+        let raw = mark.raw.clone().and_then(|raw| raws.get(raw));
         let Exact { message, raw } = Exact::of(raw.unwrap_or(text.as_bytes()));
         Record {
             at: mark.at,
@@ -161,12 +170,12 @@ impl Body {
     }
 }
 
-/// The jobs and the marks of records, as they were written; none where they do not fit their texts, of which `is_text`
-/// tells whether one may lie there, and so many exact bytes.
+/// The jobs, and those marks of records whose text lies where it is `wanted`, as they were written; none where they do not
+/// fit so many bytes of texts and of exact bytes.
 pub(crate) fn marks(
     bytes: &[u8],
-    is_text: impl Fn(Range<usize>) -> bool,
-    raws: usize,
+    [texts, raws]: [usize; 2],
+    mut wanted: impl FnMut(&Range<usize>) -> bool,
 ) -> Option<(Vec<JobId>, Vec<Mark>)> {
     let mut reader = Reader { bytes };
     let mut jobs = Vec::new();
@@ -185,22 +194,24 @@ pub(crate) fn marks(
         let raw_len =
             if flags & HAS_RAW != 0 { Some(usize::try_from(reader.number()?).ok()?) } else { None };
         let raw_end = raw.checked_add(raw_len.unwrap_or(0))?;
-        if !is_text(text..text_end) || raw_end > raws || job.is_some_and(|n| n >= jobs.len() as u64) {
+        if text_end >= texts || raw_end > raws || job.is_some_and(|n| n >= jobs.len() as u64) {
             return None;
         }
-        marks.push(Mark {
-            seq,
-            at: Timestamp(at),
-            source: SOURCES[usize::from(flags & 3)],
-            level: LEVELS.get(usize::from(level).wrapping_sub(1)).copied(),
-            job: job.map(|number| number as usize),
-            attempt: attempt.and_then(|number| u32::try_from(number).ok()),
-            gap,
-            inferred: flags & INFERRED != 0,
-            partial: flags & PARTIAL != 0,
-            text: text..text_end,
-            raw: raw_len.map(|_| raw..raw_end),
-        });
+        if wanted(&(text..text_end)) {
+            marks.push(Mark {
+                seq,
+                at: Timestamp(at),
+                source: SOURCES[usize::from(flags & 3)],
+                level: LEVELS.get(usize::from(level).wrapping_sub(1)).copied(),
+                job: job.map(|number| number as usize),
+                attempt: attempt.and_then(|number| u32::try_from(number).ok()),
+                gap,
+                inferred: flags & INFERRED != 0,
+                partial: flags & PARTIAL != 0,
+                text: text..text_end,
+                raw: raw_len.map(|_| raw..raw_end),
+            });
+        }
         (text, raw) = (text_end + 1, raw_end);
     }
     Some((jobs, marks))
@@ -241,7 +252,19 @@ impl<'a> Reader<'a> {
         Some(*first)
     }
 
+    #[inline]
     fn number(&mut self) -> Option<u64> {
+        match self.bytes.split_first() {
+            // Most of them are small.
+            Some((first, rest)) if *first < 0x80 => {
+                self.bytes = rest;
+                Some(u64::from(*first))
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

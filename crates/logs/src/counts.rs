@@ -6,7 +6,7 @@ use std::io;
 
 use runyard_domain::Timestamp;
 
-use crate::block::Facts;
+use crate::block::{Facts, Room};
 use crate::plan::{Place, Plan};
 use crate::search::Next;
 use crate::{Level, LogError, Query};
@@ -74,7 +74,7 @@ impl Counts {
     /// how many are left.
     fn count(&mut self, places: Vec<Place>, query: &Query, most_bytes: u64) -> io::Result<u64> {
         let mut places: BinaryHeap<Next> = places.into_iter().map(Next).collect();
-        let mut left = most_bytes;
+        let (mut left, mut room) = (most_bytes, Room::default());
         while let Some(Next(place)) = places.pop() {
             if left == 0 {
                 // Of the millisecond that was reached last there may be more.
@@ -84,7 +84,7 @@ impl Counts {
             }
             let read = match place {
                 Place::Block(block) if self.add_whole(&block.head.facts, query) => 0,
-                Place::Block(block) => block.count(query, |at, level| self.add(at, level))?,
+                Place::Block(block) => block.count(query, &mut room, |at, level| self.add(at, level))?,
                 Place::Lines(mut lines) => {
                     let (read, is_last) = lines.count(query, |at, level| self.add(at, level))?;
                     if !is_last {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use runyard_domain::{EndpointId, JobId, Timestamp};
 
-use crate::block::{self, Facts};
+use crate::block::{self, Facts, Room};
 use crate::body::Body;
 use crate::detect::detect;
 use crate::{Level, Record, Running};
@@ -36,8 +36,8 @@ pub fn body(data: &[u8], marks: u32, texts: u32) -> Option<Vec<Record>> {
         texts,
         raws: u32::try_from(raws).ok()?,
     };
-    let body = Body::parse(data.to_vec(), &facts)?;
-    let (jobs, marks) = body.marks()?;
+    let body = Body::parse(data.to_vec(), &facts, String::new())?;
+    let (jobs, marks) = body.marks(|_| true)?;
     Some(marks.iter().map(|mark| body.record(&facts, &jobs, mark)).collect())
 }
 
@@ -47,8 +47,8 @@ pub fn repacked(records: &[Record]) -> Option<Vec<Record>> {
     let mut file = tempfile(&packed)?;
     file.flush().ok()?;
     let head = block::head(&file, 0, packed.len() as u64).ok()??;
-    let body = head.body(&file).ok()??;
-    let (jobs, marks) = body.marks()?;
+    let body = head.body(&file, &mut Room::default()).ok()??;
+    let (jobs, marks) = body.marks(|_| true)?;
     Some(marks.iter().map(|mark| body.record(&head.facts, &jobs, mark)).collect())
 }
 

@@ -11,6 +11,7 @@ use std::thread;
 
 use runyard_domain::{Timestamp, WorkerId};
 
+use crate::block::Room;
 use crate::plan::Place;
 use crate::waiting::{Looked, Waiting};
 use crate::{LogError, Query, Record};
@@ -32,8 +33,10 @@ pub struct Search {
     total: u64,
     /// What is unpacked of blocks that are not through, in bytes.
     kept: usize,
-    /// How many blocks are looked into at once, and how many at most.
-    lanes: (usize, usize),
+    /// How many blocks are looked into at once.
+    lanes: usize,
+    /// For each that is looked into at once; no more than there are.
+    rooms: Vec<Room>,
 }
 
 /// What a step of a search had.
@@ -68,7 +71,8 @@ impl Search {
         let places: BinaryHeap<Next> = places.into_iter().map(Next).collect();
         let total = places.iter().map(|Next(place)| place.size()).sum();
         let most = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_LANES);
-        Self { query, dir, places, found: BinaryHeap::new(), done: 0, total, kept: 0, lanes: (1, most) }
+        let rooms = std::iter::repeat_with(Room::default).take(most).collect();
+        Self { query, dir, places, found: BinaryHeap::new(), done: 0, total, kept: 0, lanes: 1, rooms }
     }
 
     /// Looks at one more place, or at some blocks at once.
@@ -138,16 +142,16 @@ impl Search {
         if let Some(bytes) = blocks[0].unpacked_bytes() {
             self.kept -= bytes;
         } else {
-            while blocks.len() < self.lanes.0
+            while blocks.len() < self.lanes
                 && let Some(next) = self.places.peek_mut()
                 && matches!(&next.0, Place::Block(block) if block.unpacked_bytes().is_none())
                 && let Next(Place::Block(block)) = PeekMut::pop(next)
             {
                 blocks.push(*block);
             }
-            self.lanes.0 = (self.lanes.0 * 2).min(self.lanes.1);
+            self.lanes = (self.lanes * 2).min(self.rooms.len());
         }
-        for (mut block, looked) in in_parallel(blocks, &self.query) {
+        for (mut block, looked) in in_parallel(blocks, &self.query, &mut self.rooms) {
             let Looked { found, more } = looked?;
             self.found.extend(found.into_iter().map(Found));
             if !more {
@@ -164,12 +168,17 @@ impl Search {
     }
 }
 
-/// Looks into blocks, each on a thread of its own but the first.
-fn in_parallel(mut blocks: Vec<Waiting>, query: &Query) -> Vec<(Waiting, io::Result<Looked>)> {
+/// Looks into blocks, each on a thread of its own but the first. There are as many rooms.
+fn in_parallel(
+    mut blocks: Vec<Waiting>,
+    query: &Query,
+    rooms: &mut [Room],
+) -> Vec<(Waiting, io::Result<Looked>)> {
     let looked: Vec<io::Result<Looked>> = thread::scope(|scope| {
-        let Some((first, others)) = blocks.split_first_mut() else { return Vec::new() };
-        let others: Vec<_> = others.iter_mut().map(|block| scope.spawn(|| block.look(query))).collect();
-        let mut looked = vec![first.look(query)];
+        let mut each = blocks.iter_mut().zip(rooms);
+        let Some((first, room)) = each.next() else { return Vec::new() };
+        let others: Vec<_> = each.map(|(block, room)| scope.spawn(|| block.look(query, room))).collect();
+        let mut looked = vec![first.look(query, room)];
         let failed = || Err(io::Error::other("a part of the search failed"));
         looked.extend(others.into_iter().map(|other| other.join().unwrap_or_else(|_| failed())));
         looked

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use runyard_domain::{JobId, Timestamp};
 
-use crate::block::Head;
+use crate::block::{Head, Room};
 use crate::body::{Body, Mark};
 use crate::query::Marks;
 use crate::{Level, Query, Record, Source};
@@ -41,9 +41,8 @@ pub(crate) struct Looked {
 struct Unpacked {
     body: Body,
     jobs: Vec<JobId>,
+    /// Of those that may match; their texts are not asked yet.
     marks: Vec<Mark>,
-    /// Where in the texts the pattern stands, where that can be told for all at once.
-    places: Option<Vec<usize>>,
 }
 
 /// What became of a block that was to be unpacked.
@@ -73,10 +72,10 @@ impl Waiting {
     }
 
     /// What matches next. A damaged block is one record that says so.
-    pub(crate) fn look(&mut self, query: &Query) -> io::Result<Looked> {
+    pub(crate) fn look(&mut self, query: &Query, room: &mut Room) -> io::Result<Looked> {
         let nothing = || Looked { found: Vec::new(), more: false };
         if self.unpacked.is_none() {
-            self.unpacked = match open(&self.file, &self.head, query)? {
+            self.unpacked = match self.open(query, room)? {
                 Opened::Some(unpacked) => Some(unpacked),
                 Opened::None => return Ok(nothing()),
                 Opened::Damaged => return Ok(Looked { found: vec![damaged(&self.head)], more: false }),
@@ -85,7 +84,7 @@ impl Waiting {
         let Some(unpacked) = &mut self.unpacked else { return Ok(nothing()) };
         let (facts, most, mut found) = (&self.head.facts, query.limit.min(TOGETHER), Vec::new());
         while found.len() < most
-            && let Some(mark) = unpacked.next(query, self.before)
+            && let Some(mark) = unpacked.next(query)
         {
             found.push(unpacked.body.record(facts, &unpacked.jobs, &mark));
         }
@@ -94,18 +93,27 @@ impl Waiting {
             (self.to, self.before) = (oldest.at, oldest.seq);
         }
         let more = found.len() == most && found.len() < query.limit;
+        if !more && let Some(Unpacked { body, .. }) = self.unpacked.take() {
+            room.body = body;
+        }
         Ok(Looked { found, more })
     }
 
     /// Tells time and level of everything that matches; answers how many bytes were unpacked.
-    pub(crate) fn count(&self, query: &Query, mut add: impl FnMut(Timestamp, Level)) -> io::Result<u64> {
+    pub(crate) fn count(
+        &self,
+        query: &Query,
+        room: &mut Room,
+        mut add: impl FnMut(Timestamp, Level),
+    ) -> io::Result<u64> {
         let facts = &self.head.facts;
         if query.is_of_text() || query.job.is_some() {
-            match open(&self.file, &self.head, query)? {
+            match self.open(query, room)? {
                 Opened::Some(mut unpacked) => {
-                    while let Some(mark) = unpacked.next(query, u64::MAX) {
+                    while let Some(mark) = unpacked.next(query) {
                         add(mark.at, mark.gravity());
                     }
+                    room.body = unpacked.body;
                 }
                 Opened::None => {}
                 Opened::Damaged => add(facts.to, Level::Error),
@@ -121,43 +129,43 @@ impl Waiting {
         }
         Ok(u64::from(facts.marks))
     }
-}
 
-fn open(file: &File, head: &Head, query: &Query) -> io::Result<Opened> {
-    let Some(body) = head.body(file)? else { return Ok(Opened::Damaged) };
-    let found = query.pattern.as_ref().and_then(|pattern| pattern.places(&body.texts));
-    let places: Option<Vec<usize>> = found.map(Iterator::collect);
-    if places.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(Opened::None);
+    /// Unpacks it, and finds the records that may match.
+    fn open(&self, query: &Query, room: &mut Room) -> io::Result<Opened> {
+        let Some(body) = self.head.body(&self.file, room)? else { return Ok(Opened::Damaged) };
+        let found = query.pattern.as_ref().and_then(|pattern| pattern.places(&body.texts));
+        let places: Option<Vec<usize>> = found.map(Iterator::collect);
+        if places.as_ref().is_some_and(Vec::is_empty) {
+            room.body = body;
+            return Ok(Opened::None);
+        }
+        // Both go from the oldest record to the newest.
+        let mut places = places.map(|places| places.into_iter().peekable());
+        let marks = body.marks(|text| {
+            places.as_mut().is_none_or(|places| {
+                while places.next_if(|at| *at < text.start).is_some() {}
+                places.peek().is_some_and(|at| *at <= text.end)
+            })
+        });
+        Ok(match marks {
+            Some((jobs, mut marks)) => {
+                marks.retain(|mark| mark.seq < self.before && query.matches_marks(&mark.known(&jobs)));
+                Opened::Some(Unpacked { body, jobs, marks })
+            }
+            None => Opened::Damaged,
+        })
     }
-    Ok(match body.marks() {
-        Some((jobs, marks)) => Opened::Some(Unpacked { body, jobs, marks, places }),
-        None => Opened::Damaged,
-    })
 }
 
 impl Unpacked {
-    /// The newest record with a lower number than `before` that matches and was not asked for yet.
-    fn next(&mut self, query: &Query, before: u64) -> Option<Mark> {
+    /// The newest record that matches and was not asked for yet.
+    fn next(&mut self, query: &Query) -> Option<Mark> {
         while let Some(mark) = self.marks.pop() {
-            if mark.seq < before && self.is_at_a_place(&mark) && query.matches_marks(&mark.known(&self.jobs)) {
-                let text = self.body.texts.get(mark.text.clone()).unwrap_or_default();
-                if query.matches_text(text) {
-                    return Some(mark);
-                }
+            if query.matches_text(self.body.texts.get(mark.text.clone()).unwrap_or_default()) {
+                return Some(mark);
             }
         }
         None
-    }
-
-    /// Whether the pattern may stand in this record. Records are asked from the last on.
-    fn is_at_a_place(&mut self, mark: &Mark) -> bool {
-        let Some(places) = &mut self.places else { return true };
-        // Those that stand after this record were its successors'.
-        while places.last().is_some_and(|at| *at > mark.text.end) {
-            places.pop();
-        }
-        places.last().is_some_and(|at| *at >= mark.text.start)
     }
 }
 
