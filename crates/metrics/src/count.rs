@@ -37,6 +37,20 @@ pub fn job(into: &mut Interval, before: Option<&Job>, next: &Job) {
     }
 }
 
+/// A job came with an input of so many bytes.
+pub fn input(into: &mut Interval, job: &Job, bytes: u64) {
+    if job.pinned.is_none() {
+        into.count(Key::InputBytes, bytes);
+    }
+}
+
+/// A worker answered a job with so many bytes, or with a part of that.
+pub fn output(into: &mut Interval, job: &Job, bytes: u64) {
+    if job.pinned.is_none() {
+        into.count(Key::OutputBytes, bytes);
+    }
+}
+
 fn ended(outcome: &Outcome) -> Key {
     match outcome {
         Outcome::Completed => Key::JobsCompleted,

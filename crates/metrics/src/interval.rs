@@ -70,7 +70,9 @@ impl Level {
 impl Interval {
     /// Counts something.
     pub fn count(&mut self, key: Key, more: u64) {
-        *self.counts.entry(key).or_default() += more;
+        if more > 0 {
+            *self.counts.entry(key).or_default() += more;
+        }
     }
 
     /// Notes how long something took.

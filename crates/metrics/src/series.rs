@@ -147,12 +147,18 @@ series! {
         "How long jobs that ended had waited in the queue";
     Execution "execution": Endpoint Histogram Seconds "runyard_job_execution_seconds" [],
         "How long the last attempt of jobs that ended took";
+    InputBytes "input_bytes": Endpoint Counter Bytes "runyard_job_input_bytes_total" [],
+        "Bytes of the inputs of jobs that were accepted";
+    OutputBytes "output_bytes": Endpoint Counter Bytes "runyard_job_output_bytes_total" [],
+        "Bytes of what workers answered, with the parts of streams";
     QueueWaiting "queue_waiting": Endpoint Gauge Count "runyard_queue_jobs" [],
         "Jobs that wait";
     QueueOldest "queue_oldest_wait": Endpoint Gauge Seconds "runyard_queue_oldest_wait_seconds" [],
         "How long the oldest of them has waited";
     JobsRunning "jobs_running": Endpoint Gauge Count "runyard_jobs_running" [],
         "Jobs that run";
+    ConcurrencyUse "concurrency_use": Endpoint Gauge Ratio "runyard_concurrency_use_ratio" [],
+        "Jobs that run, of those that may at once: workers_max times concurrency";
     StartsReady "starts_ready": Endpoint Counter Count "runyard_worker_starts_total" [("result", "ready")],
         "Workers that were started and asked for a job";
     StartsFailed "starts_failed": Endpoint Counter Count "runyard_worker_starts_total" [("result", "failed")],

@@ -30,6 +30,9 @@ impl Sampler {
             ] {
                 levels.put(&subject, key, value as f64);
             }
+            let slots = u64::from(endpoint.settings.workers_max) * u64::from(endpoint.settings.concurrency);
+            let in_use = queued.running as f64 / slots.max(1) as f64;
+            levels.put(&subject, Key::ConcurrencyUse, in_use);
             levels.put(&subject, Key::QueueOldest, oldest_ms as f64 / 1_000.0);
             let held = records.iter().filter(|record| record.endpoint == endpoint.id);
             let held: BTreeSet<u32> = held.flat_map(|record| record.gpus.iter().copied()).collect();

@@ -41,13 +41,15 @@ impl State {
             Command::Finish { job, worker, answer, output } => {
                 let finish = job::Command::Finish { worker: worker.clone(), answer: answer.clone() };
                 let reply = self.decide_one(now, job, &finish);
-                if let (Reply::Job(_), Some(entry)) = (&reply, self.jobs.get_mut(job)) {
+                if let (Reply::Job(done), Some(entry)) = (&reply, self.jobs.get_mut(job)) {
                     entry.output.clone_from(output);
+                    let bytes = output.as_ref().map_or(0, Payload::len);
+                    self.mark_with(now, done, |marks| count::output(marks, done, bytes));
                 }
                 reply
             }
             Command::Progress { job, worker, value } => self.progress(job, worker, value),
-            Command::Chunk { job, worker, number, value } => self.chunk(job, worker, *number, value),
+            Command::Chunk { job, worker, number, value } => self.chunk(now, job, worker, *number, value),
             Command::Delivered { job, upto } => {
                 if let Some(entry) = self.jobs.get_mut(job) {
                     let upto = upto.saturating_add(1).min(entry.chunks.len() as u64);
@@ -215,6 +217,7 @@ impl State {
         };
         self.jobs.insert(job.id.clone(), entry);
         self.mark_job(now, None, &job);
+        self.mark_with(now, &job, |marks| count::input(marks, &job, submission.input.len()));
         Reply::Submitted { job: Box::new(job), existing: false }
     }
 
@@ -287,7 +290,14 @@ impl State {
         Reply::Job(Box::new(entry.job.clone()))
     }
 
-    fn chunk(&mut self, id: &JobId, worker: &WorkerId, number: Option<u64>, value: &Payload) -> Reply {
+    fn chunk(
+        &mut self,
+        now: Timestamp,
+        id: &JobId,
+        worker: &WorkerId,
+        number: Option<u64>,
+        value: &Payload,
+    ) -> Reply {
         let Some(entry) = self.jobs.get_mut(id) else { return no_such_job() };
         if let (Some(number), Some(last)) = (number, entry.numbers.get(worker))
             && number <= *last
@@ -301,7 +311,9 @@ impl State {
             entry.numbers.insert(worker.clone(), number);
         }
         entry.chunks.push(value.clone());
-        Reply::Job(Box::new(entry.job.clone()))
+        let job = entry.job.clone();
+        self.mark_with(now, &job, |marks| count::output(marks, &job, value.len()));
+        Reply::Job(Box::new(job))
     }
 
     fn retry(&mut self, now: Timestamp, id: &JobId) -> Reply {

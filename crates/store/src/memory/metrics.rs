@@ -27,6 +27,13 @@ impl State {
         }
     }
 
+    /// Counts something of a job.
+    pub(super) fn mark_with(&mut self, now: Timestamp, job: &Job, count: impl FnOnce(&mut Interval)) {
+        let mut marks = Interval::default();
+        count(&mut marks);
+        self.mark(now, &job.endpoint, &marks);
+    }
+
     /// The failures of an endpoint, those first that were seen last.
     pub(super) fn failures_of(&self, endpoint: &EndpointId) -> Vec<FailureGroup> {
         let mut groups: Vec<_> =

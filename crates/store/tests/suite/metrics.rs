@@ -6,11 +6,13 @@ use runyard_metrics::{Grain, Interval, Key, Row, Subject};
 use runyard_store::Command;
 
 use crate::bench::{
-    Bench, cancel, endpoint, fail, finish, j, pinned, retry, submission, submit, take, tried, webhook, worker,
+    Bench, cancel, chunk, endpoint, fail, finish, j, pinned, retry, submission, submit, take, text, tried, webhook,
+    worker,
 };
 
 conformance!(
     steps_of_jobs_are_counted_where_they_happen,
+    bytes_are_counted_once_where_they_are_kept,
     tests_are_not_counted,
     starts_and_ends_of_workers_are_counted_once,
     tries_of_webhooks_are_counted,
@@ -72,6 +74,18 @@ fn steps_of_jobs_are_counted_where_they_happen(bench: &mut Bench) {
     assert_eq!((execution.count(), execution.sum()), (2, 4.0));
     let total = total(bench, &of("e"));
     assert_eq!((count(&total, Key::JobsSubmitted), count(&total, Key::JobsCompleted)), (3, 1));
+}
+
+fn bytes_are_counted_once_where_they_are_kept(bench: &mut Bench) {
+    // The input of each is a text of 12 bytes. One comes twice, and one is a test.
+    bench.all(&[submit(submission("a", 1_000)), submit(submission("a", 1_000)), submit(submission("b", 1_000))]);
+    bench.one(submit(pinned(1, submission("t", 1_000))));
+    bench.one(take("w", 2));
+    bench.all(&[chunk("a", "w", Some(1), "12345"), chunk("a", "w", Some(1), "12345")]);
+    bench.all(&[finish("a", "w", Some(text("1234567"))), finish("a", "w", Some(text("1234567")))]);
+    bench.all(&[finish("b", "w", None)]);
+    let total = total(bench, &of("e"));
+    assert_eq!((count(&total, Key::InputBytes), count(&total, Key::OutputBytes)), (2 * 12, 5 + 7));
 }
 
 fn tests_are_not_counted(bench: &mut Bench) {

@@ -166,6 +166,36 @@ const PLANS: &[Plan] = &[
         )
     },
     Plan {
+        promql: &["runyard_concurrency_use_ratio{name=\"{}\"}"],
+        ..plan(
+            "concurrency",
+            "Of what may run at once",
+            Kind::Lines,
+            Unit::Ratio,
+            &[
+                ("most", "concurrency_use", Part::Max, "busy"),
+                ("on average", "concurrency_use", Part::Average, "accent"),
+            ],
+        )
+    },
+    Plan {
+        compared: Some(("input_bytes", Part::Count)),
+        promql: &[
+            "rate(runyard_job_input_bytes_total{name=\"{}\"}[5m])",
+            "rate(runyard_job_output_bytes_total{name=\"{}\"}[5m])",
+        ],
+        ..plan(
+            "bytes",
+            "Inputs and results",
+            Kind::Bars,
+            Unit::Bytes,
+            &[
+                ("inputs", "input_bytes", Part::Count, "accent"),
+                ("results", "output_bytes", Part::Count, "ok"),
+            ],
+        )
+    },
+    Plan {
         promql: &["sum by (how) (increase(runyard_worker_ends_total{name=\"{}\"}[5m]))"],
         ..plan(
             "ends",
@@ -312,6 +342,8 @@ fn says(id: &str, told: &Told<'_>) -> String {
         "start-time" => told.times("start", "No worker became ready."),
         "workers" => told.most("workers_running", Unit::Count, "Busy were"),
         "running" => told.most("jobs_running", Unit::Count, "There ran"),
+        "concurrency" => told.most("concurrency_use", Unit::Ratio, "There ran"),
+        "bytes" => told.bytes(),
         "ends" => told.ends(),
         "gpu-use" => told.most("gpu_use", Unit::Ratio, "Its GPUs were busy"),
         "gpu-memory" => told.most("gpu_memory", Unit::Bytes, "On its GPUs it held"),

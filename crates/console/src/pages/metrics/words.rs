@@ -122,6 +122,12 @@ impl Told<'_> {
         format!("{} stopped; {crashed} crashed.", show::count(stopped, "worker"))
     }
 
+    /// Inputs and results.
+    pub(super) fn bytes(&self) -> String {
+        let said = |name: &str| Unit::Bytes.say(self.count(name) as f64);
+        format!("Inputs had {}, results {}.", said("input_bytes"), said("output_bytes"))
+    }
+
     /// Deliveries.
     pub(super) fn webhooks(&self) -> String {
         let [good, failed, over] =

@@ -1,6 +1,7 @@
 //! What a running job says: `Progress`, `Chunk`, and `Delivered`; and the rows of payloads.
 
 use runyard_domain::{JobId, Payload, WorkerId};
+use runyard_metrics::count;
 
 use super::Batch;
 use super::step::{no_such_job, refused};
@@ -43,6 +44,7 @@ impl Batch<'_> {
             Some(row) if !row.job.takes_output_of(worker) => refused(output_refusal(&row.job), row),
             Some(row) => {
                 self.add_chunk(row.n, worker, number, value)?;
+                count::output(self.marks_of(&row.job.endpoint), &row.job, value.len());
                 return Ok(Reply::Job(Box::new(row.job)));
             }
         };

@@ -4,6 +4,7 @@
 
 use runyard_domain::job::{self, Answer, Loss, Refusal, decide};
 use runyard_domain::{EndpointId, Job, JobId, Payload, WorkerId};
+use runyard_metrics::count;
 use rusqlite::params;
 
 use super::Batch;
@@ -43,6 +44,7 @@ impl Batch<'_> {
                     self.write(&row, &next)?;
                     if let Some(output) = output {
                         self.add_payload(Kind::Output.key(row.n), output)?;
+                        count::output(self.marks_of(&next.endpoint), &next, output.len());
                     }
                     return Ok(Reply::Job(Box::new(next)));
                 }

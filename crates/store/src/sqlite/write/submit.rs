@@ -2,6 +2,7 @@
 //! key.
 
 use runyard_domain::{EndpointId, Job};
+use runyard_metrics::count;
 
 use super::Batch;
 use crate::sqlite::rows::{self, JobRow, Kind, job_row};
@@ -32,6 +33,7 @@ impl Batch<'_> {
             run(self.conn, "keep an idempotency key", SQL, (job.endpoint.as_str(), key, n))?;
         }
         self.count(None, &job);
+        count::input(self.marks_of(&job.endpoint), &job, submission.input.len());
         Ok(Reply::Submitted { job: Box::new(job), existing: false })
     }
 
