@@ -63,7 +63,8 @@ pub fn run(plan: &Plan) -> anyhow::Result<Value> {
         }
     }
     plan.samples.keep("measure", &micros)?;
-    let bytes: u64 = std::fs::read_dir(&db)?.flatten().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+    let bytes: u64 =
+        std::fs::read_dir(&db)?.flatten().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
     let mean_ms = micros.iter().sum::<u64>() as f64 / micros.len() as f64 / 1e3;
     micros.sort_unstable();
     Ok(json!({

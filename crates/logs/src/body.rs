@@ -191,8 +191,7 @@ pub(crate) fn marks(
         let mut number = |flag| if flags & flag != 0 { reader.number().map(Some) } else { Some(None) };
         let (job, attempt, gap) = (number(HAS_JOB)?, number(HAS_ATTEMPT)?, number(HAS_GAP)?);
         let text_end = text.checked_add(usize::try_from(reader.number()?).ok()?)?;
-        let raw_len =
-            if flags & HAS_RAW != 0 { Some(usize::try_from(reader.number()?).ok()?) } else { None };
+        let raw_len = if flags & HAS_RAW != 0 { Some(usize::try_from(reader.number()?).ok()?) } else { None };
         let raw_end = raw.checked_add(raw_len.unwrap_or(0))?;
         if text_end >= texts || raw_end > raws || job.is_some_and(|n| n >= jobs.len() as u64) {
             return None;

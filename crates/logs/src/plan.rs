@@ -141,8 +141,7 @@ impl Planner<'_> {
     fn live(&mut self, stem: &str, path: &Path) -> io::Result<()> {
         let Some(file) = open_if_there(path)? else { return Ok(()) };
         let Some(lines) = Lines::of(file)? else { return Ok(()) };
-        let position =
-            Position { first: lines.first, offset: lines.end, last: lines.last, stamp: None };
+        let position = Position { first: lines.first, offset: lines.end, last: lines.last, stamp: None };
         self.plan.positions.insert(stem.to_owned(), position);
         self.newer.insert(stem.to_owned(), lines.first);
         self.add_lines(lines);

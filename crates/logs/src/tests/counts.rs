@@ -59,7 +59,8 @@ fn packed_lines_are_counted_as_a_search_finds_them() {
             let line = |n: usize| format!("{}step {n} of a run that prints much\n", level[n % 7 % 4]);
             let text: String = (first..first + 100).map(line).collect();
             let source = if first % 600 == 0 { Source::Stderr } else { Source::Stdout };
-            let job = Running { job: JobId::new(format!("job-{}", first / 8_000)), attempt: None, by_name: false };
+            let job =
+                Running { job: JobId::new(format!("job-{}", first / 8_000)), attempt: None, by_name: false };
             writer.write(Timestamp(first as i64), source, text.as_bytes(), &[job]).unwrap();
         }
         writer.finish().unwrap();

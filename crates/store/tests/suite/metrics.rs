@@ -6,8 +6,8 @@ use runyard_metrics::{Grain, Interval, Key, Row, Subject};
 use runyard_store::Command;
 
 use crate::bench::{
-    Bench, cancel, chunk, endpoint, fail, finish, j, pinned, retry, submission, submit, take, text, tried, webhook,
-    worker,
+    Bench, cancel, chunk, endpoint, fail, finish, j, pinned, retry, submission, submit, take, text, tried,
+    webhook, worker,
 };
 
 conformance!(
@@ -78,7 +78,11 @@ fn steps_of_jobs_are_counted_where_they_happen(bench: &mut Bench) {
 
 fn bytes_are_counted_once_where_they_are_kept(bench: &mut Bench) {
     // The input of each is a text of 12 bytes. One comes twice, and one is a test.
-    bench.all(&[submit(submission("a", 1_000)), submit(submission("a", 1_000)), submit(submission("b", 1_000))]);
+    bench.all(&[
+        submit(submission("a", 1_000)),
+        submit(submission("a", 1_000)),
+        submit(submission("b", 1_000)),
+    ]);
     bench.one(submit(pinned(1, submission("t", 1_000))));
     bench.one(take("w", 2));
     bench.all(&[chunk("a", "w", Some(1), "12345"), chunk("a", "w", Some(1), "12345")]);

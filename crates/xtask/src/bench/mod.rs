@@ -5,6 +5,7 @@
 mod figures;
 mod gate;
 mod machine;
+mod seen;
 mod table;
 
 use std::path::{Path, PathBuf};

@@ -6,13 +6,16 @@ use serde_json::Value;
 
 use super::figures::{Report, latency, number, ratio};
 use super::gate::aims;
+use super::seen;
 
 /// The whole text.
 pub fn render(report: Report<'_>) -> String {
     let mut out = machine(report.0);
     out.push_str("\n| aim | bound | measured | reached |\n|---|---|---|---|\n");
     out.extend(aims(report).iter().map(super::gate::Aim::line));
-    for table in [scale, cpu, sdk, prefetch, logs, python, fanout, queue, endpoints, start] {
+    for table in
+        [scale, cpu, sdk, prefetch, seen::logs, python, fanout, queue, endpoints, start, seen::console]
+    {
         table(report, &mut out);
     }
     out
@@ -44,7 +47,7 @@ fn machine(report: &Value) -> String {
 }
 
 /// A heading; says why where a row was left out, and that there is nothing more to show.
-fn head(row: &Value, title: &str, columns: &[&str], out: &mut String) -> bool {
+pub(super) fn head(row: &Value, title: &str, columns: &[&str], out: &mut String) -> bool {
     if row.is_null() {
         return false;
     }
@@ -57,7 +60,7 @@ fn head(row: &Value, title: &str, columns: &[&str], out: &mut String) -> bool {
     true
 }
 
-fn line(cells: &[String], out: &mut String) {
+pub(super) fn line(cells: &[String], out: &mut String) {
     let _ = writeln!(out, "| {} |", cells.join(" | "));
 }
 
@@ -196,36 +199,6 @@ fn fanout(report: Report<'_>, out: &mut String) {
     ] {
         line(&[name.to_owned(), latency(&row[part]), number(super::figures::ms(&row[part], "maxUs"))], out);
     }
-}
-
-fn logs(report: Report<'_>, out: &mut String) {
-    let row = report.row("logs");
-    let (seconds, mib) = (|value: &Value| number(value.as_f64()), number(row["mib"].as_f64()));
-    let title = format!("A search in {mib} MiB of log text, nothing of it in memory");
-    let columns = [
-        "seconds; lines found",
-        "runyard",
-        "`zgrep` (peer)",
-        "`grep` on plain text (peer)",
-        "beside `zgrep`",
-    ];
-    if !head(row, &title, &columns, out) {
-        return;
-    }
-    for search in row["searches"].as_array().map_or(&[][..], Vec::as_slice) {
-        let found = |side: &str| format!("{}; {}", seconds(&search[side]["s"]), search[side]["found"]);
-        let beside = ratio(search["ours"]["s"].as_f64(), search["zgrep"]["s"].as_f64());
-        let name = search["name"].as_str().unwrap_or_default().to_owned();
-        line(&[name, found("ours"), found("zgrep"), found("grep"), number(beside)], out);
-    }
-    let disk = &row["onDiskMib"];
-    let written = number(row["writtenMibPerSecond"].as_f64());
-    let (packed, heads, gzip) = (seconds(&disk["ours"]), seconds(&disk["filters"]), seconds(&disk["gzip"]));
-    let _ = writeln!(
-        out,
-        "\nWritten and packed at {written} MiB of text a second; {packed} MiB on the disk, of which {heads} are heads and \
-         filters (gzip: {gzip} MiB)."
-    );
 }
 
 fn queue(report: Report<'_>, out: &mut String) {
