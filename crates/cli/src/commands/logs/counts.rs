@@ -44,7 +44,7 @@ impl OverTime {
         }
         if self.partial {
             ui.note(&format!(
-                "too much to count at once: only lines since {}",
+                "too much to count at once: of the lines before {} not all are counted",
                 time::date(self.counted_since)
             ));
         }
