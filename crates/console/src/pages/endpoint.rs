@@ -47,6 +47,9 @@ impl Head {
         // Its name may have been another: the address is the one that it has now.
         let mut frame = Frame::new(visit, "/endpoints", &title, &tab.href(&endpoint.name), query);
         frame.crumbs = vec![("/endpoints".into(), "Endpoints".into())];
+        if tab != Tab::Overview {
+            frame.crumbs.push((endpoint.href(), endpoint.name.clone()));
+        }
         let may = |access| visit.may_with(access, &endpoint.id);
         let (may_run, may_deploy) = (may(Access::Run), may(Access::Deploy));
         Ok((Self { endpoint, tab, may_run, may_deploy }, frame))

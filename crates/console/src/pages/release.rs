@@ -99,7 +99,6 @@ pub(crate) async fn load(visit: &Visit, ep: &str, number: u32, query: &Query) ->
     let here = format!("/e/{name}/releases/{number}");
     let title = format!("Release {number} · {name}");
     frame = Frame { crumbs: frame.crumbs, ..Frame::new(visit, "/endpoints", &title, &here, query) };
-    frame.crumbs.push((head.endpoint.href(), name.clone()));
     frame.same.cli = vec![
         format!("runyard logs {name} --build {number}"),
         format!("runyard diff {name} {number}"),
