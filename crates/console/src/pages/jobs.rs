@@ -84,6 +84,11 @@ impl Jobs {
         self.may_run.contains(&job.endpoint_id)
     }
 
+    /// How exact a field of a time is: to the second, where what it holds is no more.
+    fn step(&self, field: usize) -> &'static str {
+        if self.fields[field].contains('.') { "0.001" } else { "1" }
+    }
+
     /// Whether less usual filters hold.
     fn has_more(&self) -> bool {
         self.no_tests || self.fields[2..].iter().any(|value| !value.is_empty())
