@@ -86,7 +86,9 @@ impl Histogram {
         } else {
             String::new()
         };
-        format!("{} in {length}: {error} errors, {warn} warnings.{part}", show::count(self.lines, "line"))
+        let [lines, errors, warnings] =
+            [(self.lines, "line"), (error, "error"), (warn, "warning")].map(|(n, word)| show::count(n, word));
+        format!("{lines} in {length}: {errors}, {warnings}.{part}")
     }
 
     /// As a drawing.
@@ -160,6 +162,6 @@ mod tests {
             "{svg}"
         );
         let said = histogram.says();
-        assert!(said.starts_with("12 lines in 2.0 s: 2 errors, 1 warnings. Counted since 1970"), "{said}");
+        assert!(said.starts_with("12 lines in 2.0 s: 2 errors, 1 warning. Counted since 1970"), "{said}");
     }
 }
