@@ -13,7 +13,8 @@ use crate::ServerError;
 use crate::config::{Config, Flags};
 use crate::home::Home;
 use crate::operator::{self, Latest, Operator};
-use crate::serve::{Core, Face, Mode, core, fleet, manage, routes};
+use crate::serve::{Core, Face, Mode, core, fleet, manage};
+use crate::sides::routes;
 use crate::sweep::Sweeper;
 
 /// An opened data directory; it is locked as long as this lives.

@@ -5,40 +5,37 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router, middleware};
+use axum::{Router, middleware};
 use runyard_build::environment::Confine;
 use runyard_console::Console;
-use runyard_domain::{Access, Env as _};
-use runyard_engine::{Deed, Engine, SystemEnv, Trail};
+use runyard_domain::Env as _;
+use runyard_engine::{Engine, SystemEnv};
 use runyard_fleet::Fleet;
-use runyard_gateway::{Gateway, Timing};
 use runyard_listener::raise_open_files;
 use runyard_manage::{Containers, DiskKeeper, Info, Manage, RestOptions};
 use runyard_runtime::process::ProcessRuntime;
 use runyard_runtime::{Paths, Runtime};
 use runyard_store::sqlite::SqliteStore;
 use runyard_store::{Blobs, Command, Reserve, Store as _};
-use runyard_vault::{KeyRequest, Sealer, Signer, Vault};
+use runyard_vault::{Sealer, Signer, Vault};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::acme::Keeper;
 use crate::client::{self, Clients};
-use crate::config::{Config, Limits};
-use crate::edge::{self, AgentGate};
+use crate::config::Config;
+use crate::edge;
 use crate::home::Home;
+use crate::keys::{FirstKey, first_key, write_key_uses};
 use crate::operator::{self, Operator};
 use crate::port::Port;
-use crate::reasons::FleetReasons;
+use crate::sides::routes;
 use crate::sweep::Sweeper;
 use crate::telemetry::{Latest, Sampler};
 use crate::{ServerError, home, listen, tls};
 
 /// How long the last answers may take once nothing waits any more.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
-
-/// How often the last uses of keys are written.
-const WRITE_USES: Duration = Duration::from_mins(1);
 
 /// What kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,15 +44,6 @@ pub enum Mode {
     Up,
     /// No key on loopback, any free port will do, and everything ends with the server.
     Dev,
-}
-
-/// A key that was made because there was none.
-#[derive(Debug, Clone)]
-pub struct FirstKey {
-    /// The key: to be written into the credentials file and shown once.
-    pub key: String,
-    /// Whether `RUNYARD_API_KEY` brought it.
-    pub given: bool,
 }
 
 /// A server that runs.
@@ -114,67 +102,6 @@ pub(crate) fn core(data: &Path, config: &Config) -> Result<Core, ServerError> {
     vault.sign_with(Signer::open(&home.paths.webhook_secret(), &*env)?);
     let options = runyard_engine::Options { store: Box::new(store), blobs: blobs.clone(), env, vault };
     Ok(Core { engine: Engine::start(options)?, blobs, home })
-}
-
-/// The routes of a server, as they are reached from different sides.
-pub(crate) struct Sides {
-    /// By users over TCP.
-    pub(crate) public: Router,
-    /// By the agent over the data directory's socket, and by the owner with the key that lies beside it.
-    pub(crate) socket: Router,
-    /// By this very process.
-    pub(crate) inside: Router,
-    /// By people with browsers, as a part of the public one.
-    pub(crate) console: Console,
-}
-
-/// Every route, for each side.
-pub(crate) fn routes(
-    engine: &Engine,
-    fleet: &Fleet,
-    manage: &Manage,
-    operator: &Operator,
-    face: &Face<'_>,
-    limits: &Limits,
-) -> Sides {
-    let refresh = fleet.clone();
-    let options = runyard_gateway::Options {
-        open: face.open,
-        in_flight_bytes: (limits.in_flight_mib << 20) as usize,
-        rates: limits.rates.clone(),
-        timing: Timing {
-            body_silence: limits.public.patience,
-            body_rate: limits.public.rate,
-            ..Timing::default()
-        },
-        on_refresh: Arc::new(move |worker| refresh.refresh(&worker)),
-        ..runyard_gateway::Options::default()
-    };
-    let gateway = Gateway::new(engine.clone(), Arc::new(FleetReasons(fleet.clone())), options);
-    let watched = middleware::from_fn_with_state(gateway.clone(), edge::watch_body);
-    let jobs = runyard_gateway::job_routes(gateway.clone());
-    let calls = manage.routes().merge(manage.rest_routes()).layer(watched.clone());
-    let inside_calls = jobs.clone().merge(calls.clone()).merge(manage.doors()).merge(manage.sessions());
-    let inside_calls = inside_calls.merge(manage.recorded(operator.routes()));
-    let console = Console::new(runyard_console::Options {
-        engine: engine.clone(),
-        runtime: fleet.runtime().clone(),
-        api: inside_calls,
-        url: face.url.to_owned(),
-        open: face.open,
-    });
-    let public = jobs
-        .merge(runyard_gateway::worker_routes(gateway))
-        .merge(calls)
-        .merge(manage.doors().merge(console.routes()).layer(watched))
-        .merge(manage.sessions())
-        .merge(manage.recorded(operator.routes()))
-        .fallback(runyard_manage::nothing_there)
-        .layer(middleware::from_fn_with_state(engine.clone(), edge::with_request_id));
-    let agent = AgentGate { engine: engine.clone(), key_file: operator.inner.paths.agent_key() };
-    let socket = public.clone().layer(middleware::from_fn_with_state(agent, edge::admit_agent));
-    let inside = public.clone().layer(Extension(engine.vault().local_caller()));
-    Sides { public, socket, inside, console }
 }
 
 /// What the machine gives to workers.
@@ -451,50 +378,4 @@ impl Server {
             }
         }
     }
-}
-
-/// Writes every so often when keys were last used: not with each request.
-async fn write_key_uses(engine: Engine) {
-    loop {
-        tokio::time::sleep(WRITE_USES).await;
-        if let Err(error) = engine.write_key_uses().await {
-            tracing::warn!(%error, "the uses of keys were not written");
-        }
-    }
-}
-
-/// The shortest key that may be brought along.
-const SHORTEST_KEY: usize = 16;
-
-/// What the audit log tells of the first key.
-fn first_of_all() -> Trail {
-    let who = runyard_vault::OWNER.to_owned();
-    Trail::new(Deed { who, action: "key.create".to_owned(), ..Deed::default() })
-}
-
-/// The first key, where there is none yet: made, or brought by `RUNYARD_API_KEY`. Later that variable changes
-/// nothing here: it is also what the command line sends, perhaps to another server.
-async fn first_key(engine: &Engine, mode: Mode) -> Result<Option<FirstKey>, ServerError> {
-    if mode == Mode::Dev || !engine.reader().keys()?.is_empty() {
-        return Ok(None);
-    }
-    let vault = engine.vault();
-    let request =
-        KeyRequest { name: "first".into(), access: Access::Admin, endpoints: Vec::new(), expires_at: None };
-    let given = std::env::var("RUNYARD_API_KEY").unwrap_or_default().trim().to_owned();
-    if given.is_empty() {
-        let (record, key) = vault.make_key(request);
-        first_of_all().scope(engine.put_key(record)).await?;
-        return Ok(Some(FirstKey { key, given: false }));
-    }
-    if given.len() < SHORTEST_KEY {
-        return Err(ServerError::Config {
-            origin: "RUNYARD_API_KEY".to_owned(),
-            message: format!(
-                "a key has at least {SHORTEST_KEY} characters; without the variable one is made"
-            ),
-        });
-    }
-    first_of_all().scope(engine.put_key(vault.record_of(&given, request))).await?;
-    Ok(Some(FirstKey { key: given, given: true }))
 }
