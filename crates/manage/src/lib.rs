@@ -338,7 +338,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Manage>)> {
         ("/api/v1/volumes", get(rest::volumes::page).post(rest::volumes::create)),
         (
             "/api/v1/volumes/{id}",
-            get(rest::volumes::show).patch(rest::volumes::change).delete(rest::volumes::remove),
+            get(rest::volumes::show_used).patch(rest::volumes::change).delete(rest::volumes::remove),
         ),
         ("/api/v1/ssh-keys", get(rest::ssh_keys::list).put(rest::ssh_keys::replace)),
         ("/api/v1/catalog/gpus", get(rest::catalog::gpus::list)),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::client::{Call, Client, Reply, path};
 use crate::context::Context;
 use crate::errors::{Code, Failure};
+use crate::output::json::bytes;
 use crate::output::{Facts, Table, text};
 use crate::views::{DataCenter, Volume};
 
@@ -19,7 +20,8 @@ Examples:
   runyard volumes set models --size 200
   runyard volumes rm models
 
-A volume's size is kept and shown, and nothing enforces it.")]
+A volume's size is kept and shown, and nothing enforces it; USED is what it holds on the
+disk, measured at most once a minute.")]
 pub struct Volumes {
     #[command(subcommand)]
     what: Option<What>,
@@ -140,11 +142,12 @@ async fn list(client: &Client, context: &Context) -> anyhow::Result<()> {
         context.ui.note("no network volumes; 'runyard volumes create NAME --size GB' makes one");
         return Ok(());
     }
-    let mut table = Table::new(&["ID", "NAME", "SIZE", "WHERE"]);
+    let mut table = Table::new(&["ID", "NAME", "USED", "SIZE", "WHERE"]);
     for volume in &volumes {
         table.row(vec![
             volume.id.as_str().into(),
             volume.name.as_str().into(),
+            used(volume).into(),
             format!("{} GB", volume.size).into(),
             volume.data_center.as_str().into(),
         ]);
@@ -166,6 +169,14 @@ async fn remove(client: &Client, which: &str, yes: bool, context: &Context) -> a
     context.ui.line(&format!("removed {name}"))
 }
 
+/// What it holds, as far as that was measured.
+fn used(volume: &Volume) -> String {
+    volume.used.as_ref().map_or_else(
+        || "–".to_owned(),
+        |used| format!("{}{}", if used.more { "over " } else { "" }, bytes(used.bytes as usize)),
+    )
+}
+
 fn print(reply: &Reply, context: &Context) -> anyhow::Result<()> {
     if context.ui.json {
         return context.ui.document(&reply.text);
@@ -173,6 +184,7 @@ fn print(reply: &Reply, context: &Context) -> anyhow::Result<()> {
     let volume: Volume = reply.parse()?;
     let mut facts = Facts::default();
     facts.add("id", &volume.id);
+    facts.add("used", used(&volume));
     facts.add("size", format!("{} GB", volume.size));
     facts.add("where", &volume.data_center);
     facts.add("type", &volume.kind);

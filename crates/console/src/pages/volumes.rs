@@ -9,6 +9,7 @@ use crate::frame::Frame;
 use crate::pages::{endpoints, page};
 use crate::place::Query;
 use crate::session::Visit;
+use crate::show;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -17,8 +18,32 @@ pub(crate) struct Volume {
     pub(crate) name: String,
     size: u64,
     data_center: String,
+    used: Option<Used>,
     #[serde(skip)]
     used_by: Vec<String>,
+}
+
+/// What a volume holds.
+#[derive(Debug, Clone, Deserialize)]
+struct Used {
+    bytes: u64,
+    files: u64,
+    more: bool,
+}
+
+impl Volume {
+    /// What it holds, as far as that was measured.
+    fn holds(&self) -> String {
+        let over = |used: &Used| if used.more { "over " } else { "" };
+        let said = |used: &Used| format!("{}{}", over(used), show::bytes(used.bytes));
+        self.used.as_ref().map_or_else(|| "–".to_owned(), said)
+    }
+
+    fn files(&self) -> String {
+        let said =
+            |used: &Used| format!("{}{}", used.files, if used.files == 1 { " file" } else { " files" });
+        self.used.as_ref().map_or_else(|| "not measured yet".to_owned(), said)
+    }
 }
 
 #[derive(Deserialize)]

@@ -14,6 +14,7 @@ mod registries;
 mod shape;
 pub(crate) mod ssh_keys;
 pub(crate) mod templates;
+mod used;
 pub(crate) mod volumes;
 
 pub(crate) use endpoints::Shown;
@@ -77,6 +78,7 @@ impl Options {
 pub(crate) struct State {
     pub(crate) options: Options,
     meter: limits::Meter,
+    used: used::Gauge,
     /// Held while something is looked for and changed: one write after the other.
     turn: tokio::sync::Mutex<()>,
     /// Rings when an endpoint may need a release.
@@ -86,7 +88,13 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(options: Options) -> Self {
         let meter = limits::Meter::new(options.rate);
-        Self { options, meter, turn: tokio::sync::Mutex::default(), behind: tokio::sync::Notify::default() }
+        Self {
+            options,
+            meter,
+            used: used::Gauge::default(),
+            turn: tokio::sync::Mutex::default(),
+            behind: tokio::sync::Notify::default(),
+        }
     }
 }
 

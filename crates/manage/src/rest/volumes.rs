@@ -49,8 +49,17 @@ impl Manage {
         })
     }
 
-    fn volume_folder(&self, id: &ResourceId) -> PathBuf {
+    pub(super) fn volume_folder(&self, id: &ResourceId) -> PathBuf {
         self.inner.rest.options.volumes.join(id.as_str())
+    }
+
+    /// A volume with what it holds, as far as that was measured.
+    fn with_use(&self, resource: &Resource) -> Value {
+        let mut view = view(resource);
+        if let Some(used) = self.inner.rest.used.last(&resource.id) {
+            view["used"] = used.view();
+        }
+        view
     }
 
     /// Who uses a volume: an endpoint's name.
@@ -88,7 +97,10 @@ pub(crate) async fn page(
     let mut all = manage.resources()?;
     all.retain(|resource| matches!(resource.kind, Kind::NetworkVolume(_)));
     let (page, next) = paging.cut(all, place)?;
-    Ok(Json(json!({"networkVolumes": page.iter().map(view).collect::<Vec<_>>(), "nextCursor": next})))
+    let ids: Vec<ResourceId> = page.iter().map(|resource| resource.id.clone()).collect();
+    manage.measure(&ids).await;
+    let views: Vec<Value> = page.iter().map(|resource| manage.with_use(resource)).collect();
+    Ok(Json(json!({"networkVolumes": views, "nextCursor": next})))
 }
 
 pub(crate) async fn create(
@@ -126,6 +138,19 @@ pub(crate) async fn show(
     auth.0.may(Access::Read, None)?;
     let (resource, _) = manage.volume(&id)?;
     Ok(versions.show(&version::of(&resource), view(&resource)))
+}
+
+/// The same with what it holds, for `/api/v1`.
+pub(crate) async fn show_used(
+    State(manage): State<Manage>,
+    auth: Auth,
+    Path(id): Path<String>,
+    versions: Versions,
+) -> Result<Response, Problem> {
+    auth.0.may(Access::Read, None)?;
+    let (resource, _) = manage.volume(&id)?;
+    manage.measure(std::slice::from_ref(&resource.id)).await;
+    Ok(versions.show(&version::of(&resource), manage.with_use(&resource)))
 }
 
 pub(crate) async fn change(
@@ -176,6 +201,7 @@ pub(crate) async fn remove(
         return Err(Problem::conflict(detail).hint("take it from the endpoint, or delete that, first"));
     }
     manage.inner.engine.drop_resource(&resource.id).await?;
+    manage.inner.rest.used.forget(&resource.id);
     let folder = manage.volume_folder(&resource.id);
     let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
     if let Ok(Err(error)) = removed

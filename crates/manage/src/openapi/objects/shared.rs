@@ -243,6 +243,7 @@ fn volume() -> Value {
         ("size", small()),
         ("dataCenter", text()),
         ("type", word(&["STANDARD", "HIGH_PERFORMANCE"])),
+        ("used?", object([("bytes", whole()), ("files", whole()), ("more", flag()), ("measuredAt", time())])),
     ])
 }
 
