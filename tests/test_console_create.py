@@ -315,9 +315,13 @@ def test_a_repository_is_followed_by_clicks(made, page, tmp_path):
         page.go(page.base + "/endpoints/new?from=git")
         page.fill("[name=url]", repository.url)
         page.fill("[name=name]", "followed")
+        page.run("document.querySelectorAll('[name=env_name]')[0].value = 'TOKEN';"
+                 "document.querySelectorAll('[name=env_value]')[0].value = 'of-a-repository';"
+                 "document.querySelectorAll('[name=env_kind]')[0].value = 'secure'")
         page.click(".sticky button.primary")
         page.shows("follows its repository", ".flash")
         page.shows("Serving", "#live", 180)
+        assert made.wire.do("followed", {"name": "Bo"})["output"]["token"] == len("of-a-repository")
         page.go(page.base + "/git")
         page.shows("Deployed", "#c-followed")
         page.shows("first", "#c-followed")

@@ -235,6 +235,30 @@ def test_a_private_repository_opens_with_its_token(make_yard, tmp_path):
         assert found == "", f"a secret lies in {found}"
 
 
+def test_the_first_release_of_a_repository_has_its_secure_variables(open_yard, forge):
+    yard, repository = open_yard, forge.repository()
+    first = repository.commit("First", **code("one"))
+    repository.push()
+    mood = "a-mood-that-nobody-may-see"
+    connection = connect(yard, repository, "--poll", "off", "--secret-env", "MOOD", env={"MOOD": mood})
+    assert connection["secureEnv"] == ["MOOD"] and "MOOD" not in connection["env"]
+    deployed(yard, first)
+    found = subprocess.run(["grep", "-rlF", mood, yard.data], capture_output=True, text=True).stdout
+    assert found == "", f"a secure value lies in {found}"
+    assert yard.wire.do("app", {})["output"] == {"said": "one", "mood": mood}
+    # Another value takes its place for good.
+    yard.cli("endpoints", "set", "app", "--secret-env", "MOOD", "--yes", env={"MOOD": "another-mood-of-the-handler"})
+    second = repository.commit("Second", **code("two"))
+    repository.push()
+    yard.cli("git", "sync", "app")
+    deployed(yard, second)
+    assert yard.wire.do("app", {})["output"] == {"said": "two", "mood": "another-mood-of-the-handler"}
+    # What serves keeps its own: a connection sets none beside it.
+    yard.cli("git", "disconnect", "app")
+    refused = connect(yard, repository, "--secret-env", "MOOD", env={"MOOD": mood}, code=1)
+    assert "runyard endpoints set app --secret-env" in str(refused), refused
+
+
 def test_each_pull_request_has_an_endpoint_until_it_is_closed(open_yard, forge):
     yard, repository = open_yard, forge.repository()
     first = repository.commit("First", **code("one"))

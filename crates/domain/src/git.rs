@@ -101,6 +101,9 @@ pub struct Part {
     pub handler: Option<String>,
     /// Environment variables that every release gets.
     pub env: BTreeMap<String, String>,
+    /// Secure variables of releases from the first on, sealed for the endpoint; those of a release that serves take their
+    /// place.
+    pub secure_env: BTreeMap<String, String>,
     /// The environment of the folder's `runyard.toml`.
     pub environment: Option<String>,
 }

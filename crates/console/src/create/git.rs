@@ -24,9 +24,12 @@ const TEXTS: [(&str, &str); 8] = [
 ];
 
 /// What connects.
-fn body(form: &Form, env: &Map<String, Value>) -> Result<Value, Trouble> {
+fn body(form: &Form, env: &Map<String, Value>, secure: &Map<String, Value>) -> Result<Value, Trouble> {
     let url = form.some("url").ok_or_else(|| wrong("name the repository, as https://github.com/me/repo"))?;
     let mut body = json!({"url": url, "env": env, "pullRequests": form.get("pull_requests").is_some()});
+    if !secure.is_empty() {
+        body["secretEnv"] = json!(secure);
+    }
     for (field, name) in TEXTS {
         if let Some(value) = form.some(field) {
             body[name] = json!(value);
@@ -46,13 +49,7 @@ fn name_of(form: &Form) -> Option<String> {
 pub(super) async fn make(visit: &Visit, form: &Form) -> Result<(String, String), Trouble> {
     let asked = Asked::read(form, name_of(form))?;
     let (plain, secure) = variables::split(&asked.rows).map_err(wrong)?;
-    if let Some(name) = secure.keys().next() {
-        return Err(wrong(format!(
-            "{name} is secure, and a repository's endpoint has no release to seal it with yet: keep it as a secret \
-             and write {{{{ RUNPOD_SECRET_{name} }}}} as the value, or set it in Settings after the first release"
-        )));
-    }
-    let body = body(form, &plain)?;
+    let body = body(form, &plain, &secure)?;
     let ep = encoded(&asked.name);
     refuse_known(visit, &asked.name).await?;
     let made = json!({"name": asked.name, "settings": asked.settings});
@@ -103,8 +100,8 @@ async fn connect(visit: &Visit, form: &Form, path: &str) -> Result<axum::respons
     if form.some("endpoint").is_none() {
         return Err(wrong("choose the endpoint that shall follow it"));
     }
-    let (plain, _) = variables::split(&variables::rows(form)).map_err(wrong)?;
-    let made = visit.send(Method::POST, path, &body(form, &plain)?).await?;
+    let (plain, secure) = variables::split(&variables::rows(form)).map_err(wrong)?;
+    let made = visit.send(Method::POST, path, &body(form, &plain, &secure)?).await?;
     let mut page = pages::git::load(visit, &Query::default(), None).await?;
     page.made(&made);
     Ok(pages::html(StatusCode::OK, page.whole()))

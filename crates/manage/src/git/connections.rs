@@ -20,6 +20,7 @@ use crate::auth::Auth;
 use crate::deploy::check_env;
 use crate::page::Paging;
 use crate::problem::Problem;
+use crate::secrets::SecretEnv;
 use crate::stream::Body;
 use crate::version::{self, Versions, tagged};
 
@@ -36,6 +37,8 @@ pub(crate) struct Connect {
     dockerfile: Option<String>,
     handler: Option<String>,
     env: BTreeMap<String, String>,
+    /// Secure variables of the first release; later ones keep them.
+    secret_env: SecretEnv,
     /// The environment of the folder's `runyard.toml`.
     environment: Option<String>,
     user: Option<String>,
@@ -88,16 +91,25 @@ pub(crate) async fn connect(
     if !creates {
         let endpoint = manage.endpoint(&auth.0, Access::Deploy, &ep)?;
         manage.refuse_second(&endpoint)?;
+        if endpoint.serving.is_some() && !request.secret_env.0.is_empty() {
+            let detail =
+                format!("a release of '{}' serves: its secure variables stay as they are", endpoint.name);
+            return Err(Problem::invalid(detail)
+                .hint(format!("runyard endpoints set {} --secret-env NAME", endpoint.name)));
+        }
     }
     check_env(&request.env)?;
+    request.secret_env.check(request.env.keys())?;
     manage.check_references(&request.env)?;
     let (remote, secrets) = manage.remote_of(&request).await?;
-    let part = part_of(&request)?;
+    let mut part = part_of(&request)?;
     let endpoint = if creates {
         manage.create_endpoint(&auth.0, &ep, &Map::new()).await?
     } else {
         (*manage.endpoint(&auth.0, Access::Deploy, &ep)?).clone()
     };
+    part.secure_env =
+        manage.changed_secure(&endpoint.id, BTreeMap::new(), request.env.keys(), &request.secret_env)?;
     let connection = manage.keep(&auth.0, &endpoint, Origin::Remote(remote), part, Some(&secrets)).await?;
     let mut view = manage.connection_view(&connection, &secrets);
     view["webhook"]["secret"] = json!(secrets.webhook);
@@ -288,5 +300,6 @@ fn part_of(request: &Connect) -> Result<Part, Problem> {
         dockerfile: dockerfile.clone(),
         handler: handler.clone(),
         env: env.clone(),
+        secure_env: BTreeMap::new(),
     })
 }

@@ -89,6 +89,7 @@ impl Manage {
             "dockerfile": connection.part.dockerfile,
             "handler": connection.part.handler,
             "env": connection.part.env,
+            "secureEnv": connection.part.secure_env.keys().collect::<Vec<_>>(),
             "environment": connection.part.environment,
             "trouble": connection.trouble,
             "previews": previews.collect::<Vec<_>>(),

@@ -266,6 +266,7 @@ fn connection() -> Value {
         ("dockerfile", or_null(text())),
         ("handler", or_null(text())),
         ("env", map(text())),
+        ("secureEnv", list(text())),
         ("environment", or_null(text())),
         ("api?", or_null(text())),
         ("pollS?", small()),

@@ -92,7 +92,14 @@ impl Manage {
         let releases = self.inner.engine.reader().releases(&endpoint.id)?;
         let serves = |release: &&Release| Some(release.number) == endpoint.serving;
         let from = releases.iter().find(serves).or(releases.first());
-        Ok(from.map(|release| release.secure_env.clone()).unwrap_or_default())
+        let mut kept = from.map(|release| release.secure_env.clone()).unwrap_or_default();
+        if endpoint.serving.is_none()
+            && let Some(connection) = self.connection_of(&endpoint.id)?
+        {
+            // The first release of a repository has what its connection was given.
+            kept.extend(connection.part.secure_env);
+        }
+        Ok(kept)
     }
 
     /// The same for the endpoint of a pull request, which has the values of its repository's endpoint.

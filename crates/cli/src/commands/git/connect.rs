@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 
 use crate::client::{Call, path};
 use crate::commands::deploy::plan;
+use crate::commands::secret_env::SecretEnvArgs;
 use crate::context::Context;
 use crate::errors::Failure;
-use crate::output::{text, time};
+use crate::output::{Ui, text, time};
 use crate::views::Connection;
 
 /// Reading a repository that is far away takes its time.
@@ -67,6 +68,8 @@ pub struct Connect {
     /// An environment variable of every release; K alone takes the value from here
     #[arg(long, value_name = "K=V")]
     env: Vec<String>,
+    #[command(flatten)]
+    secret_env: SecretEnvArgs,
     /// Give each pull request from the same repository an endpoint of its own; found by webhook, and by the forge's API
     #[arg(long)]
     pull_requests: bool,
@@ -97,7 +100,7 @@ impl Connect {
             None => name_of(&self.repository)?,
         };
         let call = Call::new(Method::POST, path::api(&["endpoints", &endpoint, "git"]));
-        let call = call.json(&self.body()?).timeout(ANSWER);
+        let call = call.json(&self.body(context.ui)?).timeout(ANSWER);
         let reply = context.client().await?.send(call).await?;
         if context.ui.json {
             return context.ui.document(&reply.text);
@@ -121,7 +124,7 @@ impl Connect {
         Ok(())
     }
 
-    fn body(&self) -> anyhow::Result<Value> {
+    fn body(&self, ui: Ui) -> anyhow::Result<Value> {
         let on = self.on.to_possible_value().expect("no trigger is skipped").get_name().to_owned();
         let key = match &self.deploy_key {
             Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
@@ -136,6 +139,9 @@ impl Connect {
         body.insert("create".to_owned(), true.into());
         body.insert("pullRequests".to_owned(), self.pull_requests.into());
         body.insert("env".to_owned(), json!(plan::variables(&self.env)?));
+        if !self.secret_env.is_empty() {
+            body.insert("secretEnv".to_owned(), json!(self.secret_env.read(ui)?));
+        }
         for (name, value) in [
             ("branch", self.branch.clone()),
             ("path", self.path.as_deref().and_then(inner)),

@@ -381,6 +381,7 @@ fn connect() -> Value {
         ("dockerfile?", or_null(text())),
         ("handler?", or_null(text())),
         ("env?", map(text())),
+        ("secretEnv?", map(or_null(text()))),
         ("environment?", or_null(text())),
         ("user?", or_null(text())),
         ("token?", or_null(text())),

@@ -87,6 +87,7 @@ fn timeline() -> Value {
         "worker.launch",
         "worker.load",
         "run",
+        "result.upload",
         "webhook",
         "webhook.wait",
     ];
