@@ -297,6 +297,10 @@ def test_what_endpoints_share_is_kept_by_commands(yard, tmp_path):
     assert (shown["env"], shown["category"]) == ({"MODE": "fast"}, "CPU")
     folder = yard.data / "volumes" / cli("volumes", "create", "models", "--size", "10", "--json").json["id"]
     assert folder.is_dir()
+    (folder / "model").write_bytes(b"x" * 300_000)
+    used = cli("volumes", "show", "models", "--json").json["used"]
+    assert used["bytes"] >= 300_000 and (used["files"], used["more"]) == (1, False)
+    assert "used" not in yard.wire.call("GET", f"/v2/network-volumes/{folder.name}")[1]
     cli("volumes", "set", "models", "--size", "40")
     assert "40 GB" in cli("volumes").out
     assert "shrink" in cli("volumes", "set", "models", "--size", "20", code=1).err

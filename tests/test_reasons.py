@@ -12,6 +12,7 @@ import re
 import signal
 import time
 import urllib.parse
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,8 @@ def handler(job):
     if "exit" in given:
         print("no way on", flush=True)
         os._exit(given["exit"])
+    if "bytes" in given:
+        return {"picture": b"raw"}
     return "x" * given.get("size", 1)
 
 
@@ -119,6 +122,10 @@ def test_what_why_and_logs_print_is_what_the_page_shows(house):
     for line in lines:
         # What the SDK wraps in JSON is shown as what it says; the whole of it is there where it is opened.
         said = json.loads(line)["message"] if line.startswith('{"requestId"') else line
+        if said.startswith("{") and "error_traceback" in said:
+            said = json.loads(said)["error_traceback"]
+            printed = house.cli("logs", "--job", job).out
+            assert all(part in printed for part in said.strip().splitlines()), "the report is among the job's lines"
         assert said.strip() in told.page, line
     shown = re.findall(r'<span class="m">(.*?)</span></li>', told.page, re.S)
     assert len(shown) == len(lines), (shown, lines)
@@ -128,6 +135,11 @@ def test_what_why_and_logs_print_is_what_the_page_shows(house):
     ({"exit": 7}, "worker_lost", r"the worker exited with code 7 while it ran the job, after 1 attempt; it last said: no way on"),
     ({"signal": 11}, "worker_lost", r"the worker was killed by signal 11 \(SIGSEGV\) while it ran the job, after 1 attempt"),
     ({"size": 5_000}, "result_rejected", r"the worker's result was rejected: .*5,?0\d\d"),
+    ({"bytes": 1}, "result_rejected",
+     r"the worker's result was rejected: its SDK could not send it: Object of type bytes is not JSON serializable"),
+    ({"raise": ""}, "handler_exception", r"ValueError \(handler\.py:\d+\)"),
+    ({"raise": "one\n  File \"x.py\", line 9\nthree " + "z" * 100_000}, "handler_exception",
+     r"ValueError: one File \"?.*x\.py.*, line 9 three z{300,400}… \(handler\.py:\d+\)"),
 ])
 def test_workers_that_die_and_results_that_are_refused(house, given, code, fact):
     job = house.wire.do("work", given, 60)["id"]
@@ -204,7 +216,7 @@ def test_starts_are_told_by_phase_with_what_is_usual(make_yard, folder):
     job = yard.wire.run("slow", {})
     until(lambda: yard.wire.why(job)["code"] == "starting" and "load" in yard.wire.why(job)["sentence"], 20)
     # The deploy's test was the first start.
-    Told(yard, job).says("starting", r"worker \w+ is starting: load for \d\.\d s \(usually \d\.\d s, of 1 start\), \d\.\d s in all")
+    Told(yard, job).says("starting", r"worker \w+ is starting: load for [\d.]+ m?s \(usually \d\.\d s, of 1 start\), [\d.]+ m?s in all")
     assert yard.wire.job(job)["reason"]["usualStarts"] == 1
     yard.wire.wait("slow", job)
     [worker] = yard.wire.workers("slow")
@@ -262,11 +274,20 @@ def test_a_stopped_worker_is_told_from_one_that_works(house):
         also = Told(house, behind).says("all_busy", rf"job {job}: it has been running on worker {worker['id']}")
         assert [cause["code"] for cause in also.api["causes"]][:2] == ["all_busy", "halted"], also.api
         house.cli("cancel", behind)
-        # One that misses its pings is silent, whatever it does.
-        until(lambda: house.wire.job(job).get("reason", {}).get("code") == "silent", 60)
+        # The job itself and the list say the same.
+        [listed] = [other for other in house.wire.api("/jobs?endpoint=work")["jobs"] if other["id"] == job]
+        assert [house.wire.job(job)["reason"]["code"], listed["reason"]["code"]] == ["halted"] * 2
+        assert "process is stopped (SIGSTOP)" in house.cli("status", job).out
     finally:
         os.killpg(worker["pid"], signal.SIGCONT)
     until(lambda: house.wire.why(job)["code"] == "running", 30)
+    # One that misses its pings is silent, whatever it does: they come from a process of its own.
+    children = Path(f"/proc/{worker['pid']}/task/{worker['pid']}/children").read_text().split()
+    assert children
+    for child in children:
+        os.kill(int(child), signal.SIGSTOP)
+    until(lambda: house.wire.job(job).get("reason", {}).get("code") == "silent", 60)
+    assert house.wire.why(job)["code"] == "silent"
     house.cli("cancel", job)
 
 
@@ -276,7 +297,7 @@ def test_a_webhook_that_fails_is_told_beside_the_job(make_yard, folder):
     url = f"http://127.0.0.1:{free_port()}/hook"
     job = yard.wire.do("work", {}, webhook=url)["id"]
     until(lambda: len(yard.wire.why(job)["causes"]) > 1, 30)
-    told = Told(yard, job).says("completed", rf"its webhook failed (once|\d times): {re.escape(url)} did not answer: .*; it is tried again in")
+    told = Told(yard, job).says("completed", rf"its webhook failed (once|\d times): {re.escape(url)} was not reached: .*; it is tried again in")
     told.tries(f"runyard webhooks list {job}", f"runyard webhooks redeliver {job}")
     spans = yard.wire.api(f"/jobs/{job}/timeline")
     hooks = [span for span in spans["spans"] if span["name"].startswith("webhook")]
@@ -318,6 +339,29 @@ def test_failures_are_grouped_and_lead_back_to_the_release_before(make_yard, fol
     assert yard.wire.do("work", {}, 60)["status"] == "COMPLETED"
 
 
+def test_a_start_that_fails_names_its_exception_and_a_check_its_name(make_yard, tmp_path):
+    yard = make_yard().start()
+    start = 'import runpod\nrunpod.serverless.start({"handler": lambda job: 1})\n'
+    broken = {
+        "raised": ('import os\nraise OSError("license expired\\n on Monday")\n' + start, "start_failed",
+                   r"exited with code 1 before it asked for a job: OSError: license expired \(handler\.py:2\)"),
+        "written": ("import runpod\ndef handler(job)\n    return 1\n" + start, "start_failed",
+                    r"SyntaxError: .* \(handler\.py:2\)"),
+        "over": ("import runpod\n", "start_failed", r"came to its end without running runpod\.serverless\.start"),
+        "unfit": ("import runpod\n@runpod.serverless.register_fitness_check\ndef gpu_there():\n"
+                  '    raise RuntimeError("GPU 0 has 3 ECC errors")\n' + start, "fitness_check_failed",
+                  r"not fit to work: its check 'gpu_there' failed: RuntimeError: GPU 0 has 3 ECC errors"),
+    }
+    for name, (source, code, says) in broken.items():
+        folder = handlers.write(tmp_path / name, source)
+        failed = yard.cli("deploy", str(folder), "--name", name, "--json", code=3)
+        job = yard.wire.run(name, {})
+        why = yard.wire.why(job)
+        assert [cause["code"] for cause in why["causes"]] == ["no_release", code], (name, why)
+        for said in (failed.out, why["causes"][1]["sentence"], yard.cli("why", job).out, page(yard, f"/jobs/{job}")):
+            assert re.search(says, said), (name, said)
+
+
 def test_a_waterfall_has_every_attempt(make_yard, folder):
     yard = make_yard().start()
     yard.deploy(folder, "work", "--max", "1", "--idle", "10m", "--requeues", "1")
@@ -326,6 +370,13 @@ def test_a_waterfall_has_every_attempt(make_yard, folder):
     runs = [(span["attempt"], span["state"], span["note"]) for span in spans if span["name"] == "run"]
     assert runs == [(1, "bad", "worker_lost"), (2, "bad", "worker_lost")], spans
     assert len({span["worker"] for span in spans if span["name"] == "run"}) == 2
+    done = yard.wire.do("work", {"size": 1_500_000}, 60)["id"]
+    spans = {span["name"]: span for span in yard.wire.api(f"/jobs/{done}/timeline")["spans"]}
+    run, upload = spans["run"], spans["result.upload"]
+    # It was sent after the handler had returned, and was stored when the job ended.
+    assert run["start"] <= run["end"] == upload["start"] <= upload["end"] == yard.wire.job(done)["endedAt"], spans
+    assert "result: stored" in yard.cli("why", done).out
+    assert "Result: sent and stored" in page(yard, f"/jobs/{done}")
     yard.cli("retry", job)
     yard.wire.wait("work", job, 60)
     spans = yard.wire.api(f"/jobs/{job}/timeline")["spans"]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use runyard_domain::JobId;
 use runyard_listener::{Pace, Received};
@@ -27,6 +27,13 @@ pub const MAX_BODY: usize = 64 * 1024 * 1024;
 const ANSWER: Duration = Duration::from_secs(30);
 /// Numbers the chunks of a job, so that the server can drop repetitions.
 const CHUNK: &str = "x-runyard-chunk";
+/// Says when a worker began to send a result, in milliseconds since the epoch.
+const POSTED: &str = "x-runyard-posted";
+/// Marks a post in a worker's place: there is no result, and the body's `error` says why.
+const REFUSED: &str = "x-runyard-refused";
+/// Why a result that is over [`MAX_BODY`] is none.
+const TOO_LONG: &str =
+    "it is larger than 64 MiB; store it elsewhere (rp_upload, a volume) and return its address";
 
 /// A body in memory, and its parts of its worker's room and of everybody's.
 #[derive(Debug)]
@@ -107,13 +114,12 @@ pub async fn done(
     announced: Option<usize>,
 ) -> Response<Reply> {
     let guard = worker.post_begins();
+    request.headers.insert(POSTED, HeaderValue::from(agent.now().0));
     let body = match collect(&agent, &worker, body, announced).await {
         Ok(body) => Some(body),
         // Refusing it would leave the job running for ever: it fails with the reason instead.
         Err(NoBody::TooLong) => {
-            request.body = Bytes::from_static(
-                br#"{"error":"The result is over 64 MiB, which is the limit. Store it and return its address."}"#,
-            );
+            refused(&mut request, TOO_LONG);
             None
         }
         Err(error) => return unread(error),
@@ -123,6 +129,27 @@ pub async fn done(
     }
     let last = !is_progress(&request.body);
     settle(agent, worker, Post::new(job, last, request), body, guard).await
+}
+
+/// Answers for a worker whose SDK has said that it cannot send a job's result: nobody else would, and the job would be
+/// run again for the same.
+pub fn refuse(agent: &Arc<Agent>, worker: &Arc<Worker>, job: JobId, why: &str) {
+    // What could not be sent was a part of the result, and the result was sent all the same.
+    if !worker.holds(&job) {
+        return;
+    }
+    let path = format!("/w/{}/v2/{}/job-done/{}/{job}", worker.token, worker.endpoint, worker.id);
+    let mut request =
+        Outgoing { method: Method::POST, path, headers: HeaderMap::new(), body: Bytes::new(), only: None };
+    refused(&mut request, &format!("its SDK could not send it: {why}"));
+    let (agent, worker, guard) = (Arc::clone(agent), Arc::clone(worker), worker.post_begins());
+    tokio::spawn(async move { settle(agent, worker, Post::new(job, true, request), None, guard).await });
+}
+
+/// Makes a request say that a job has no result that could be sent, and why.
+fn refused(request: &mut Outgoing, why: &str) {
+    request.headers.insert(REFUSED, HeaderValue::from_static("1"));
+    request.body = serde_json::json!({ "error": why }).to_string().into();
 }
 
 /// `POST job-stream`: one chunk of a result.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::agent::Agent;
 use crate::leftovers::{self, Which};
 use crate::oom;
+use crate::post;
 use crate::worker::{Death, Worker, locked};
 
 /// How long the pipes are read after the end: somebody out of our reach may hold them open.
@@ -204,8 +205,14 @@ impl Pen {
         if bytes.is_empty() {
             return;
         }
-        let written =
-            locked(&self.worker.log).write(self.agent.now(), source, bytes, &self.worker.prints_of());
+        let (written, unsent) = {
+            let mut log = locked(&self.worker.log);
+            let written = log.write(self.agent.now(), source, bytes, &self.worker.prints_of());
+            (written, log.unsent())
+        };
+        for (job, why) in unsent {
+            post::refuse(&self.agent, &self.worker, job, &why);
+        }
         match written {
             Ok(0) => {}
             Ok(_) => {

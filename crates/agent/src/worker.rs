@@ -179,6 +179,11 @@ impl Worker {
         locked(&self.life).holds.extend(jobs.into_iter().map(|held| (held.job, held.attempt)));
     }
 
+    /// Whether a job was handed to it, and its result is not out of its hands.
+    pub fn holds(&self, job: &JobId) -> bool {
+        locked(&self.life).holds.contains_key(job)
+    }
+
     /// A job's final result is out of its hands.
     pub fn release_job(&self, job: &JobId) {
         let mut life = locked(&self.life);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use runyard_domain::image::Container;
+use runyard_domain::reason::said::reported;
 use runyard_domain::{Gpus, Rates, RolloutSettings};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -300,8 +301,8 @@ impl Job {
 }
 
 impl Record {
-    /// What the line says: the message of the SDK's JSON lines (`{"requestId", "message", "level"}`), any other
-    /// line as it is, a progress bar in its last state.
+    /// What the line says: the message of the SDK's JSON lines (`{"requestId", "message", "level"}`), of its report of an
+    /// exception the traceback, any other line as it is, a progress bar in its last state.
     pub fn said(&self) -> String {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -317,7 +318,7 @@ impl Record {
         }
         let sdk = self.message.starts_with('{').then(|| serde_json::from_str::<Sdk>(&self.message));
         let message = match sdk {
-            Some(Ok(sdk)) => sdk.message,
+            Some(Ok(sdk)) => reported(&sdk.message).unwrap_or(sdk.message),
             _ => self.message.clone(),
         };
         let last = |line: &str| {
@@ -382,7 +383,12 @@ view!(
 );
 view!(
     /// A network volume.
-    Volume { id: String, name: String, size: u32, data_center: String, #[serde(rename = "type")] kind: String, }
+    Volume { id: String, name: String, size: u32, data_center: String, #[serde(rename = "type")] kind: String,
+        used: Option<VolumeUse>, }
+);
+view!(
+    /// What a network volume holds on the disk.
+    VolumeUse { bytes: u64, more: bool, }
 );
 view!(
     /// A kind of GPU.

@@ -216,6 +216,7 @@ mod tests {
                 release: None,
                 delay_ms: None,
                 execution_ms: None,
+                upload_ms: None,
             },
         };
         Delivery::of(&job).expect("it ended and has a webhook")

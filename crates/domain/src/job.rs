@@ -134,6 +134,10 @@ pub enum Phase {
         delay_ms: Option<i64>,
         /// Milliseconds of the last attempt; `None` if it never ran.
         execution_ms: Option<i64>,
+        /// Milliseconds of these, at their end, in which the worker's answer was on its way and written; `None` where
+        /// nobody measured it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        upload_ms: Option<i64>,
     },
 }
 
@@ -221,6 +225,8 @@ pub enum Command {
         worker: WorkerId,
         /// What it said.
         answer: Answer,
+        /// When it began to send that, where it is known.
+        posted: Option<Timestamp>,
     },
     /// A worker that held it is gone.
     Lose {

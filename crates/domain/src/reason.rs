@@ -6,6 +6,7 @@ mod fail;
 pub mod fingerprint;
 pub mod hint;
 mod run;
+pub mod said;
 mod wait;
 
 pub use fail::FailReason;
@@ -23,9 +24,10 @@ pub(crate) fn attempt_word(n: u32) -> &'static str {
     if n == 1 { "attempt" } else { "attempts" }
 }
 
-/// A duration for people: `0.4 s`, `12 s`, `3 min`, `2 h`.
+/// A duration for people: `25 ms`, `0.4 s`, `12 s`, `3 min`, `2 h`.
 pub fn seconds(ms: i64) -> String {
     match ms {
+        1..100 => format!("{ms} ms"),
         ..10_000 => format!("{:.1} s", ms as f64 / 1000.0),
         10_000..120_000 => format!("{} s", ms / 1000),
         120_000..7_200_000 => format!("{} min", ms / 60_000),

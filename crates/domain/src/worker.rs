@@ -17,7 +17,7 @@ pub struct Exit {
     pub out_of_memory: bool,
     /// The last lines of its own output, oldest first, at most 20.
     pub last_lines: Vec<String>,
-    /// What kept a container from running, where something did.
+    /// What kept a container from running, or a worker from working, where something did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Box<Fault>>,
 }
@@ -32,6 +32,7 @@ impl Exit {
             Some(Fault::EngineAway { message }) if self.code.is_some() || self.signal.is_some() => {
                 return format!("was ended by its container engine: {message}");
             }
+            Some(Fault::Unfit { message }) => return format!("was not fit to work: its {message}"),
             Some(fault) => return format!("could not run: {}", fault.sentence()),
             None => {}
         }

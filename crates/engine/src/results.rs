@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use runyard_domain::job::Answer;
-use runyard_domain::{Job, JobId, Payload};
+use runyard_domain::{Job, JobId, Payload, Timestamp};
 use runyard_store::Command;
 use runyard_vault::WorkerCaller;
 
@@ -18,12 +18,24 @@ impl Engine {
         answer: Answer,
         output: Option<Bytes>,
     ) -> Result<Option<Job>, EngineError> {
+        self.finish_posted(who, job, answer, output, None).await
+    }
+
+    /// The same of an answer that the worker began to send at `posted`.
+    pub async fn finish_posted(
+        &self,
+        who: &WorkerCaller,
+        job: &JobId,
+        answer: Answer,
+        output: Option<Bytes>,
+        posted: Option<Timestamp>,
+    ) -> Result<Option<Job>, EngineError> {
         let output = match output {
             Some(bytes) => Some(self.keep_result(bytes).await?),
             None => None,
         };
         let worker = who.worker().clone();
-        let command = Command::Finish { job: job.clone(), worker, answer, output: output.clone() };
+        let command = Command::Finish { job: job.clone(), worker, answer, output: output.clone(), posted };
         self.note_start(who.worker(), job);
         let next = self.next_in_list(who.worker(), Some(job));
         let reply = self.shared.writer.commit_then(command, next).await;

@@ -344,7 +344,8 @@ impl Engine {
         tracing::error!(job.id = %job, %error, "a job cannot be handed over");
         let reason = FailReason::InputUnreadable { why: error.to_string() };
         let answer = Answer::Failure { error: reason.sentence(), reason };
-        let command = Command::Finish { job: job.clone(), worker: worker.clone(), answer, output: None };
+        let (job_id, worker) = (job.clone(), worker.clone());
+        let command = Command::Finish { job: job_id, worker, answer, output: None, posted: None };
         self.commit_job(job, command).await.map(drop)
     }
 

@@ -1,5 +1,6 @@
 //! Workers that end: what the runtime saw, what it means for their jobs, their endpoint and their record.
 
+use runyard_domain::image::Fault;
 use runyard_domain::job::Loss;
 use runyard_domain::start::Seen;
 use runyard_domain::worker::WorkerState;
@@ -223,7 +224,10 @@ fn with_words(exit: Exit, managed: &Managed) -> Exit {
         Some(error) => Exit { last_lines: vec![error.clone()], ..unknown_exit() },
         None => exit,
     };
-    exit.last_lines.extend(managed.unfit.clone());
+    if exit.fault.is_none() && exit.code != Some(0) {
+        let told = managed.unfit.clone().map(|message| Fault::Unfit { message });
+        exit.fault = told.or_else(|| Fault::unfit(&exit.last_lines)).map(Box::new);
+    }
     exit
 }
 

@@ -130,7 +130,8 @@ impl Fleet {
             matches!(self.presence(&w.record.id), Some(Presence::Idle(_)))
                 && !job.lost_by.contains(&w.record.id)
         });
-        if idle.count() as u64 >= position {
+        let idle = idle.count() as u32;
+        if u64::from(idle) >= position {
             return WaitReason::AboutToBeTaken;
         }
         let busy =
@@ -140,13 +141,15 @@ impl Fleet {
         {
             return starting;
         }
-        if busy > 0 {
+        let max = endpoint.settings.workers_max;
+        // Those that are idle still are about to take what stands before this one.
+        if busy > 0 || (idle > 0 && idle >= max) {
+            let workers = busy + idle;
             let eta_ms = place.and_then(|p| p.usual_ms).map(|usual| {
-                let slots = i64::from(busy * endpoint.settings.concurrency.max(1)).max(1);
+                let slots = i64::from(workers * endpoint.settings.concurrency.max(1)).max(1);
                 usual * (position as i64).div_euclid(slots).max(1)
             });
-            let max = endpoint.settings.workers_max;
-            return WaitReason::AllBusy { workers: busy, max, position, eta_ms };
+            return WaitReason::AllBusy { workers, max, position, eta_ms };
         }
         let now = self.now();
         let yard = state.yards.get(&job.endpoint);

@@ -24,6 +24,7 @@ mod query;
 mod reader;
 mod record;
 mod reverse;
+mod sdk;
 mod seal;
 mod search;
 mod segment;

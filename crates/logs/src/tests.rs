@@ -202,3 +202,48 @@ fn secret_values_reach_no_file_however_they_come() {
     assert!(!back.contains("tr0ub") && !back.contains("dor&3"), "a piece of it was written");
     assert!(writer.last_lines().iter().all(|line| !line.contains("tr0ub")));
 }
+
+fn sdk(job: Option<&str>, message: &str) -> String {
+    format!(
+        "{{\"requestId\": {}, \"message\": {}, \"level\": \"ERROR\"}}\n",
+        serde_json::json!(job),
+        serde_json::json!(message)
+    )
+}
+
+#[test]
+fn the_report_of_an_exception_is_of_the_job_that_was_named_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path(), origin("w1")).unwrap();
+    let both: Vec<Running> = ["a-u1", "b-u1"].map(|job| JobId::new(job).into()).to_vec();
+    let report = sdk(None, "{\n    \"error_type\": \"ValueError\", \"error_traceback\": \"x\"}");
+    let other = sdk(None, "Jobs in progress: 2");
+    let text =
+        [sdk(Some("b-u1"), "Captured Handler Exception"), report.clone(), other, report.clone()].concat();
+    writer.write(Timestamp(1), Source::Stdout, text.as_bytes(), &both).unwrap();
+    writer.write(Timestamp(2), Source::Stdout, report.as_bytes(), &both[..1]).unwrap();
+    let whose = |record: &Record| (record.job.as_ref().map(ToString::to_string), record.inferred);
+    let (a, b) = (Some("a-u1".to_owned()), Some("b-u1".to_owned()));
+    let found: Vec<_> = all(dir.path()).iter().map(whose).collect();
+    assert_eq!(found, [(b.clone(), false), (b, true), (None, false), (None, false), (a, true)]);
+}
+
+#[test]
+fn a_result_that_was_never_sent_is_told_once_the_sdk_is_through_with_its_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path(), origin("w1")).unwrap();
+    let held: Vec<Running> = ["a-u1", "b-u1"].map(|job| JobId::new(job).into()).to_vec();
+    let mut print = |line: String| {
+        writer.write(Timestamp(1), Source::Stdout, line.as_bytes(), &held).unwrap();
+        writer.unsent()
+    };
+    let unsent = "Error while returning job result. | Object of type set is not JSON serializable";
+    assert_eq!(print(sdk(Some("a-u1"), "Finished.")), []);
+    assert_eq!(print(sdk(Some("a-u1"), unsent)), []);
+    assert_eq!(print(sdk(Some("other"), unsent)), [], "of a job that is not its own");
+    assert_eq!(print(format!("a-u1 {unsent}\n")), [], "a handler may print what it likes");
+    assert_eq!(print(sdk(Some("b-u1"), "Finished.")), []);
+    let why = "Object of type set is not JSON serializable".to_owned();
+    assert_eq!(print(sdk(Some("a-u1"), "Finished.")), [(JobId::new("a-u1"), why)]);
+    assert_eq!(print(sdk(Some("a-u1"), "Finished.")), []);
+}

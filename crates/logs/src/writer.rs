@@ -13,6 +13,7 @@ use crate::detect::detect;
 use crate::mask::Mask;
 use crate::names::{self, Kind};
 use crate::record::Exact;
+use crate::sdk::Sdk;
 use crate::seal::{self, Sealer};
 use crate::{Level, LogError, Record, Running, Source, segment};
 
@@ -93,6 +94,7 @@ pub struct Writer {
     lost: u64,
     last: VecDeque<String>,
     mask: Mask,
+    sdk: Sdk,
 }
 
 impl Writer {
@@ -121,6 +123,7 @@ impl Writer {
             lost: 0,
             last: VecDeque::with_capacity(LAST),
             mask: Mask::default(),
+            sdk: Sdk::default(),
         })
     }
 
@@ -217,6 +220,11 @@ impl Writer {
         self.last.iter().cloned().collect()
     }
 
+    /// The jobs of which the worker's SDK said since this was asked last that their results could not be sent, with why.
+    pub fn unsent(&mut self) -> Vec<(JobId, String)> {
+        self.sdk.unsent()
+    }
+
     /// Nothing more comes for now: packs what there is, here or on the sealer's thread.
     pub fn finish(&mut self) -> Result<(), LogError> {
         self.flush()?;
@@ -307,6 +315,7 @@ impl Writer {
             }
         }
         record.partial = partial;
+        self.sdk.read(&mut record, holders[1].unwrap_or_default());
         self.encode(&record);
         if self.last.len() == LAST {
             self.last.pop_front();

@@ -1,5 +1,7 @@
 //! Jobs: list, show, cancel, retry. Submitting them is the job API's.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
@@ -70,7 +72,8 @@ pub(crate) async fn list(
     let more = jobs.len() > limit || limit == MOST && jobs.len() == limit;
     jobs.truncate(limit);
     let next = jobs.last().filter(|_| more).map(|last| cursor(&last.id));
-    let views: Vec<Value> = jobs.iter().map(|job| manage.job(job)).collect();
+    let halted = manage.halted_of(&jobs).await;
+    let views: Vec<Value> = jobs.iter().map(|job| manage.job(job, &halted)).collect();
     Ok(Json(json!({"jobs": views, "nextCursor": next})))
 }
 
@@ -116,7 +119,8 @@ pub(crate) async fn show(
     let output = reader.output(&job.id)?.or(reader.progress(&job.id)?);
     let input = manage.raw(reader.input(&job.id)?).await?;
     let output = manage.raw(output).await?;
-    let mut view = manage.job(&job);
+    let halted = manage.halted_of(std::slice::from_ref(&job)).await;
+    let mut view = manage.job(&job, &halted);
     view["webhooks"] = manage.webhooks(&job.id)?.into();
     let mut body = view.to_string();
     // The view is an object that is never empty: the payloads go before its closing brace.
@@ -153,7 +157,7 @@ pub(crate) async fn cancel(
 ) -> Result<Json<Value>, Problem> {
     let job = manage.find_job(&auth.0, &id)?;
     let job = manage.inner.engine.cancel(&auth.0, &job.id).await?;
-    Ok(Json(manage.job(&job)))
+    Ok(Json(manage.job(&job, &HashSet::new())))
 }
 
 /// A token with which a page can follow and cancel this job, and nothing else.
@@ -179,5 +183,5 @@ pub(crate) async fn retry(
 ) -> Result<Json<Value>, Problem> {
     let job = manage.find_job(&auth.0, &id)?;
     let job = manage.inner.engine.retry(&auth.0, &job.id).await?;
-    Ok(Json(manage.job(&job)))
+    Ok(Json(manage.job(&job, &HashSet::new())))
 }

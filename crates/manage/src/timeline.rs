@@ -62,6 +62,8 @@ struct Leg {
     worker: Option<WorkerId>,
     started: Option<Timestamp>,
     ended: Option<Timestamp>,
+    /// When its worker began to send the answer, where that was measured.
+    posted: Option<Timestamp>,
     /// Why it failed, where it did.
     failed: Option<String>,
 }
@@ -73,11 +75,13 @@ fn legs(job: &Job) -> Vec<Leg> {
         worker: Some(attempt.worker.clone()),
         started: Some(attempt.started),
         ended: Some(attempt.ended),
+        posted: None,
         failed: Some(attempt.code.clone()),
     });
     let mut legs: Vec<Leg> = earlier.collect();
     let since = job.attempts.last().map_or(job.submitted_at, |attempt| attempt.ended);
-    let waits = |queued, worker| Leg { queued, worker, started: None, ended: None, failed: None };
+    let waits =
+        |queued, worker| Leg { queued, worker, started: None, ended: None, posted: None, failed: None };
     match &job.phase {
         Phase::Draft { .. } => {}
         Phase::Waiting { since } => legs.push(waits(*since, None)),
@@ -85,7 +89,7 @@ fn legs(job: &Job) -> Vec<Leg> {
         Phase::Running { worker, queued_at, started, .. } => {
             legs.push(Leg { started: Some(*started), ..waits(*queued_at, Some(worker.clone())) });
         }
-        Phase::Done { at, outcome, worker, delay_ms, execution_ms, .. } => {
+        Phase::Done { at, outcome, worker, delay_ms, execution_ms, upload_ms, .. } => {
             let started = execution_ms.map(|ms| at.plus(-ms));
             let queued = started.map_or(since, |started| started.plus(-delay_ms.unwrap_or(0)));
             let failed = match outcome {
@@ -95,7 +99,8 @@ fn legs(job: &Job) -> Vec<Leg> {
                 Outcome::Cancelled { .. } => Some("cancelled".to_owned()),
                 Outcome::Completed => None,
             };
-            legs.push(Leg { started, ended: Some(*at), failed, ..waits(queued, worker.clone()) });
+            let posted = upload_ms.map(|ms| at.plus(-ms));
+            legs.push(Leg { started, ended: Some(*at), posted, failed, ..waits(queued, worker.clone()) });
         }
     }
     legs
@@ -155,8 +160,11 @@ impl Manage {
             );
         }
         if let Some(started) = leg.started {
-            let run = Span::new("run", started, leg.ended).of(number, leg.worker.as_ref());
+            let worker = leg.worker.as_ref();
+            let run = Span::new("run", started, leg.posted.or(leg.ended)).of(number, worker);
             spans.push(run.ended(leg.failed.clone()));
+            // A handler that failed has sent its answer all the same.
+            spans.extend(leg.posted.map(|at| Span::new("result.upload", at, leg.ended).of(number, worker)));
         }
         Ok(spans)
     }
@@ -270,6 +278,7 @@ mod tests {
             release: Some(1),
             delay_ms: Some(1_500),
             execution_ms: Some(500),
+            upload_ms: None,
         };
         let found = legs(&job(done, vec![lost()]));
         let seen: Vec<_> = found
@@ -284,6 +293,21 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_an_attempt_may_be_the_upload_of_its_result() {
+        let done = |upload_ms| Phase::Done {
+            at: Timestamp(5_000),
+            outcome: Outcome::Completed,
+            worker: Some(WorkerId::new("w2")),
+            release: Some(1),
+            delay_ms: Some(1_500),
+            execution_ms: Some(500),
+            upload_ms,
+        };
+        let posted = |upload_ms| legs(&job(done(upload_ms), vec![]))[0].posted.map(|at| at.0);
+        assert_eq!((posted(Some(120)), posted(None)), (Some(4_880), None));
+    }
+
+    #[test]
     fn a_cancelled_job_that_never_ran_has_only_waited() {
         let done = Phase::Done {
             at: Timestamp(4_000),
@@ -292,6 +316,7 @@ mod tests {
             release: None,
             delay_ms: None,
             execution_ms: None,
+            upload_ms: None,
         };
         let found = legs(&job(done, vec![]));
         assert_eq!(

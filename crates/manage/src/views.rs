@@ -1,13 +1,13 @@
 //! The objects of the API as JSON. One function each, so that every call shows a thing the same way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use runyard_domain::git::Commit;
 use runyard_domain::release::ReleaseState;
 use runyard_domain::worker::WorkerState;
 use runyard_domain::{
     Endpoint, Exit, FailReason, Job, KeyRecord, Outcome, Phase, Release, RunReason, Timestamp, WaitReason,
-    WorkerRecord, secret,
+    WorkerId, WorkerRecord, secret,
 };
 use runyard_engine::Presence;
 use runyard_fleet::StartView;
@@ -55,15 +55,15 @@ fn life(job: &Job) -> Life<'_> {
             ended: Some(at.0),
             delay: *delay_ms,
             execution: *execution_ms,
-            worker: worker.as_ref().map(runyard_domain::WorkerId::as_str),
+            worker: worker.as_ref().map(WorkerId::as_str),
             release: *release,
         },
     }
 }
 
 impl Manage {
-    /// `Job`.
-    pub(crate) fn job(&self, job: &Job) -> Value {
+    /// `Job`; `halted` are the workers that are stopped.
+    pub(crate) fn job(&self, job: &Job, halted: &HashSet<WorkerId>) -> Value {
         let life = life(job);
         let name = self.inner.engine.endpoint_by_id(&job.endpoint).map(|e| e.name.clone());
         let mut view = json!({
@@ -85,7 +85,7 @@ impl Manage {
             "test": job.pinned.is_some(),
             "webhook": job.webhook,
         });
-        if let Some(reason) = self.reason_of(job) {
+        if let Some(reason) = self.reason_of(job, halted) {
             view["reason"] = reason;
         }
         match &job.phase {
@@ -101,12 +101,12 @@ impl Manage {
     }
 
     fn sdk_of(&self, worker: &str) -> Option<String> {
-        let id = runyard_domain::WorkerId::new(worker);
+        let id = WorkerId::new(worker);
         let live = self.inner.engine.live_worker(&id).and_then(|live| live.sdk);
         live.or_else(|| self.inner.engine.reader().worker(&id).ok().flatten()?.sdk)
     }
 
-    fn reason_of(&self, job: &Job) -> Option<Value> {
+    fn reason_of(&self, job: &Job, halted: &HashSet<WorkerId>) -> Option<Value> {
         match &job.phase {
             Phase::Draft { .. } | Phase::Waiting { .. } | Phase::Held { .. } => {
                 let reason = self.inner.fleet.waiting(job);
@@ -118,9 +118,9 @@ impl Manage {
                 }
                 Some(view)
             }
-            Phase::Running { .. } => {
-                let reason =
-                    self.running(job, false).filter(|reason| matches!(reason, RunReason::Silent { .. }))?;
+            Phase::Running { worker, .. } => {
+                let reason = self.running(job, halted.contains(worker));
+                let reason = reason.filter(|reason| !matches!(reason, RunReason::Running { .. }))?;
                 Some(json!({"code": reason.code(), "message": reason.sentence()}))
             }
             Phase::Done {

@@ -129,6 +129,7 @@ mod tests {
             release: None,
             delay_ms: None,
             execution_ms: None,
+            upload_ms: None,
         };
         let tries = vec![
             Try { at: Timestamp(1), ms: 3, heard: Heard::Error("no".into()) },

@@ -109,6 +109,8 @@ pub enum Command {
         answer: Answer,
         /// The output, where there is one (also beside a failure).
         output: Option<Payload>,
+        /// When the worker began to send its answer, where that is known.
+        posted: Option<Timestamp>,
     },
     /// The latest progress value of a running job. Reply: [`Reply::Job`] or [`Reply::Refused`].
     Progress {

@@ -208,6 +208,7 @@ mod tests {
                 release: None,
                 delay_ms: ran.then_some(9_533),
                 execution_ms: ran.then_some(88),
+                upload_ms: None,
             },
             state: DeliveryState::Pending { next_at: Timestamp(5) },
             tried: 0,

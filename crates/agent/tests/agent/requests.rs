@@ -149,3 +149,45 @@ async fn output_is_attributed_to_the_one_job_that_runs() {
     let record = h.records().into_iter().find(|record| record.message == "working").unwrap();
     assert_eq!((record.job, record.inferred), (Some(JobId::new("a-u1")), true));
 }
+
+#[tokio::test]
+async fn a_result_that_the_sdk_cannot_send_is_refused_in_its_place() {
+    let h = Harness::new().await;
+    let mut server = Server::start(&h.paths);
+    let says = |job: &str, message: &str| {
+        format!(r#"{{"requestId": "{job}", "message": "{message}", "level": "ERROR"}}"#)
+    };
+    let unsent = "Error while returning job result. | Object of type bytes is not JSON serializable";
+    // Of b-u1 a part could not be sent, and its result comes all the same; a-u1 never gets one.
+    let lines = [says("b-u1", unsent), says("a-u1", unsent), says("a-u1", "Finished."), "over".into()];
+    h.sh("w1", "echo ready; while ! [ -e $TMPDIR/go ]; do sleep 0.01; done; cat $TMPDIR/go; exec sleep 1000")
+        .await;
+    let played = async { server.next().await.answer(200, &[("x-runyard-jobs", "a-u1,b-u1")], "[]") };
+    tokio::join!(h.open("GET", "/w/token-w1/v2/ep/job-take/w1?x", ""), played);
+    h.see("w1", "the jobs", |worker| worker.holds.len() == 2).await;
+    let tmp = h.paths.work().join("w1/tmp");
+    std::fs::write(tmp.join("all"), lines.join("\n") + "\n").unwrap();
+    std::fs::rename(tmp.join("all"), tmp.join("go")).unwrap();
+    let refused = server.next().await;
+    assert_eq!((refused.method.as_str(), refused.header("x-runyard-refused")), ("POST", "1"));
+    assert_eq!(refused.path, "/w/token-w1/v2/ep/job-done/w1/a-u1");
+    let why = r#"{"error":"its SDK could not send it: Object of type bytes is not JSON serializable"}"#;
+    assert_eq!(refused.body, why);
+    refused.answer(200, &[], "");
+    h.see("w1", "only the other", |worker| worker.holds == [JobId::new("b-u1")]).await;
+    h.line("w1", "over").await;
+    assert!(server.is_idle());
+}
+
+#[tokio::test]
+async fn a_result_says_when_its_worker_began_to_send_it() {
+    let (h, mut server) = pair().await;
+    let played = async {
+        let seen = server.next().await;
+        let posted: i64 = seen.header("x-runyard-posted").parse().unwrap();
+        assert!(posted > 1_000_000_000_000, "{posted}");
+        assert_eq!(seen.header("x-runyard-refused"), "");
+        seen.answer(200, &[], "");
+    };
+    tokio::join!(h.open("POST", "/w/token-w1/v2/ep/job-done/w1/a-u1", "{}"), played);
+}

@@ -189,6 +189,7 @@ impl Span {
             "worker.launch" => "Worker: made",
             "worker.load" => "Worker: imports and loads",
             "run" => "Running",
+            "result.upload" => "Result: sent and stored",
             "webhook" => "Webhook",
             "webhook.wait" => "Webhook waits",
             other => other,
@@ -203,7 +204,7 @@ impl Span {
         match (self.state.as_str(), self.name.as_str()) {
             ("bad", _) => Tone::Bad,
             ("open", "run") => Tone::Busy,
-            (_, "run" | "webhook") => Tone::Ok,
+            (_, "run" | "result.upload" | "webhook") => Tone::Ok,
             (_, "draft" | "queued" | "webhook.wait") => Tone::Idle,
             _ => Tone::Starting,
         }

@@ -1,5 +1,6 @@
 //! Objects that are made by somebody and stay: releases, keys, secrets, changes, lines of logs.
 
+use runyard_domain::reason::said::reported;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -326,7 +327,7 @@ impl Record {
         show::clock(self.at)
     }
 
-    /// What a line of JSON says, as loggers and the worker SDK write it.
+    /// What a line of JSON says, as loggers and the worker SDK write it; of a report of an exception the traceback.
     fn inner(&self) -> Option<String> {
         #[derive(Deserialize)]
         struct Line {
@@ -337,7 +338,8 @@ impl Record {
         if !text.starts_with('{') || text.len() > MOST_JSON {
             return None;
         }
-        serde_json::from_str::<Line>(text).ok().map(|line| line.message)
+        let said = serde_json::from_str::<Line>(text).ok()?.message;
+        Some(reported(&said).unwrap_or(said))
     }
 
     /// What was printed, without what a terminal would obey.

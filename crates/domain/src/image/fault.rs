@@ -1,7 +1,9 @@
-//! Why an image could not be had, a container of it could not be started, or a worker did not get what its variables
-//! refer to. Each has a stable code with a page in `docs/errors/`.
+//! Why an image could not be had, a container of it could not be started, a worker did not get what its variables
+//! refer to, or found itself unfit. Each has a stable code with a page in `docs/errors/`.
 
 use serde::{Deserialize, Serialize};
+
+use crate::reason::said::brief;
 
 /// What stood between a release and its container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +87,15 @@ pub enum Fault {
         /// The secret; `None` where it is the variable's own value that cannot be opened.
         secret: Option<String>,
     },
+    /// The worker looked whether it is fit to work, and found that it is not.
+    Unfit {
+        /// Which check failed, and how.
+        message: String,
+    },
 }
+
+/// What the SDK prints of a check that failed.
+const CHECK_FAILED: &str = "Fitness check failed: ";
 
 impl Fault {
     /// The stable code.
@@ -102,7 +112,16 @@ impl Fault {
             Self::EngineAway { .. } => "engine_away",
             Self::EngineRefused { .. } => "engine_refused",
             Self::SecretMissing { .. } => "secret_missing",
+            Self::Unfit { .. } => "fitness_check_failed",
         }
+    }
+
+    /// What the last lines of a worker say of a fitness check that failed; of several, the last. SDKs before 1.11 tell it
+    /// by their output alone: `Fitness check failed: NAME | ERROR`.
+    pub fn unfit(last_lines: &[String]) -> Option<Self> {
+        let said = last_lines.iter().rev().find_map(|line| line.trim().strip_prefix(CHECK_FAILED))?;
+        let (check, error) = said.split_once(" | ").unwrap_or((said, "it did not say why"));
+        Some(Self::Unfit { message: format!("check '{}' failed: {}", brief(check), brief(error)) })
     }
 
     /// The secret that is missing, where one is.
@@ -162,6 +181,7 @@ impl Fault {
             Self::SecretMissing { variable, secret: None } => format!(
                 "the value of the secure variable {variable} cannot be opened: set it again with 'runyard endpoints set ENDPOINT --secret-env {variable}'"
             ),
+            Self::Unfit { message } => format!("the worker is not fit to work: its {message}"),
         }
     }
 

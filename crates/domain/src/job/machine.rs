@@ -15,7 +15,10 @@ pub fn decide(job: &Job, command: &Command, now: Timestamp) -> Result<Job, Refus
         Command::Hold { worker, release } => hold(&mut next, worker, *release, now)?,
         Command::Begin { worker } => begin(&mut next, worker, now)?,
         Command::CallBack { worker } => call_back(&mut next, worker)?,
-        Command::Finish { worker, answer } => finish(&mut next, worker, answer, now)?,
+        Command::Finish { worker, answer, posted } => {
+            finish(&mut next, worker, answer, now)?;
+            note_upload(&mut next, *posted, now);
+        }
         Command::Lose { worker, loss } => lose(&mut next, worker, loss, now)?,
         Command::GiveBack { worker } => give_back(&mut next, worker)?,
         Command::Cancel { by } => {
@@ -128,6 +131,13 @@ fn finish(job: &mut Job, worker: &WorkerId, answer: &Answer, now: Timestamp) -> 
     Ok(())
 }
 
+/// How long the answer that ended a job was on its way: no longer than the attempt.
+fn note_upload(job: &mut Job, posted: Option<Timestamp>, now: Timestamp) {
+    if let Phase::Done { execution_ms: Some(ran), upload_ms, .. } = &mut job.phase {
+        *upload_ms = posted.map(|posted| now.since(posted).clamp(0, (*ran).max(0)));
+    }
+}
+
 fn lose(job: &mut Job, worker: &WorkerId, loss: &Loss, now: Timestamp) -> Result<(), Refusal> {
     if job.is_done() {
         return Err(Refusal::AlreadyDone);
@@ -221,7 +231,7 @@ fn retry(job: &mut Job, seq: u64, now: Timestamp) -> Result<(), Refusal> {
 
 /// The attempt with which a job failed; `None` where it never ran.
 fn last_attempt(phase: &Phase) -> Option<Attempt> {
-    let Phase::Done { at, outcome, worker, release, delay_ms, execution_ms } = phase else { return None };
+    let Phase::Done { at, outcome, worker, release, delay_ms, execution_ms, .. } = phase else { return None };
     let (Outcome::Failed { reason, .. } | Outcome::TimedOut { reason }) = outcome else { return None };
     let started = at.plus(-(*execution_ms)?);
     Some(Attempt {
@@ -254,5 +264,5 @@ fn end(job: &mut Job, outcome: Outcome, now: Timestamp) {
     {
         job.lost_by.push(worker.clone());
     }
-    job.phase = Phase::Done { at: now, outcome, worker, release, delay_ms, execution_ms };
+    job.phase = Phase::Done { at: now, outcome, worker, release, delay_ms, execution_ms, upload_ms: None };
 }

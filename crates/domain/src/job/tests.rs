@@ -43,13 +43,14 @@ fn commands() -> impl Strategy<Value = Command> {
         2 => worker.clone().prop_map(|n| Command::Hold { worker: w(n), release: 1 }),
         2 => worker.clone().prop_map(|n| Command::Begin { worker: w(n) }),
         1 => worker.clone().prop_map(|n| Command::CallBack { worker: w(n) }),
-        3 => worker.clone().prop_map(|n| Command::Finish { worker: w(n), answer: Answer::Success }),
+        3 => worker.clone().prop_map(|n| Command::Finish { worker: w(n), answer: Answer::Success, posted: None }),
         1 => worker.clone().prop_map(|n| Command::Finish {
             worker: w(n),
             answer: Answer::Failure {
                 error: "x".into(),
                 reason: FailReason::HandlerError { message: "x".into() }
-            }
+            },
+            posted: None,
         }),
         2 => (worker.clone(), any::<bool>())
             .prop_map(|(n, spends)| Command::Lose { worker: w(n), loss: lost(spends) }),
@@ -132,9 +133,10 @@ fn a_late_result_of_a_lost_worker_counts_once() {
     let a = run(&job(), &Command::Start { worker: w(1), release: 1 }, 10);
     let b = run(&a, &Command::Lose { worker: w(1), loss: lost(true) }, 20);
     let c = run(&b, &Command::Start { worker: w(2), release: 1 }, 30);
-    let d = run(&c, &Command::Finish { worker: w(1), answer: Answer::Success }, 40);
+    let d = run(&c, &Command::Finish { worker: w(1), answer: Answer::Success, posted: None }, 40);
     assert!(matches!(d.phase, Phase::Done { outcome: Outcome::Completed, .. }));
-    let again = decide(&d, &Command::Finish { worker: w(2), answer: Answer::Success }, Timestamp(50));
+    let again =
+        decide(&d, &Command::Finish { worker: w(2), answer: Answer::Success, posted: None }, Timestamp(50));
     assert_eq!(again, Err(Refusal::AlreadyDone));
 }
 
@@ -174,7 +176,7 @@ fn a_retry_may_go_to_the_worker_that_answered_and_not_to_one_that_never_let_go()
     let failure =
         Answer::Failure { error: "x".into(), reason: FailReason::HandlerError { message: "x".into() } };
     let taken = run(&job(), &Command::Start { worker: w(1), release: 1 }, 10);
-    let failed = run(&taken, &Command::Finish { worker: w(1), answer: failure }, 20);
+    let failed = run(&taken, &Command::Finish { worker: w(1), answer: failure, posted: None }, 20);
     let again = run(&failed, &Command::Retry { seq: 2 }, 30);
     run(&again, &Command::Start { worker: w(1), release: 1 }, 40);
 
@@ -191,7 +193,7 @@ fn in_a_list_the_clock_starts_when_the_job_before_is_done() {
     assert_eq!(decide(&held, &Command::Expire, Timestamp(59_999)), Err(Refusal::NotDue));
     let begun = run(&held, &Command::Begin { worker: w(1) }, 40_000);
     assert_eq!((begun.attempt, begun.due_at()), (1, Timestamp(45_000)));
-    let done = run(&begun, &Command::Finish { worker: w(1), answer: Answer::Success }, 40_700);
+    let done = run(&begun, &Command::Finish { worker: w(1), answer: Answer::Success, posted: None }, 40_700);
     let Phase::Done { delay_ms, execution_ms, .. } = done.phase else { panic!("{done:?}") };
     assert_eq!((delay_ms, execution_ms), (Some(40_000), Some(700)));
 }
@@ -216,14 +218,18 @@ fn a_cancelled_job_of_a_list_never_ran() {
     let done = run(&held, &Command::Cancel { by: "me".into() }, 2_000);
     let Phase::Done { worker, delay_ms, execution_ms, .. } = &done.phase else { panic!("{done:?}") };
     assert_eq!((worker, delay_ms, execution_ms), (&Some(w(1)), &None, &None));
-    let late = decide(&done, &Command::Finish { worker: w(1), answer: Answer::Success }, Timestamp(3_000));
+    let late = decide(
+        &done,
+        &Command::Finish { worker: w(1), answer: Answer::Success, posted: None },
+        Timestamp(3_000),
+    );
     assert_eq!(late, Err(Refusal::AlreadyDone), "its result is dropped");
 }
 
 #[test]
 fn an_answer_to_a_job_that_nobody_saw_start_counts() {
     let held = run(&job(), &Command::Hold { worker: w(1), release: 1 }, 1_000);
-    let done = run(&held, &Command::Finish { worker: w(1), answer: Answer::Success }, 2_000);
+    let done = run(&held, &Command::Finish { worker: w(1), answer: Answer::Success, posted: None }, 2_000);
     assert_eq!((done.attempt, done.is_done()), (1, true));
     assert_eq!(done.lost_by, vec![], "it let go of the job by answering it");
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cuda::Shortage;
+use super::said::{brief, last_words};
 use super::{attempt_word, seconds, unset};
 use crate::Exit;
 use crate::image::Fault;
@@ -151,15 +152,16 @@ impl FailReason {
                     (Some(file), Some(line)) => format!(" ({file}:{line})"),
                     _ => String::new(),
                 };
-                match Shortage::of(message) {
-                    Some(shortage) => format!("{shortage}{at}"),
-                    None => format!("{kind}: {message}{at}"),
+                match (Shortage::of(message), brief(message)) {
+                    (Some(shortage), _) => format!("{shortage}{at}"),
+                    (None, none) if none.is_empty() => format!("{kind}{at}"),
+                    (None, message) => format!("{kind}: {message}{at}"),
                 }
             }
-            Self::HandlerError { message } => format!("the handler returned an error: {message}"),
+            Self::HandlerError { message } => format!("the handler returned an error: {}", brief(message)),
             Self::WorkerLost { exit, attempts } => {
                 let how = exit.as_ref().map_or("was lost with its agent".to_owned(), Exit::sentence);
-                let line = exit.as_ref().and_then(|exit| telling_line(&exit.last_lines)).cloned();
+                let line = exit.as_ref().and_then(|exit| last_said(exit));
                 let said = self.gpu_shortage().map(|shortage| shortage.to_string()).or(line);
                 let last = said.map_or(String::new(), |said| format!("; it last said: {said}"));
                 format!(
@@ -207,15 +209,35 @@ fn start_failed(exit: &Exit, unset_env: &[String], timed_out: bool) -> String {
     if timed_out {
         return format!("the worker runs but never asked for a job{env}");
     }
-    if exit.code == Some(0) {
-        return format!("the worker ended with code 0 before it asked for a job{env}");
-    }
     if let Some(fault) = &exit.fault {
         return fault.sentence();
     }
+    if exit.code == Some(0) {
+        return format!("the worker ended with code 0 before it asked for a job{}", or_no_start(env));
+    }
     // It failed by itself and said why: variables that it also reads would only mislead.
-    let last = exit.last_lines.last().map_or(String::new(), |l| format!(": {l}"));
+    let last = last_said(exit).map_or(String::new(), |said| format!(": {said}"));
     format!("the worker {} before it asked for a job{last}", exit.sentence())
+}
+
+/// What a program that comes to its end is told that reads no variable which is not set.
+pub(super) fn or_no_start(unset: String) -> String {
+    if unset.is_empty() {
+        return ": its program came to its end without running runpod.serverless.start".to_owned();
+    }
+    unset
+}
+
+/// What a worker said last that says something, of the job that it had last: the exception that it ended by, else a line.
+pub(super) fn last_said(exit: &Exit) -> Option<String> {
+    if let Some(Fault::Unfit { .. }) = exit.fault.as_deref() {
+        return None;
+    }
+    let from = exit.last_lines.iter().rposition(|line| begins_a_job(line)).map_or(0, |at| at + 1);
+    let lines = || exit.last_lines[from..].iter().flat_map(|line| line.lines());
+    // Python ends with 1 by an exception that nobody caught.
+    let raised = (exit.code == Some(1)).then(|| last_words(lines())).flatten();
+    raised.or_else(|| telling_line(&exit.last_lines).map(|line| brief(line)))
 }
 
 /// Whether a line is the SDK's word that it begins or has ended a job.
@@ -238,6 +260,64 @@ mod tests {
         let last_lines = lines.iter().map(|line| (*line).to_owned()).collect();
         let exit = Exit { code: Some(1), signal: None, out_of_memory: false, last_lines, fault: None };
         FailReason::WorkerLost { exit: Some(exit), attempts: 1 }
+    }
+
+    fn raised(message: &str) -> FailReason {
+        let (file, line) = (Some("handler.py".to_owned()), Some(9));
+        FailReason::HandlerException { kind: "MemoryError".into(), message: message.into(), file, line }
+    }
+
+    #[test]
+    fn an_exception_is_one_sentence_whatever_it_says() {
+        assert_eq!(raised("").sentence(), "MemoryError (handler.py:9)");
+        assert_eq!(raised("").title(), "MemoryError");
+        assert_eq!(raised("no\n  room\u{1b}").sentence(), "MemoryError: no room (handler.py:9)");
+        assert!(raised(&"z".repeat(100_000)).sentence().len() < 500);
+        let returned = FailReason::HandlerError { message: "z".repeat(100_000) };
+        assert!(returned.sentence().len() < 500);
+    }
+
+    fn ended(code: i32, lines: &[&str], fault: Option<Fault>) -> FailReason {
+        let last_lines = lines.iter().map(|line| (*line).to_owned()).collect();
+        let fault = fault.map(Box::new);
+        let exit = Exit { code: Some(code), signal: None, out_of_memory: false, last_lines, fault };
+        FailReason::StartFailed { exit, unset_env: vec![], timed_out: false }
+    }
+
+    #[test]
+    fn a_start_that_failed_names_the_exception_and_its_place() {
+        let lines = [
+            "loading",
+            "Traceback (most recent call last):",
+            "  File \"/app/handler.py\", line 4, in <module>",
+            "OSError: license expired",
+            " two",
+        ];
+        let sentence = |reason: FailReason| reason.sentence();
+        assert_eq!(
+            sentence(ended(1, &lines, None)),
+            "the worker exited with code 1 before it asked for a job: OSError: license expired (/app/handler.py:4)"
+        );
+        // Another code is the program's own choice: what it said last counts.
+        let other = sentence(ended(3, &lines, None));
+        assert!(other.ends_with("asked for a job: two"), "{other}");
+        assert_eq!(
+            sentence(ended(0, &[], None)),
+            "the worker ended with code 0 before it asked for a job: its program came to its end without running runpod.serverless.start"
+        );
+    }
+
+    #[test]
+    fn a_worker_that_is_not_fit_has_a_code_of_its_own() {
+        let lines = ["Fitness check failed: gpu | RuntimeError: 3 ECC errors".to_owned()];
+        let fault = Fault::unfit(&lines);
+        let reason = ended(1, &[], fault);
+        assert_eq!(reason.code(), "fitness_check_failed");
+        assert_eq!(
+            reason.sentence(),
+            "the worker is not fit to work: its check 'gpu' failed: RuntimeError: 3 ECC errors"
+        );
+        assert_eq!(Fault::unfit(&["all is well".to_owned()]), None);
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl FailReason {
             }
             _ => String::new(),
         };
-        let parts = [self.code(), &self.title(), &frame];
+        let parts = [self.code(), &self.common(), &frame];
         // FNV-1a, with a byte between parts that none of them has.
         let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
         let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -117,6 +117,11 @@ impl FailReason {
 
     /// What failures of this kind have in common, in one line.
     pub fn title(&self) -> String {
+        self.common().trim_end_matches(": ").to_owned()
+    }
+
+    /// The same as it goes into the fingerprint.
+    fn common(&self) -> String {
         if self.code() == "cuda_out_of_memory" {
             return "CUDA out of memory".to_owned();
         }

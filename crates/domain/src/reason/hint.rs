@@ -25,7 +25,7 @@ pub struct About<'a> {
 }
 
 /// Every code that has hints, for tests.
-pub const CODES: [&str; 45] = [
+pub const CODES: [&str; 46] = [
     "no_release",
     "no_worker_allowed",
     "all_busy",
@@ -71,6 +71,7 @@ pub const CODES: [&str; 45] = [
     "gpu_unavailable",
     "engine_away",
     "secret_missing",
+    "fitness_check_failed",
 ];
 
 /// The commands for a code, the most fitting first; at least one.
@@ -178,9 +179,12 @@ fn of_release(code: &str, about: &About<'_>) -> Vec<String> {
         "no_command" | "command_not_found" => {
             format!("runyard deploy --name {name} --image {image} --command 'python -u handler.py'")
         }
-        "registry_unreachable" | "gpu_unavailable" | "engine_away" | "engine_refused" | "cuda_too_old" => {
-            "runyard doctor".to_owned()
-        }
+        "registry_unreachable"
+        | "fitness_check_failed"
+        | "gpu_unavailable"
+        | "engine_away"
+        | "engine_refused"
+        | "cuda_too_old" => "runyard doctor".to_owned(),
         "secret_missing" => format!("runyard secret set {}", about.secret.unwrap_or("NAME")),
         "test_failed" | "rolled_back" => format!("runyard releases {name}"),
         _ => format!("runyard deploy --name {name}"),

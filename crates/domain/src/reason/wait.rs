@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::fail::{last_said, or_no_start};
 use super::{seconds, unset};
 use crate::start::Usual;
 use crate::{Exit, Timestamp};
@@ -168,20 +169,18 @@ impl WaitReason {
                 format!("worker {worker} is starting: {part}, {whole}")
             }
             Self::StartFailing { times, retry_at, exit, timed_out, unset_env } => {
-                let last = exit.last_lines.last().map_or(String::new(), |l| format!("; it last said: {l}"));
+                let last = last_said(exit).map_or(String::new(), |said| format!("; it last said: {said}"));
                 let how =
                     if *timed_out { "ran on and never asked for a job".to_owned() } else { exit.sentence() };
                 let env = if *timed_out { unset(unset_env) } else { String::new() };
-                format!(
-                    "workers fail to start ({times} in a row, the last {how}{last}{env}); next try in {}",
-                    seconds(retry_at.since(now))
-                )
+                let next = next_try(*retry_at, now);
+                format!("workers fail to start ({times} in a row, the last {how}{last}{env}); {next}")
             }
             Self::ExitedBeforeAsking { times, retry_at, unset_env } => {
-                let env = unset(unset_env);
+                let why = or_no_start(unset(unset_env));
+                let next = next_try(*retry_at, now);
                 format!(
-                    "the worker ended with code 0 before it asked for a job ({times} in a row){env}; next try in {}",
-                    seconds(retry_at.since(now))
+                    "the worker ended with code 0 before it asked for a job ({times} in a row){why}; {next}"
                 )
             }
             Self::ScalerWaits { in_ms } => {
@@ -194,5 +193,13 @@ impl WaitReason {
             Self::AboutToBeTaken => "a worker is free and is about to take it".to_owned(),
             Self::ServerDraining => "the server is shutting down; the job stays queued".to_owned(),
         }
+    }
+}
+
+/// When a start is tried again; one whose time has come is on its way.
+fn next_try(at: Timestamp, now: Timestamp) -> String {
+    match at.since(now) {
+        ..=0 => "it is being tried again".to_owned(),
+        ms => format!("next try in {}", seconds(ms)),
     }
 }

@@ -29,6 +29,16 @@ async fn where_no_worker_is_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn behind_the_job_that_the_only_worker_is_about_to_take() {
+    let stage = Stage::new(Settings { workers_max: 1, ..patient() }).await;
+    stage.idle_worker().await;
+    let (first, second) = (stage.submit().await, stage.submit().await);
+    assert_eq!(said(&stage, &first).0, "about_to_be_taken");
+    let waits = stage.fleet.waiting(&stage.job(&second));
+    assert!(matches!(waits, WaitReason::AllBusy { workers: 1, max: 1, position: 2, .. }), "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn through_the_life_of_a_worker() {
     let stage = Stage::new(patient()).await;
     let endpoint = stage.engine.endpoint("ep").unwrap();

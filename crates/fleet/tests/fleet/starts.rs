@@ -188,7 +188,20 @@ async fn a_worker_that_is_not_fit_says_why_its_start_failed() {
     stage.settle().await;
     stage.exit(&worker, exited(1, "last words")).await;
     let reason = stage.fleet.waiting(&stage.job(&job));
-    assert_eq!(reason.last_lines(), ["last words", "check 'gpu' failed: no CUDA"]);
+    assert_eq!((reason.code(), reason.last_lines().len()), ("fitness_check_failed", 1));
+    let says = reason.sentence(stage.engine.now());
+    assert!(says.contains("the last was not fit to work: its check 'gpu' failed: no CUDA);"), "{says}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_of_an_older_sdk_says_in_its_output_that_it_is_not_fit() {
+    let stage = Stage::new(patient()).await;
+    let job = stage.submit().await;
+    stage.exit(&stage.last(), exited(1, "Fitness check failed: disk | OSError: it is full")).await;
+    let reason = stage.fleet.waiting(&stage.job(&job));
+    assert_eq!(reason.code(), "fitness_check_failed");
+    let says = reason.sentence(stage.engine.now());
+    assert!(says.contains("its check 'disk' failed: OSError: it is full"), "{says}");
 }
 
 #[tokio::test(start_paused = true)]

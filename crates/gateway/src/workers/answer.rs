@@ -63,6 +63,13 @@ pub(crate) fn done(body: &Bytes, limit: Most) -> Said {
     Said::Done { answer, output: output.filter(|raw| raw.get() != "null").map(slice), refresh }
 }
 
+/// Reads a post that the agent made where a worker has no result that could be sent.
+pub(crate) fn refused(body: &Bytes) -> Said {
+    let why = text(body).ok().and_then(|text| pick(text, ["error"]).ok());
+    let why = why.and_then(|[error]| error_text(error?)).unwrap_or_else(|| "it could not be sent".to_owned());
+    Said::Done { answer: rejected(why), output: None, refresh: false }
+}
+
 /// Reads a post to `job-stream`: the value that was yielded, or why it cannot be one.
 pub(crate) fn chunk(body: &Bytes, limit: Most) -> Result<Bytes, Answer> {
     let text = text(body).map_err(rejected)?;

@@ -10,14 +10,14 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use runyard_domain::job::Answer;
-use runyard_domain::{JobId, Settings};
+use runyard_domain::{JobId, Settings, Timestamp};
 use runyard_engine::EngineError;
 use runyard_vault::WorkerCaller;
 
-use super::CHUNK_HEADER;
 use super::access::Worker;
 use super::answer::{self, Most, Said};
 use super::error::WorkerError;
+use super::{CHUNK_HEADER, POSTED_HEADER, REFUSED_HEADER};
 use crate::Gateway;
 use crate::body::{Held, Limits, Unread};
 
@@ -36,10 +36,14 @@ pub(crate) async fn done(
 ) -> Result<Response, WorkerError> {
     let Some(job) = worker.job() else { return Ok(taken()) };
     let limit = most(&gateway, &worker.who);
+    // A post that the agent made took no time of the worker's.
+    let arrived = (!headers.contains_key(REFUSED_HEADER)).then(|| gateway.engine().now());
+    let posted = posted(&headers).or(arrived);
     let (engine, sender) = (gateway.engine().clone(), worker.who.worker().clone());
     let taken = settle(async move {
         let read = read(&gateway, &headers, body, limit.bytes).await?;
         let said = match &read {
+            Ok(held) if headers.contains_key(REFUSED_HEADER) => answer::refused(&held.bytes),
             Ok(held) => answer::done(&held.bytes, limit),
             Err(bytes) => {
                 Said::Done { answer: answer::oversized(*bytes, limit), output: None, refresh: false }
@@ -48,7 +52,7 @@ pub(crate) async fn done(
         match said {
             Said::Progress(value) => gateway.engine().progress(&worker.who, &job, value).await?,
             Said::Done { answer, output, refresh } => {
-                finish(&gateway, &worker.who, &job, answer, output).await?;
+                finish(&gateway, &worker.who, &job, (answer, output), posted).await?;
                 if refresh {
                     (gateway.options().on_refresh)(worker.who.worker().clone());
                 }
@@ -80,7 +84,7 @@ pub(crate) async fn chunk(
         match value {
             Ok(value) => gateway.engine().chunk(&worker.who, &job, number, value).await?,
             // A stream with a hole would be wrong without anybody noticing.
-            Err(answer) => finish(&gateway, &worker.who, &job, answer, None).await?,
+            Err(answer) => finish(&gateway, &worker.who, &job, (answer, None), None).await?,
         }
         Ok(())
     })
@@ -115,10 +119,15 @@ async fn finish(
     gateway: &Gateway,
     who: &WorkerCaller,
     job: &JobId,
-    answer: Answer,
-    output: Option<Bytes>,
+    (answer, output): (Answer, Option<Bytes>),
+    posted: Option<Timestamp>,
 ) -> Result<(), EngineError> {
-    gateway.engine().finish(who, job, answer, output).await.map(drop)
+    gateway.engine().finish_posted(who, job, answer, output, posted).await.map(drop)
+}
+
+/// When the worker began to send it, by its agent's clock.
+fn posted(headers: &HeaderMap) -> Option<Timestamp> {
+    headers.get(POSTED_HEADER)?.to_str().ok()?.parse().ok().map(Timestamp)
 }
 
 /// Runs to the end whatever becomes of the connection.

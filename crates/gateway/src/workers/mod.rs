@@ -30,6 +30,12 @@ use slow::Slow;
 /// The header that numbers the chunks of a job, so that a repeated post changes nothing. Set by the agent.
 pub const CHUNK_HEADER: &str = "x-runyard-chunk";
 
+/// The header that says when a worker began to send a result, in milliseconds since the epoch. Set by the agent.
+pub const POSTED_HEADER: &str = "x-runyard-posted";
+
+/// The header of a post that the agent makes in a worker's place: the job has no result, and the body's `error` says why.
+pub const REFUSED_HEADER: &str = "x-runyard-refused";
+
 /// The header that names the jobs of a take's answer, separated by commas; long lists take several lines.
 pub const JOBS_HEADER: &str = "x-runyard-jobs";
 

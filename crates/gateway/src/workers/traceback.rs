@@ -2,10 +2,8 @@
 //! it came from.
 
 use runyard_domain::FailReason;
+use runyard_domain::reason::said::{exception_line, frame};
 use serde::Deserialize;
-
-/// The first line of each traceback in a text.
-const HEAD: &str = "Traceback (most recent call last):";
 
 /// What the SDK (1.x) puts as JSON into the text of `error`.
 #[derive(Deserialize)]
@@ -25,14 +23,15 @@ pub(crate) fn exception(error: &str) -> Option<FailReason> {
         return Some(reason(type_name(&wire.kind), wire.message, &wire.traceback));
     }
     let (message, traceback) = error.strip_prefix("handler: ")?.split_once("\ntraceback: ")?;
-    let last = traceback.trim_end().lines().rfind(|line| !line.starts_with(' '))?;
-    let kind = last.split(':').next().unwrap_or(last);
+    let line = exception_line(traceback).unwrap_or(traceback.trim_end());
+    let kind = line.split(':').next().unwrap_or(line);
     Some(reason(short(kind), message.trim_end().to_owned(), traceback))
 }
 
 fn reason(kind: String, message: String, traceback: &str) -> FailReason {
-    let (file, line) = frame(traceback).unzip();
-    let file = file.map(|file| as_deployed(&file).to_owned());
+    // A message of several lines may look like a frame itself.
+    let frames = traceback.trim_end().strip_suffix(message.trim_end()).unwrap_or(traceback);
+    let (file, line) = frame(frames).unzip();
     FailReason::HandlerException { kind, message, file, line }
 }
 
@@ -42,38 +41,9 @@ fn type_name(text: &str) -> String {
     short(inner)
 }
 
-/// The file as its author knows it: below the deployed folder, not below where the server unpacked it.
-fn as_deployed(file: &str) -> &str {
-    let Some((_, rest)) = file.split_once("/bundles/") else { return file };
-    let digest = |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
-    rest.split_once('/').filter(|(name, _)| digest(name)).map_or(file, |(_, own)| own)
-}
-
 /// The last part of a dotted name.
 fn short(name: &str) -> String {
     name.trim().rsplit('.').next().unwrap_or(name).to_owned()
-}
-
-/// The innermost frame of the user's own code, of the exception that was raised last.
-fn frame(traceback: &str) -> Option<(String, u32)> {
-    let mut blocks: Vec<&str> = traceback.split(HEAD).collect();
-    blocks.reverse();
-    blocks
-        .into_iter()
-        .find_map(|block| block.lines().rev().filter_map(parse_frame).find(|(file, _)| is_own(file)))
-}
-
-/// `  File "/app/handler.py", line 12, in handler`.
-fn parse_frame(line: &str) -> Option<(String, u32)> {
-    let (file, rest) = line.trim_start().strip_prefix("File \"")?.split_once("\", line ")?;
-    let digits: &str = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-    Some((file.to_owned(), digits.parse().ok()?))
-}
-
-/// Whether a file is neither installed by a package manager nor part of Python.
-fn is_own(file: &str) -> bool {
-    let foreign = ["/site-packages/", "/dist-packages/", "/lib/python", "/lib64/python"];
-    !file.starts_with('<') && !foreign.iter().any(|part| file.contains(part))
 }
 
 #[cfg(test)]
@@ -119,6 +89,18 @@ mod tests {
         let expected =
             ("IndexError".into(), "list index out of range".into(), Some("/code/handler.py".into()), Some(4));
         assert_eq!(found(error), Some(expected));
+    }
+
+    #[test]
+    fn a_message_that_looks_like_a_traceback_is_none() {
+        let message = "line one\nline two\n  File \"fake.py\", line 99\nred";
+        let traceback = format!(
+            "Traceback (most recent call last):\n  File \"/code/handler.py\", line 86, in handler\n    raise ValueError(text)\nValueError: {message}\n"
+        );
+        let place = |error: &str| found(error).map(|(kind, _, file, line)| (kind, file, line));
+        let expected = Some(("ValueError".to_owned(), Some("/code/handler.py".to_owned()), Some(86)));
+        assert_eq!(place(&wire("<class 'ValueError'>", message, &traceback)), expected);
+        assert_eq!(place(&format!("handler: {message} \ntraceback: {traceback}")), expected);
     }
 
     #[test]

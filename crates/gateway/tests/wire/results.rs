@@ -153,3 +153,19 @@ async fn the_result_of_a_cancelled_job_is_ignored() {
     let status = house.status(&job).await;
     assert_eq!((&status["status"], status.get("output")), (&json!("CANCELLED"), None));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_that_was_never_sent_is_rejected_with_the_agents_word() {
+    let house = House::quick().await;
+    let worker = house.worker("w1");
+    let job = house.running(&worker, "1").await;
+    let body = r#"{"error":"its SDK could not send it: Object of type bytes is not JSON serializable"}"#;
+    let path = format!("{}/job-done/{}/{job}", worker.base, worker.id);
+    let request = http::Request::builder().method(Method::POST).uri(path).header("x-runyard-refused", "1");
+    let answer = house.send(request.body(body.into()).unwrap()).await;
+    assert_eq!(answer.status, 200);
+    let found = house.status(&job).await;
+    assert_eq!(found["reason"]["code"], "result_rejected");
+    let says = "the worker's result was rejected: its SDK could not send it: Object of type bytes is not JSON serializable";
+    assert_eq!(found["reason"]["message"], says);
+}

@@ -1,5 +1,6 @@
 //! Why a job waits, how it runs, and how it ended.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -120,9 +121,15 @@ impl Manage {
     }
 
     /// Workers whose processes are stopped, or whose containers are paused.
-    async fn halted(&self) -> Vec<WorkerId> {
+    async fn halted(&self) -> HashSet<WorkerId> {
         let seen = self.inner.fleet.runtime().list().await.unwrap_or_default();
         seen.into_iter().filter(|seen| seen.halted && seen.ended_at.is_none()).map(|seen| seen.id).collect()
+    }
+
+    /// The same, where one of these jobs runs: else nobody needs to be asked.
+    pub(crate) async fn halted_of(&self, jobs: &[Job]) -> HashSet<WorkerId> {
+        let runs = |job: &Job| matches!(job.phase, Phase::Running { .. });
+        if jobs.iter().any(runs) { self.halted().await } else { HashSet::new() }
     }
 
     /// Workers that have jobs of this endpoint and do nothing.
@@ -168,9 +175,14 @@ fn lost_attempts(manage: &Manage, job: &Job) -> Result<Vec<Cause>, Problem> {
     const LOST: [&str; 4] = ["worker_lost", "out_of_memory", "cuda_out_of_memory", "abandoned"];
     let mut causes = Vec::new();
     for attempt in job.attempts.iter().filter(|attempt| LOST.contains(&attempt.code.as_str())) {
-        let record = manage.inner.engine.reader().worker(&attempt.worker)?;
-        let exit = record.and_then(|record| record.exit);
-        let how = exit.map_or("was lost with its agent".to_owned(), |exit| exit.sentence());
+        let how = if attempt.code == "abandoned" {
+            // Its end came later, and was ours.
+            "asked for another job without ever answering this one".to_owned()
+        } else {
+            let record = manage.inner.engine.reader().worker(&attempt.worker)?;
+            let exit = record.and_then(|record| record.exit);
+            exit.map_or("was lost with its agent".to_owned(), |exit| exit.sentence())
+        };
         let sentence = format!("an attempt was lost: worker {} {how}", attempt.worker);
         causes.push(Cause::plain(&attempt.code, sentence));
     }
@@ -191,7 +203,7 @@ fn failed_webhook(manage: &Manage, job: &Job) -> Result<Option<Cause>, Problem> 
     };
     let heard = match delivery.tries.last().map(|tried| &tried.heard) {
         Some(Heard::Status(status)) => format!("answered {status}"),
-        Some(Heard::Error(error)) => format!("did not answer: {error}"),
+        Some(Heard::Error(error)) => format!("was not reached: {error}"),
         None => "was not asked yet".to_owned(),
     };
     let times = if delivery.tried == 1 { "once".to_owned() } else { format!("{} times", delivery.tried) };

@@ -38,8 +38,9 @@ impl State {
                 let call_back = job::Command::CallBack { worker: worker.clone() };
                 self.decide_all(now, &self.held(worker, &Which::All), &call_back)
             }
-            Command::Finish { job, worker, answer, output } => {
-                let finish = job::Command::Finish { worker: worker.clone(), answer: answer.clone() };
+            Command::Finish { job, worker, answer, output, posted } => {
+                let (worker, answer) = (worker.clone(), answer.clone());
+                let finish = job::Command::Finish { worker, answer, posted: *posted };
                 let reply = self.decide_one(now, job, &finish);
                 if let (Reply::Job(done), Some(entry)) = (&reply, self.jobs.get_mut(job)) {
                     entry.output.clone_from(output);

@@ -53,7 +53,7 @@ fn take(max: usize) -> Command {
 
 fn finish(id: &str) -> Command {
     let (job, worker) = (JobId::new(id), WorkerId::new("w"));
-    Command::Finish { job, worker, answer: Answer::Success, output: None }
+    Command::Finish { job, worker, answer: Answer::Success, output: None, posted: None }
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn commits_until_it_dies() {
         for job in taken.iter().map(|t| &t.job.id) {
             let output = if job.as_str() == a { Some(output.clone()) } else { None };
             let (job, worker) = (job.clone(), worker.clone());
-            finishes.push(Command::Finish { job, worker, answer: Answer::Success, output });
+            finishes.push(Command::Finish { job, worker, answer: Answer::Success, output, posted: None });
         }
         store.commit(Timestamp(30), &finishes).unwrap();
         say(&format!("finished {a}"));

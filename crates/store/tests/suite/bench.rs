@@ -238,13 +238,13 @@ pub fn take(worker: &str, max: usize) -> Command {
 }
 
 pub fn finish(id: &str, worker: &str, output: Option<Payload>) -> Command {
-    Command::Finish { job: j(id), worker: w(worker), answer: Answer::Success, output }
+    Command::Finish { job: j(id), worker: w(worker), answer: Answer::Success, output, posted: None }
 }
 
 pub fn fail(id: &str, worker: &str) -> Command {
     let reason = FailReason::HandlerError { message: "no".into() };
     let answer = Answer::Failure { error: "no".into(), reason };
-    Command::Finish { job: j(id), worker: w(worker), answer, output: None }
+    Command::Finish { job: j(id), worker: w(worker), answer, output: None, posted: None }
 }
 
 pub fn progress(id: &str, worker: &str, value: Payload) -> Command {

@@ -63,7 +63,7 @@ fn retry_starts_from_nothing_at_the_end_of_the_queue(b: &mut Bench) {
     b.job(progress("a", "w1", file));
     let Command::Finish { job, worker, answer, .. } = fail("a", "w1") else { unreachable!() };
     let output = b.file("output");
-    b.job(Command::Finish { job, worker, answer, output: Some(output) });
+    b.job(Command::Finish { job, worker, answer, output: Some(output), posted: None });
     b.one(delivered("a", 0));
     b.now = 9_000;
     let again = b.job(retry("a"));

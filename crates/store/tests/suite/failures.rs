@@ -22,7 +22,7 @@ fn raise(id: &str, worker: &str, message: &str) -> Command {
         line: Some(7),
     };
     let answer = Answer::Failure { error: message.into(), reason };
-    Command::Finish { job: j(id), worker: w(worker), answer, output: None }
+    Command::Finish { job: j(id), worker: w(worker), answer, output: None, posted: None }
 }
 
 fn groups(bench: &Bench) -> Vec<FailureGroup> {

@@ -1,12 +1,14 @@
 //! What a job says: outputs, progress, chunks and the delivered cursor; payloads in files.
 
-use runyard_domain::job::Refusal;
+use runyard_domain::job::{Answer, Refusal};
+use runyard_domain::{Phase, Timestamp};
 use runyard_store::{Command, Refused};
 
 use crate::bench::*;
 
 conformance!(
     an_output_is_kept_with_success_and_failure,
+    how_long_an_answer_was_on_its_way_is_kept,
     the_latest_progress_counts,
     chunks_are_numbered_without_gaps,
     repeated_chunks_change_nothing,
@@ -17,6 +19,26 @@ conformance!(
     bytes_come_back_as_they_came,
 );
 
+fn how_long_an_answer_was_on_its_way_is_kept(b: &mut Bench) {
+    for id in ["a", "b", "c"] {
+        b.submit(id);
+    }
+    b.take("w1", 3);
+    let begun = b.now;
+    b.now += 700;
+    let mut upload = |id: &str, posted: Option<i64>| {
+        let posted = posted.map(Timestamp);
+        let answer = Answer::Success;
+        b.job(Command::Finish { job: j(id), worker: w("w1"), answer, output: None, posted });
+        let job = b.reader.job(&j(id)).unwrap().unwrap();
+        let Phase::Done { upload_ms, .. } = job.phase else { panic!("{job:?}") };
+        upload_ms
+    };
+    assert_eq!(upload("a", Some(begun + 650)), Some(50));
+    assert_eq!(upload("b", Some(begun - 9_000)), Some(700), "no longer than it ran");
+    assert_eq!(upload("c", None), None);
+}
+
 fn an_output_is_kept_with_success_and_failure(b: &mut Bench) {
     b.submit("a");
     b.submit("b");
@@ -25,7 +47,7 @@ fn an_output_is_kept_with_success_and_failure(b: &mut Bench) {
     b.job(finish("a", "w1", Some(text("{\"x\":1}"))));
     assert_eq!(b.reader.output(&j("a")).unwrap(), Some(text("{\"x\":1}")));
     let Command::Finish { job, worker, answer, .. } = fail("b", "w1") else { unreachable!() };
-    b.job(Command::Finish { job, worker, answer, output: Some(text("[]")) });
+    b.job(Command::Finish { job, worker, answer, output: Some(text("[]")), posted: None });
     assert_eq!(b.reader.output(&j("b")).unwrap(), Some(text("[]")));
     b.job(finish("c", "w1", None));
     assert_eq!(b.reader.output(&j("c")).unwrap(), None);

@@ -106,7 +106,7 @@ impl House {
                 max: 1,
                 ahead: 0,
             },
-            Command::Finish { job, worker, answer, output },
+            Command::Finish { job, worker, answer, output, posted: None },
         ];
         store.commit(self.env.now(), &commands).unwrap();
     }

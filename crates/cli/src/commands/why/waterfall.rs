@@ -50,6 +50,7 @@ fn name(span: &Span, all: &[&Span]) -> String {
         "worker.image" => "worker: image",
         "worker.launch" => "worker: made",
         "worker.load" => "worker: loads",
+        "result.upload" => "result: stored",
         "webhook.wait" => "webhook waits",
         other => other,
     };

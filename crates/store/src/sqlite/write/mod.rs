@@ -81,8 +81,13 @@ impl<'a> Batch<'a> {
             }
             Command::Begin { job, worker } => self.begin(job, worker),
             Command::CallBack { worker } => self.call_back(worker),
-            Command::Finish { job, worker, answer, output } => {
-                self.finish(job, worker, answer, output.as_ref())
+            Command::Finish { job, worker, answer, output, posted } => {
+                let (worker, answer) = (worker.clone(), answer.clone());
+                self.finish(
+                    job,
+                    &runyard_domain::job::Command::Finish { worker, answer, posted: *posted },
+                    output.as_ref(),
+                )
             }
             Command::Progress { job, worker, value } => self.progress(job, worker, value),
             Command::Chunk { job, worker, number, value } => self.chunk(job, worker, *number, value),

@@ -2,7 +2,7 @@
 //! `Cancel`, `Purge`, `Lose`, `GiveBack`, `Retry`, `SetTtl`, `Expire`. And what every move entails: the row,
 //! and the counts of its endpoint.
 
-use runyard_domain::job::{self, Answer, Loss, Refusal, decide};
+use runyard_domain::job::{self, Loss, Refusal, decide};
 use runyard_domain::{EndpointId, Job, JobId, Payload, WorkerId};
 use runyard_metrics::count;
 use rusqlite::params;
@@ -31,14 +31,12 @@ impl Batch<'_> {
     pub(super) fn finish(
         &mut self,
         id: &JobId,
-        worker: &WorkerId,
-        answer: &Answer,
+        command: &job::Command,
         output: Option<&Payload>,
     ) -> Result<Reply, StoreError> {
-        let command = job::Command::Finish { worker: worker.clone(), answer: answer.clone() };
         let reply = match rows::load(self.conn, id)? {
             None => no_such_job(),
-            Some(row) => match decide(&row.job, &command, self.now) {
+            Some(row) => match decide(&row.job, command, self.now) {
                 Err(refusal) => refused(refusal, row),
                 Ok(next) => {
                     self.write(&row, &next)?;
