@@ -50,9 +50,10 @@ impl Sdk {
         }
     }
 
-    /// The report names no job: it is of the one whose exception was captured just before, else of the only one.
+    /// The report names no job: it is of the one whose exception was captured just before, else of the only one. Of a
+    /// long one the SDK prints the beginning and the end.
     fn report(&mut self, record: &mut Record, running: &[Running]) {
-        if record.job.is_some() || !record.message.contains("error_traceback") {
+        if record.job.is_some() || !record.message.contains("error_type") {
             return;
         }
         let mut run = running.iter().filter(|held| !held.by_name);

@@ -216,7 +216,7 @@ fn the_report_of_an_exception_is_of_the_job_that_was_named_before_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::open(dir.path(), origin("w1")).unwrap();
     let both: Vec<Running> = ["a-u1", "b-u1"].map(|job| JobId::new(job).into()).to_vec();
-    let report = sdk(None, "{\n    \"error_type\": \"ValueError\", \"error_traceback\": \"x\"}");
+    let report = sdk(None, "{\n    \"error_type\": \"ValueError\"\n...TRUNCATED 99 CHARACTERS...\n}");
     let other = sdk(None, "Jobs in progress: 2");
     let text =
         [sdk(Some("b-u1"), "Captured Handler Exception"), report.clone(), other, report.clone()].concat();

@@ -161,7 +161,7 @@ impl FailReason {
             Self::HandlerError { message } => format!("the handler returned an error: {}", brief(message)),
             Self::WorkerLost { exit, attempts } => {
                 let how = exit.as_ref().map_or("was lost with its agent".to_owned(), Exit::sentence);
-                let line = exit.as_ref().and_then(|exit| last_said(exit));
+                let line = exit.as_ref().and_then(last_said);
                 let said = self.gpu_shortage().map(|shortage| shortage.to_string()).or(line);
                 let last = said.map_or(String::new(), |said| format!("; it last said: {said}"));
                 format!(

@@ -153,7 +153,8 @@ fn of_failure(code: &str, about: &About<'_>) -> Vec<String> {
         "ttl_expired" => {
             hints.push(set(about, &format!("--max {}", settings.workers_max.saturating_add(1))));
         }
-        "result_rejected" => hints.push(set(about, "--max-output 20MB")),
+        // The server's own limit is no setting of the endpoint.
+        "result_rejected" if settings.output_limit_bytes > 0 => hints.push(set(about, "--max-output 20MB")),
         "input_unreadable" => hints.push("runyard doctor".to_owned()),
         _ => {}
     }

@@ -1,6 +1,8 @@
 //! What programs say, brought into a sentence: their words on one line of bounded length, and of a Python program that
 //! ended by an exception which one it was and where it was raised.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 /// The most of somebody else's words in a sentence, in characters.
@@ -13,6 +15,7 @@ const HEAD: &str = "Traceback (most recent call last):";
 pub fn brief(text: &str) -> String {
     let mut out = String::new();
     let mut count = 0;
+    let text = without_colours(text);
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
         if count > 0 {
             out.push(' ');
@@ -28,6 +31,22 @@ pub fn brief(text: &str) -> String {
         }
     }
     out
+}
+
+/// A text without what sets colours on terminals.
+fn without_colours(text: &str) -> Cow<'_, str> {
+    const BEGIN: &str = "\u{1b}[";
+    if !text.contains(BEGIN) {
+        return Cow::Borrowed(text);
+    }
+    let mut parts = text.split(BEGIN);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut rest = part.trim_start_matches(|c: char| (' '..='?').contains(&c)).chars();
+        rest.next();
+        out.push_str(rest.as_str());
+    }
+    Cow::Owned(out)
 }
 
 /// The innermost frame of the user's own code, of the exception that was raised last: the file as its author knows it,
@@ -102,7 +121,8 @@ mod tests {
 
     #[test]
     fn words_of_others_are_one_line_of_bounded_length() {
-        assert_eq!(brief("1 error\n  in\tfield \u{1b}[31mx\r\n"), "1 error in field [31mx");
+        assert_eq!(brief("1 error\n  in\tfield \u{1b}[1;31mx\u{1b}[0m\r\n"), "1 error in field x");
+        assert_eq!(brief("cut \u{1b}[\u{1b}[3\u{1b}[é \u{7}"), "cut");
         assert_eq!(brief(" \n"), "");
         let long = brief(&"é".repeat(5_000));
         assert_eq!((long.chars().count(), long.ends_with('…')), (LONGEST + 1, true));
