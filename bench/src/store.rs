@@ -72,5 +72,5 @@ fn submit(endpoint: &EndpointId, now: Timestamp) -> Command {
 
 fn finish(job: JobId, worker: &WorkerId) -> Command {
     let output = Some(Payload::inline(&br#"{"text":"a short input of 38 bytes"}"#[..]));
-    Command::Finish { job, worker: worker.clone(), answer: Answer::Success, output }
+    Command::Finish { job, worker: worker.clone(), answer: Answer::Success, output, posted: None }
 }

@@ -320,6 +320,10 @@ impl Deploy {
     }
 
     /// Finds the handler and prepares the environment.
+    #[cfg_attr(
+        not(feature = "docker"),
+        expect(clippy::collapsible_if, reason = "where there is an engine, it prepares what is not mapped")
+    )]
     async fn prepare(&mut self, code: &FsPath, handler: Option<PathBuf>) -> Result<(), FailReason> {
         if let Some(container) = self.container.take() {
             if let Some(image) = self.manage.local_image(&container) {

@@ -29,6 +29,10 @@ impl Manage {
     }
 
     /// Refuses an image that nothing here could run, before anything is kept of it.
+    #[cfg_attr(
+        not(feature = "docker"),
+        expect(clippy::unused_async, reason = "an engine is asked, where there is one")
+    )]
     pub(crate) async fn can_run(&self, image: &str) -> Result<(), Problem> {
         if self.inner.rest.options.images.contains_key(image) {
             return Ok(());

@@ -61,6 +61,10 @@ enum Hold {
 }
 
 impl Hold {
+    #[cfg_attr(
+        not(feature = "docker"),
+        expect(clippy::unused_async, reason = "an engine is asked, where there is one")
+    )]
     async fn resize(&self, size: Size) {
         match self {
             #[cfg(feature = "docker")]
@@ -79,6 +83,10 @@ impl Hold {
     }
 
     /// Ends it with all that it started.
+    #[cfg_attr(
+        not(feature = "docker"),
+        expect(clippy::unused_async, reason = "an engine is asked, where there is one")
+    )]
     async fn kill(&mut self) {
         match self {
             #[cfg(feature = "docker")]
@@ -138,6 +146,10 @@ fn check(start: &Start) -> Result<(), String> {
     Ok(())
 }
 
+#[cfg_attr(
+    not(feature = "docker"),
+    expect(clippy::unused_async, reason = "an engine is asked, where there is one")
+)]
 async fn begin(agent: &Arc<Agent>, worker: &Arc<Worker>, start: &Start) -> Result<Running, String> {
     #[cfg(feature = "docker")]
     if let Some(inside) = &worker.container {
