@@ -61,8 +61,9 @@ NOTES = """
 addEventListener('DOMContentLoaded', () => {
   window.shownAt = performance.now();
   const chip = document.getElementById('live-chip');
-  if (chip) new MutationObserver(() => { if (chip.dataset.state === 'live') window.liveAt ??= performance.now(); })
-    .observe(chip, { attributes: true });
+  const look = () => { if (chip?.dataset.state === 'live') window.liveAt ??= performance.now(); };
+  if (chip) new MutationObserver(look).observe(chip, { attributes: true });
+  look();
 });
 """
 
