@@ -224,7 +224,7 @@ def test_starts_are_told_by_phase_with_what_is_usual(make_yard, folder):
     assert start["level"] == "prepared" and [part["phase"] for part in start["phases"]] == ["launch", "load"], start
     assert start["usualMs"] > 3_000 and start["usualStarts"] == 2, start
     spans = {span["name"]: span for span in yard.wire.api(f"/jobs/{job}/timeline")["spans"]}
-    assert set(spans) == {"submitted", "queued", "worker.schedule", "worker.launch", "worker.load", "run"}, spans
+    assert set(spans) == {"submitted", "queued", "worker.schedule", "worker.launch", "worker.load", "run", "result.upload"}, spans
     load = spans["worker.load"]
     assert load["end"] - load["start"] > 3_000 and load["worker"] == worker["id"] and load["usualMs"] > 3_000, load
     assert spans["queued"]["end"] == spans["run"]["start"] and spans["run"]["state"] == "ok"

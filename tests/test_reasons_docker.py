@@ -46,7 +46,7 @@ def test_a_start_that_pulls_is_cold_and_one_that_does_not_is_prepared(yard, engi
     assert cold["id"] == yard.wire.job(job)["worker"], workers
     assert [part["phase"] for part in cold["start"]["phases"]] == ["image", "launch", "load"], cold
     names = [span["name"] for span in yard.wire.api(f"/jobs/{job}/timeline")["spans"]]
-    assert names == ["submitted", "queued", "worker.schedule", "worker.image", "worker.launch", "worker.load", "run"], names
+    assert names == ["submitted", "queued", "worker.schedule", "worker.image", "worker.launch", "worker.load", "run", "result.upload"], names
     found = {one["name"]: one["whole"] for one in yard.wire.api("/metrics?endpoint=w")["series"]}
     assert found["start_cold"]["count"] == 1 and found["start_prepared"]["count"] == len(workers) - 1, found
     assert found["start_image"]["count"] == len(workers), found
