@@ -163,8 +163,8 @@ def test_every_operation_keeps_to_the_document(yard, environment, tmp_path):
             },
             # Bodies that are no JSON, and what reaches out.
             "by_hand": [
-                "POST /api/v1/workers/{worker}/exec", "POST /api/v1/endpoints/{ep}/git", "PUT /api/v1/bundles/{sha}",
-                "POST /api/v1/catalog/entries/{entry}/deploy",
+                "POST /api/v1/workers/{worker}/exec", "POST /api/v1/workers/{worker}/stop", "POST /api/v1/endpoints/{ep}/git",
+                "PUT /api/v1/bundles/{sha}", "POST /api/v1/catalog/entries/{entry}/deploy",
             ],
         }
         interpreter = environment("schemathesis", SCHEMATHESIS)

@@ -6,6 +6,7 @@ key that may only read is offered; without scripts too.
 import http.client
 import itertools
 import json
+import os
 import re
 import shlex
 
@@ -191,12 +192,16 @@ def test_things_are_made_changed_and_removed(browser, house, scripts):  # noqa: 
     page.shows("revoked for good", ".flash")
     wire.api("/members/bob@example.com", "DELETE")
 
-    # The disk.
+    # The disk, with something that nobody needs.
+    left = house.data / "bundles" / ("f" * 64)
+    left.mkdir()
+    os.utime(left, (0, 0))
     page.go(page.base + "/disk")
     page.run("window.confirm = () => true") if scripts else None
     page.shows("jobs, their inputs and results", "table.rows")
     page.click("#prune button")
     page.shows("free again", ".flash")
+    assert not left.exists()
     page.close()
 
 

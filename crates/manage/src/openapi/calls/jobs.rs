@@ -141,16 +141,6 @@ pub(super) fn workers() -> Tagged {
         .answers(whole_list("stats", "Stats"))
         .may_fail(&[404]),
         Operation::new(
-            "POST /api/v1/workers/{worker}/stop",
-            "stopWorker",
-            Deploy,
-            by("workers stop"),
-            "Ends a worker once its jobs are done, or now; others start as needed",
-        )
-        .takes::<workers::Stop>(request([("now?", flag())]))
-        .answers(object([("id", text()), ("jobs", whole())]))
-        .conflicts(),
-        Operation::new(
             "POST /api/v1/workers/{worker}/exec",
             "exec",
             Deploy,
@@ -159,6 +149,16 @@ pub(super) fn workers() -> Tagged {
         )
         .takes_bytes("application/vnd.runyard.session", bytes())
         .answers_as(200, "application/vnd.runyard.session", bytes())
+        .conflicts(),
+        Operation::new(
+            "POST /api/v1/workers/{worker}/stop",
+            "stopWorker",
+            Deploy,
+            by("workers stop"),
+            "Ends a worker once its jobs are done, or now; others start as needed",
+        )
+        .takes::<workers::Stop>(request([("now?", flag())]))
+        .answers(object([("id", text()), ("jobs", whole())]))
         .conflicts(),
         Operation::new(
             "GET /api/v1/logs",
