@@ -328,6 +328,7 @@ impl Worker {
         match (&self.stop_cause, &self.exit) {
             (Some(cause), _) => cause.clone(),
             (None, Some(exit)) => exit.message.clone(),
+            (None, None) if self.is_gone() => "lost with its agent".to_owned(),
             (None, None) => String::new(),
         }
     }

@@ -133,6 +133,8 @@ fn router() -> Router {
             {"id": "w9d1w9d1w9d1w9", "endpointName": "t2i", "release": 15, "state": "gone", "cause": "queue",
                 "gpus": [], "jobs": [], "createdAt": ago(300), "endedAt": ago(290),
                 "exit": {"code": null, "signal": 11, "outOfMemory": false, "lastLines": ["last words"]}},
+            {"id": "w8d1w8d1w8d1w8", "endpointName": "t2i", "release": 15, "state": "gone", "cause": "queue",
+                "gpus": [], "jobs": [], "createdAt": ago(300), "endedAt": ago(290), "exit": null},
         ]})) }))
         .route("/api/v1/jobs", get(|| async { answer(&jobs()) }))
         .route("/api/v1/jobs/{id}", get(job))

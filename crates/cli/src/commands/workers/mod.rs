@@ -131,6 +131,7 @@ fn remark(worker: &Worker) -> String {
     }
     match (&worker.exit, &worker.cause) {
         (Some(exit), _) => ended(exit),
+        (None, _) if worker.state == "gone" => "lost with its agent".to_owned(),
         (None, Some(cause)) => format!("started for {cause}"),
         (None, None) => String::new(),
     }
