@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support.yard import REPOSITORY, Yard  # noqa: E402
 
-pytest_plugins = ["support.envs", "support.field", "support.engine"]
+pytest_plugins = ["support.envs", "support.field", "support.engine", "support.console"]
 SDK = "1.12.0"
 
 

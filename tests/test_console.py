@@ -9,9 +9,8 @@ import re
 
 import pytest
 
-from support import browser as chromium
 from support import handlers
-from support.console import can_be_read, is_clean, signed_in
+from support.console import can_be_read, is_clean
 from support.yard import REPOSITORY
 
 HANDLER = '''
@@ -43,27 +42,11 @@ runpod.serverless.start({"handler": handler})
 
 
 @pytest.fixture(scope="module")
-def browser():
-    if not chromium.program():
-        pytest.skip("chromium is needed: apt-get install chromium")
-    browser = chromium.Browser()
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="module")
 def house(shared_yard, tmp_path_factory):
     folder = tmp_path_factory.mktemp("console") / "pictures"
     handlers.write(folder, HANDLER)
     shared_yard.deploy(folder, "pictures")
     return shared_yard
-
-
-@pytest.fixture
-def page(browser, house):
-    page = signed_in(browser, house)
-    yield page
-    page.close()
 
 
 def test_a_request_is_sent_and_its_result_job_and_logs_are_seen(page, house):

@@ -13,7 +13,6 @@ import zipfile
 
 import pytest
 
-from support import browser as chromium
 from support import handlers
 from support.console import can_be_read, choose, is_clean, pick, serves
 from support.forge import Forge
@@ -53,15 +52,6 @@ def handler(job):
 
 runpod.serverless.start({"handler": handler, "return_aggregate_stream": False})
 '''
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not chromium.program():
-        pytest.skip("chromium is needed: apt-get install chromium")
-    browser = chromium.Browser()
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")

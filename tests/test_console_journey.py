@@ -7,9 +7,8 @@ import re
 
 import pytest
 
-from support import browser as chromium
 from support import handlers
-from support.console import choose, counts_equal_the_lists, is_clean, pick, serves, signed_in, table
+from support.console import choose, counts_equal_the_lists, is_clean, pick, serves, table
 from support.wire import until
 
 HANDLER = '''
@@ -35,26 +34,10 @@ runpod.serverless.start({"handler": handler})
 NAME, SECRET = "journey", "hush-hush-hush"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if not chromium.program():
-        pytest.skip("chromium is needed: apt-get install chromium")
-    browser = chromium.Browser()
-    yield browser
-    browser.close()
-
-
 @pytest.fixture
 def house(make_yard):
     """A server with one fake GPU and nothing on it."""
     return make_yard(gpus=1).start()
-
-
-@pytest.fixture
-def page(browser, house):
-    page = signed_in(browser, house)
-    yield page
-    page.close()
 
 
 def made_by_clicks(page, folder):

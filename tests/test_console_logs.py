@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from support import browser as chromium
 from support import handlers
 from support.console import can_be_read, is_clean, signed_in
 from support.wire import until
@@ -32,25 +31,9 @@ runpod.serverless.start({"handler": handler})
 
 
 @pytest.fixture(scope="module")
-def browser():
-    if not chromium.program():
-        pytest.skip("chromium is needed: apt-get install chromium")
-    browser = chromium.Browser()
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="module")
 def house(shared_yard, tmp_path_factory):
     shared_yard.deploy(handlers.write(tmp_path_factory.mktemp("console-logs") / "talk", HANDLER), "talk", "--idle", "10m")
     return shared_yard
-
-
-@pytest.fixture
-def page(browser, house):
-    page = signed_in(browser, house)
-    yield page
-    page.close()
 
 
 def rows(page):

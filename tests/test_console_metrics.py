@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from support import browser as chromium
 from support import handlers
 from support.console import can_be_read, counts_equal_the_lists, is_clean, listed, signed_in, sum_of, table
 from support.wire import until
@@ -30,28 +29,12 @@ runpod.serverless.start({"handler": handler})
 """
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if not chromium.program():
-        pytest.skip("chromium is needed: apt-get install chromium")
-    browser = chromium.Browser()
-    yield browser
-    browser.close()
-
-
 @pytest.fixture
 def house(make_yard, tmp_path):
     """A yard with a fake GPU and an endpoint that uses it, which did some work."""
     yard = make_yard(gpus=1).start()
     yard.deploy(handlers.write(tmp_path / "draws", HANDLER), "draws", "--max", "1", "--gpus", "1", "--idle", "10m")
     return yard
-
-
-@pytest.fixture
-def page(browser, house):
-    page = signed_in(browser, house)
-    yield page
-    page.close()
 
 
 def test_counts_equal_the_list_of_jobs_that_they_lead_to(page, house):

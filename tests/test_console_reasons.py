@@ -10,7 +10,6 @@ from support import handlers
 from support.console import can_be_read, is_clean
 from support.wire import until
 from support.yard import REPOSITORY, Yard, free_port
-from test_console import browser, page  # noqa: F401
 
 HANDLER = """
 import os, time
@@ -47,7 +46,7 @@ def house(binary, tools, tmp_path_factory):
         yard.close()
 
 
-def test_a_failed_job_and_the_failures_of_its_endpoint_can_be_read(page, house):  # noqa: F811
+def test_a_failed_job_and_the_failures_of_its_endpoint_can_be_read(page, house):
     for n in range(3):
         house.wire.do("fails", {"raise": f"row {n} has a very long explanation of what is wrong with it and of what is not"})
     hook = f"http://127.0.0.1:{free_port()}/hook"

@@ -4,9 +4,8 @@ what a reader has opened stays open, and nothing is loaded again for it.
 
 import pytest
 
-from support import browser as chromium
 from support import handlers
-from support.console import is_clean, signed_in
+from support.console import is_clean
 
 # What is printed after the end names its job, as the SDK's own lines do.
 HANDLER = '''
@@ -38,26 +37,10 @@ runpod.serverless.start({"handler": handler})
 
 
 @pytest.fixture(scope="module")
-def browser():
-    if not chromium.program():
-        pytest.skip("chromium is needed: apt-get install chromium")
-    browser = chromium.Browser()
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="module")
 def house(shared_yard, tmp_path_factory):
     folder = tmp_path_factory.mktemp("requests") / "talks"
     shared_yard.deploy(handlers.write(folder, HANDLER), "talks", "--idle", "10m", "--max", "1")
     return shared_yard
-
-
-@pytest.fixture
-def page(browser, house):
-    page = signed_in(browser, house)
-    yield page
-    page.close()
 
 
 def is_open(page, selector):

@@ -9,7 +9,6 @@ import urllib.parse
 
 import pytest
 
-from support import browser as chromium
 from support import handlers
 from support.console import can_be_read, is_clean, signed_in
 from support.wire import until
@@ -34,26 +33,10 @@ runpod.serverless.start({"handler": handler})
 
 
 @pytest.fixture(scope="module")
-def browser():
-    if not chromium.program():
-        pytest.skip("chromium is needed: apt-get install chromium")
-    browser = chromium.Browser()
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="module")
 def house(shared_yard, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows") / "rows"
     shared_yard.deploy(handlers.write(folder, HANDLER), "rows", "--idle", "10m", "--max", "1")
     return shared_yard
-
-
-@pytest.fixture
-def page(browser, house):
-    page = signed_in(browser, house)
-    yield page
-    page.close()
 
 
 def menu(page):

@@ -11,7 +11,7 @@ import re
 import shlex
 
 import pytest
-from test_console import REPOSITORY, browser, house, page  # noqa: F401
+from test_console import REPOSITORY, house  # noqa: F401
 
 from support import handlers
 from support.console import can_be_read, finds_nothing, is_clean, signed_in

@@ -1,6 +1,6 @@
 """Workers stopped by hand, from the page of an endpoint in a real Chromium and by a command: what they ran is not lost."""
 
-from test_console import browser, house, page  # noqa: F401
+from test_console import house  # noqa: F401
 
 from support import handlers
 from support.console import is_clean

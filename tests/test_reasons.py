@@ -93,28 +93,28 @@ def page(yard, path):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return handlers.write(tmp_path_factory.mktemp("reasons") / "work", HANDLER)
+    return handlers.write(tmp_path_factory.mktemp("reasons") / "chores", HANDLER)
 
 
 @pytest.fixture(scope="module")
 def house(shared_yard, folder):
-    """A yard whose endpoint `work` runs one job at a time and loses none twice."""
-    shared_yard.deploy(folder, "work", "--max", "1", "--idle", "10m", "--requeues", "0", "--max-output", "2KB")
+    """A yard whose endpoint `chores` runs one job at a time and loses none twice."""
+    shared_yard.deploy(folder, "chores", "--max", "1", "--idle", "10m", "--requeues", "0", "--max-output", "2KB")
     return shared_yard
 
 
 def test_handlers_that_raise_are_told_with_their_line(house):
     line = HANDLER.strip().splitlines().index('        raise ValueError(given["raise"])') + 1
-    job = house.wire.do("work", {"raise": "no model is called <b>"})["id"]
+    job = house.wire.do("chores", {"raise": "no model is called <b>"})["id"]
     told = Told(house, job).says("handler_exception", rf"ValueError: no model is called <b> \(handler\.py:{line}\)")
     told.tries(f"runyard logs --job {job} --context 50", f"runyard retry {job}")
-    job = house.wire.do("work", {"cuda": True})["id"]
+    job = house.wire.do("chores", {"cuda": True})["id"]
     told = Told(house, job).says("cuda_out_of_memory", r"CUDA out of memory: tried 2\.50 GiB, 1\.10 GiB free of 23\.65 GiB \(handler\.py:\d+\)")
     told.tries("runyard gpus")
 
 
 def test_what_why_and_logs_print_is_what_the_page_shows(house):
-    job = house.wire.do("work", {"raise": "told alike", "name": "the-same-lines"})["id"]
+    job = house.wire.do("chores", {"raise": "told alike", "name": "the-same-lines"})["id"]
     told = Told(house, job)
     assert told.api["sentence"] in told.cli and told.api["sentence"] in told.page
     lines = [record["message"] for record in house.cli("logs", "--job", job, "--jsonl").lines]
@@ -142,34 +142,34 @@ def test_what_why_and_logs_print_is_what_the_page_shows(house):
      r"ValueError: one File \"?.*x\.py.*, line 9 three z{300,400}… \(handler\.py:\d+\)"),
 ])
 def test_workers_that_die_and_results_that_are_refused(house, given, code, fact):
-    job = house.wire.do("work", given, 60)["id"]
+    job = house.wire.do("chores", given, 60)["id"]
     told = Told(house, job).says(code, fact)
     told.tries(f"runyard logs --job {job} --context 50")
 
 
 def test_limits_say_what_they_were(house):
-    house.wire.do("work", {})
-    job = house.wire.run("work", {"sleep": 60}, policy={"executionTimeout": 5_000})
+    house.wire.do("chores", {})
+    job = house.wire.run("chores", {"sleep": 60}, policy={"executionTimeout": 5_000})
     until(lambda: house.wire.job(job)["status"] == "IN_PROGRESS", 30)
-    queued = house.wire.run("work", {}, policy={"ttl": 10_000})
+    queued = house.wire.run("chores", {}, policy={"ttl": 10_000})
     waits = Told(house, queued).says("all_busy", r"the one worker is busy \(at most 1 are allowed\); position 1 in the queue")
-    waits.tries("runyard endpoints set work --max 2")
-    house.wire.wait("work", job, 60)
+    waits.tries("runyard endpoints set chores --max 2")
+    house.wire.wait("chores", job, 60)
     Told(house, job).says("execution_timeout", r"longer than its execution timeout of 5\.0 s").tries(
-        "runyard endpoints set work --execution-timeout 1200s")
-    blocker = house.wire.run("work", {"sleep": 90})
+        "runyard endpoints set chores --execution-timeout 1200s")
+    blocker = house.wire.run("chores", {"sleep": 90})
     until(lambda: house.wire.job(blocker)["status"] == "IN_PROGRESS", 30)
-    late = house.wire.run("work", {}, policy={"ttl": 10_000})
-    house.wire.wait("work", late, 60)
+    late = house.wire.run("chores", {}, policy={"ttl": 10_000})
+    house.wire.wait("chores", late, 60)
     Told(house, late).says("ttl_expired", r"time to live of 10 s ended \(1\d s in the queue, 0\.0 s running\)").tries(
-        "runyard endpoints set work --max 2")
+        "runyard endpoints set chores --max 2")
     house.cli("cancel", blocker)
 
 
 def test_who_cancelled_is_named(house):
-    key = house.cli("keys", "create", "--endpoint", "work", "--access", "run", "--name", "robot").out.strip()
-    jobs = [house.wire.run("work", {"sleep": 60}) for _ in range(2)]
-    Wire(house.port, key).ok("POST", f"/v2/work/cancel/{jobs[1]}")
+    key = house.cli("keys", "create", "--endpoint", "chores", "--access", "run", "--name", "robot").out.strip()
+    jobs = [house.wire.run("chores", {"sleep": 60}) for _ in range(2)]
+    Wire(house.port, key).ok("POST", f"/v2/chores/cancel/{jobs[1]}")
     Told(house, jobs[1]).says("cancelled", r"it was cancelled by its client over /v2 with the key 'robot' \(\w+\)")
     house.cli("cancel", jobs[0])
     Told(house, jobs[0]).says("cancelled", r"it was cancelled by the key of this server's owner \(local\)")
@@ -258,10 +258,10 @@ def test_starts_that_fail_say_how_and_when_the_next_is(make_yard, folder, journa
 
 
 def test_a_stopped_worker_is_told_from_one_that_works(house):
-    job = house.wire.run("work", {"sleep": 600})
+    job = house.wire.run("chores", {"sleep": 600})
     until(lambda: house.wire.job(job)["status"] == "IN_PROGRESS", 60)
     Told(house, job).says("running", r"worker \w+ has been running it for").tries(f"runyard logs --job {job} -f")
-    [worker] = house.wire.workers("work")
+    [worker] = house.wire.workers("chores")
     # It has pinged by then: it does so every ten seconds, from a process of its own.
     until(lambda: time.time() * 1000 - house.wire.job(job)["startedAt"] > 12_000, 30)
     os.killpg(worker["pid"], signal.SIGSTOP)
@@ -269,13 +269,13 @@ def test_a_stopped_worker_is_told_from_one_that_works(house):
         until(lambda: house.wire.why(job)["code"] == "halted", 10)
         told = Told(house, job).says(
             "halted", rf"running on worker {worker['id']} for \d.*silent for \d.*process is stopped \(SIGSTOP\)")
-        told.tries(f"runyard cancel {job}", "runyard endpoints restart work", f"runyard logs --worker {worker['id']}")
-        behind = house.wire.run("work", {})
+        told.tries(f"runyard cancel {job}", "runyard endpoints restart chores", f"runyard logs --worker {worker['id']}")
+        behind = house.wire.run("chores", {})
         also = Told(house, behind).says("all_busy", rf"job {job}: it has been running on worker {worker['id']}")
         assert [cause["code"] for cause in also.api["causes"]][:2] == ["all_busy", "halted"], also.api
         house.cli("cancel", behind)
         # The job itself and the list say the same.
-        [listed] = [other for other in house.wire.api("/jobs?endpoint=work")["jobs"] if other["id"] == job]
+        [listed] = [other for other in house.wire.api("/jobs?endpoint=chores")["jobs"] if other["id"] == job]
         assert [house.wire.job(job)["reason"]["code"], listed["reason"]["code"]] == ["halted"] * 2
         assert "process is stopped (SIGSTOP)" in house.cli("status", job).out
     finally:
@@ -293,9 +293,9 @@ def test_a_stopped_worker_is_told_from_one_that_works(house):
 
 def test_a_webhook_that_fails_is_told_beside_the_job(make_yard, folder):
     yard = make_yard(env={"RUNYARD_WEBHOOK_ALLOW_PRIVATE": "true"}).start()
-    yard.deploy(folder, "work", "--max", "1", "--idle", "10m")
+    yard.deploy(folder, "chores", "--max", "1", "--idle", "10m")
     url = f"http://127.0.0.1:{free_port()}/hook"
-    job = yard.wire.do("work", {}, webhook=url)["id"]
+    job = yard.wire.do("chores", {}, webhook=url)["id"]
     until(lambda: len(yard.wire.why(job)["causes"]) > 1, 30)
     told = Told(yard, job).says("completed", rf"its webhook failed (once|\d times): {re.escape(url)} was not reached: .*; it is tried again in")
     told.tries(f"runyard webhooks list {job}", f"runyard webhooks redeliver {job}")
@@ -307,13 +307,13 @@ def test_a_webhook_that_fails_is_told_beside_the_job(make_yard, folder):
 
 def test_failures_are_grouped_and_lead_back_to_the_release_before(make_yard, folder, tmp_path):
     yard = make_yard().start()
-    yard.deploy(folder, "work", "--max", "1", "--idle", "10m")
-    yard.wire.do("work", {"raise": "row 1 of table 77"})
+    yard.deploy(folder, "chores", "--max", "1", "--idle", "10m")
+    yard.wire.do("chores", {"raise": "row 1 of table 77"})
     broken = handlers.write(tmp_path / "broken", HANDLER.replace('return "x"', 'raise KeyError("prompt")\n    return "x"'))
-    yard.deploy(broken, "work", "--max", "1", "--idle", "10m", "--watch", "0")
-    jobs = [yard.wire.do("work", {})["id"] for _ in range(3)]
-    yard.wire.do("work", {"raise": "row 22 of table 8"})
-    groups = yard.wire.api("/endpoints/work/failures")["failures"]
+    yard.deploy(broken, "chores", "--max", "1", "--idle", "10m", "--watch", "0")
+    jobs = [yard.wire.do("chores", {})["id"] for _ in range(3)]
+    yard.wire.do("chores", {"raise": "row 22 of table 8"})
+    groups = yard.wire.api("/endpoints/chores/failures")["failures"]
     seen = [(g["title"], g["count"], g["firstRelease"], g["code"]) for g in groups]
     assert seen == [
         ("ValueError: row # of table #", 2, 1, "handler_exception"),
@@ -321,22 +321,22 @@ def test_failures_are_grouped_and_lead_back_to_the_release_before(make_yard, fol
     ], groups
     assert groups[1]["job"] == jobs[2] and groups[0]["releases"] == [{"release": 2, "count": 1}, {"release": 1, "count": 1}]
     told = Told(yard, jobs[0]).says("handler_exception", r"2 other jobs since release 2 \(deployed \d.* ago by \w+\); none before")
-    told.tries("runyard rollback work --to 1")
-    assert told.api["hints"][0] == "runyard rollback work --to 1"
-    listed = yard.cli("failures", "work").out
+    told.tries("runyard rollback chores --to 1")
+    assert told.api["hints"][0] == "runyard rollback chores --to 1"
+    listed = yard.cli("failures", "chores").out
     assert re.search(r"^3 .* #2 .*KeyError: 'prompt'$", listed, re.M), listed
-    shown = page(yard, "/e/work")
+    shown = page(yard, "/e/chores")
     assert "3×" in shown and "KeyError: 'prompt'" in shown and "since release 2" in shown
-    first = yard.cli("failures", "work", "--json").json["failures"]
-    assert yard.wire.api(f"/endpoints/work/failures?limit=1")["nextCursor"]
-    assert yard.wire.api(f"/endpoints/work/failures?since={groups[0]['lastAt'] + 1}")["failures"] == []
+    first = yard.cli("failures", "chores", "--json").json["failures"]
+    assert yard.wire.api("/endpoints/chores/failures?limit=1")["nextCursor"]
+    assert yard.wire.api(f"/endpoints/chores/failures?since={groups[0]['lastAt'] + 1}")["failures"] == []
     # They are still there after a kill, and without their jobs.
     yard.kill()
     yard.start()
-    assert yard.wire.api("/endpoints/work/failures")["failures"] == first
+    assert yard.wire.api("/endpoints/chores/failures")["failures"] == first
     # What `why` says to do does it.
     yard.cli(*told.api["hints"][0].split()[1:])
-    assert yard.wire.do("work", {}, 60)["status"] == "COMPLETED"
+    assert yard.wire.do("chores", {}, 60)["status"] == "COMPLETED"
 
 
 def test_a_start_that_fails_names_its_exception_and_a_check_its_name(make_yard, tmp_path):
@@ -364,13 +364,13 @@ def test_a_start_that_fails_names_its_exception_and_a_check_its_name(make_yard, 
 
 def test_a_waterfall_has_every_attempt(make_yard, folder):
     yard = make_yard().start()
-    yard.deploy(folder, "work", "--max", "1", "--idle", "10m", "--requeues", "1")
-    job = yard.wire.do("work", {"exit": 4}, 60)["id"]
+    yard.deploy(folder, "chores", "--max", "1", "--idle", "10m", "--requeues", "1")
+    job = yard.wire.do("chores", {"exit": 4}, 60)["id"]
     spans = yard.wire.api(f"/jobs/{job}/timeline")["spans"]
     runs = [(span["attempt"], span["state"], span["note"]) for span in spans if span["name"] == "run"]
     assert runs == [(1, "bad", "worker_lost"), (2, "bad", "worker_lost")], spans
     assert len({span["worker"] for span in spans if span["name"] == "run"}) == 2
-    done = yard.wire.do("work", {"size": 1_500_000}, 60)["id"]
+    done = yard.wire.do("chores", {"size": 1_500_000}, 60)["id"]
     spans = {span["name"]: span for span in yard.wire.api(f"/jobs/{done}/timeline")["spans"]}
     run, upload = spans["run"], spans["result.upload"]
     # It was sent after the handler had returned, and was stored when the job ended.
@@ -378,7 +378,7 @@ def test_a_waterfall_has_every_attempt(make_yard, folder):
     assert "result: stored" in yard.cli("why", done).out
     assert "Result: sent and stored" in page(yard, f"/jobs/{done}")
     yard.cli("retry", job)
-    yard.wire.wait("work", job, 60)
+    yard.wire.wait("chores", job, 60)
     spans = yard.wire.api(f"/jobs/{job}/timeline")["spans"]
     starts = [span["start"] for span in spans if span["name"] in ("queued", "run")]
     assert starts == sorted(starts) and len(starts) == 8, spans

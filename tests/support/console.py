@@ -5,9 +5,30 @@ both themes, and read by axe-core.
 import json
 import urllib.parse
 
+import pytest
+
+from . import browser as chromium
 from .axe import source
 
 SIZES = [(1440, 900), (1024, 768), (390, 844)]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real Chromium."""
+    if not chromium.program():
+        pytest.skip("chromium is needed: apt-get install chromium")
+    browser = chromium.Browser()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(browser, house):
+    """A page of the console, signed in at the `house` of the tests' file."""
+    page = signed_in(browser, house)
+    yield page
+    page.close()
 
 
 def signed_in(browser, yard, scripts=True, key=None):
